@@ -1,0 +1,5 @@
+"""`python -m chatml`."""
+
+from chatml.cli import main
+
+main()

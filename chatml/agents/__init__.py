@@ -1,0 +1,1 @@
+"""The agents that chatml can run: a protocol and its implementations."""

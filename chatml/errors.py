@@ -1,0 +1,54 @@
+"""What can go wrong, as types: the command line maps each to a message and an exit code."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Kind(str, Enum):
+    """`error.kind` of the JSON contract: why a session failed."""
+
+    AUTH = "auth"
+    RATE_LIMIT = "rate_limit"
+    OVERLOADED = "overloaded"
+    NETWORK = "network"
+    BUDGET = "budget"
+    MAX_TURNS = "max_turns"
+    SCOPE = "scope"
+    SETUP = "setup"
+    WORKTREE = "worktree"
+    AGENT = "agent"
+    INTERNAL = "internal"
+
+
+class ChatmlError(Exception):
+    """An expected failure: one clear line, what to do about it, and the exit code it ends with."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None, kind: Kind | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.kind = kind
+
+
+class UsageError(ChatmlError):
+    """The command was called in a way that it doesn't offer."""
+
+    exit_code = 2
+
+
+class GitError(ChatmlError):
+    """A git command failed; keeps what ran and what it said."""
+
+    def __init__(self, argv: list[str], code: int, stdout: str, stderr: str) -> None:
+        said = next((line for line in reversed(stderr.strip().splitlines()) if line), f"exit code {code}")
+        for prefix in ("fatal: ", "error: "):
+            said = said.removeprefix(prefix)
+        verb = next((arg for arg in argv[1:] if not arg.startswith("-") and "/" not in arg), "git")
+        super().__init__(f"git {verb}: {said}")
+        self.argv = argv
+        self.code = code
+        self.stdout = stdout
+        self.stderr = stderr
