@@ -1,0 +1,177 @@
+"""The root command: a lazy table of subcommands, the error boundary, the exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from chatml import __version__, output
+from chatml.errors import ChatmlError
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Start and watch": {
+        "new": "Start a session: a worktree, a branch and an agent.",
+        "ls": "List sessions and what each is doing.",
+        "attach": "Look into a session live, and talk to it.",
+        "logs": "Print a session's transcript.",
+        "wait": "Wait until sessions come to rest.",
+    },
+    "Steer": {
+        "send": "Send a message to a session's agent.",
+        "stop": "Stop a session's agent; keep everything.",
+        "resume": "Go on with an interrupted turn.",
+    },
+    "Review and land": {
+        "diff": "Show a session's changes.",
+        "path": "Print the path of a session's worktree.",
+        "pr": "Push the branch and open the pull request.",
+    },
+    "Clean up": {
+        "rm": "Remove sessions; what they held stays recoverable.",
+        "restore": "Bring back a removed session.",
+    },
+    "Help": {
+        "doctor": "Check that everything chatml needs is there.",
+        "demo": "Try it without a key: three sessions on a sample.",
+    },
+}
+"""Every subcommand with its one-line help, by the section of the help that it stands in."""
+
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
+
+EXIT_BUG = 70
+"""`EX_SOFTWARE` of sysexits.h."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"chatml.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no such command '{args[0]}'{output.nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="COMMAND [ARGS]…",
+)
+@click.option("-C", "at", metavar="PATH", default=".", help="Run as if started in PATH.")
+@click.version_option(__version__, prog_name="chatml", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context, at: str) -> None:
+    """Run coding agents in parallel, each in its own git worktree.
+
+    `chatml new "add rate limiting"` makes a session and returns; `chatml ls` shows what every agent does and which
+    one needs you. Try it without a key: `chatml demo`.
+    """
+    ctx.obj = Path(at).absolute()
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+    except OSError as error:
+        code = _complain(ChatmlError(f"could not write the output: {error.strerror}"))
+    sys.exit(code)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return its exit code; the one place where errors become messages."""
+    try:
+        result = root.main(argv, prog_name="chatml", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.UsageError as error:
+        output.error(_lower(error.format_message()), error.ctx and f"see '{error.ctx.command_path} --help'")
+        return 2
+    except click.ClickException as error:
+        output.error(_lower(error.format_message()))
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except ChatmlError as error:
+        return _complain(error)
+    except OSError as error:
+        return _complain(_os_error(error))
+    except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
+        return _report_bug()
+    return result if isinstance(result, int) else 0
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+def _complain(error: ChatmlError) -> int:
+    output.error(error.message, error.hint)
+    return error.exit_code
+
+
+def _os_error(error: OSError) -> ChatmlError:
+    """An error of the machine, as what it is."""
+    import errno
+
+    hints = {
+        errno.ENOSPC: "the disk is full: free some space and try again; nothing was lost",
+        errno.EDQUOT: "the disk quota is used up: free some space and try again; nothing was lost",
+        errno.EFBIG: "a file grew over the limit that is set for it (ulimit -f)",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "check the owner and permissions of that path",
+        errno.EPERM: "check the owner and permissions of that path",
+        errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+    }
+    where = f": {error.filename}" if error.filename else ""
+    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hints.get(error.errno or 0))
+
+
+def _silence_stdout() -> None:
+    """A closed pipe is no error; keep the interpreter from complaining about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report_bug() -> int:
+    """One line for the person; the traceback goes to a file."""
+    import tempfile
+    import traceback
+
+    text = f"chatml {__version__}, Python {sys.version}\n{traceback.format_exc()}"
+    last = text.strip().splitlines()[-1]
+    try:
+        handle, path = tempfile.mkstemp(prefix="chatml-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        output.error(f"this is a bug in chatml: {last}", f"please report it with {path}")
+    except OSError:
+        output.error(f"this is a bug in chatml: {last}")
+    return EXIT_BUG

@@ -1,0 +1,153 @@
+"""Append-only log of a session, written by its worker alone; and its inbox, written by everyone under its lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chatml.model import Event, now
+from chatml.store import SessionStore
+
+DURABLE = frozenset({"status", "message", "turn", "request", "reply", "checkpoint", "error"})
+"""Events synced to disk at once: what a restarted worker decides by. Text of the agent is in its own transcript too."""
+
+POLL = 0.03
+"""Seconds between two looks at a growing log: a fifth of the 150 ms within which text must be seen."""
+
+
+class Log:
+    """The writing side: one a session, held by its worker."""
+
+    def __init__(self, path: Path) -> None:
+        """Continue the log at `path`. A line torn by a crash is closed off, and skipped by every reader."""
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._torn = False
+        self._seq = self._last_seq()
+
+    def _last_seq(self) -> int:
+        size = os.fstat(self._fd).st_size
+        window = 1 << 16
+        while size:
+            start = max(0, size - window)
+            tail = os.pread(self._fd, size - start, start)
+            self._torn = not tail.endswith(b"\n")
+            for line in reversed(tail.splitlines()):
+                event = _parse(line)
+                if event is not None:
+                    return event.seq
+            if start == 0:
+                break
+            window *= 8
+        return 0
+
+    def append(self, type_: str, /, **data: Any) -> Event:
+        """Add one event. OSError where the disk refuses; the next append then starts a line of its own."""
+        event = Event(self._seq + 1, now(), type_, data)
+        line = json.dumps(event.to_json(), ensure_ascii=False, separators=(",", ":"), default=str)
+        raw = (b"\n" if self._torn else b"") + line.encode("utf-8", "surrogatepass") + b"\n"
+        self._torn = True
+        while raw:
+            raw = raw[os.write(self._fd, raw) :]
+        self._torn = False
+        self._seq = event.seq
+        if type_ in DURABLE:
+            os.fsync(self._fd)
+        return event
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        return Event.from_json(json.loads(line.decode("utf-8", "surrogatepass")))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _lines(path: Path, offset: int) -> tuple[list[bytes], int]:
+    """The complete lines from `offset` on, and the offset behind them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            chunk = file.read()
+    except FileNotFoundError:
+        return [], offset
+    end = chunk.rfind(b"\n") + 1
+    return chunk[:end].splitlines(), offset + end
+
+
+def read(path: Path) -> list[Event]:
+    """All events of the log; unreadable lines are skipped."""
+    return [event for event in map(_parse, _lines(path, 0)[0]) if event]
+
+
+def follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event | None]:
+    """All events, then the new ones as they come, until `ended` and nothing more is there.
+
+    Yields None whenever it has nothing new, after `POLL` seconds, so that the caller can look at other things.
+    """
+    offset = 0
+    while True:
+        last_look = ended()
+        lines, offset = _lines(path, offset)
+        for line in lines:
+            event = _parse(line)
+            if event is not None:
+                yield event
+        if lines:
+            continue
+        if last_look:
+            return
+        yield None
+        time.sleep(POLL)
+
+
+def post(store: SessionStore, entry: Mapping[str, Any]) -> None:
+    """Add one entry to the inbox, synced; the caller holds the session's lock."""
+    raw = json.dumps({"time": now(), **entry}, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+    with store.inbox.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                raw = b"\n" + raw
+        try:
+            file.write(raw + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), size)  # a full disk must not leave half a message
+            raise
+
+
+class Inbox:
+    """The reading side of the inbox: a worker's place in it."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._path = store.inbox
+        self._offset = 0
+
+    def take(self) -> list[dict[str, Any]]:
+        """The entries that came since the last call."""
+        try:
+            if self._path.stat().st_size == self._offset:
+                return []
+        except FileNotFoundError:
+            return []
+        lines, self._offset = _lines(self._path, self._offset)
+        entries = []
+        for line in lines:
+            try:
+                entry = json.loads(line.decode("utf-8", "surrogatepass"))
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("id"), str):
+                entries.append(entry)
+        return entries

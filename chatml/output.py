@@ -1,0 +1,164 @@
+"""The only place that prints: messages, tables, JSON, colour, the pager."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+_color: str = "auto"
+
+
+def set_color(when: str) -> None:
+    """Remember what `--color` said, for all that is printed from now on."""
+    global _color
+    _color = when
+
+
+def use_color(err: bool = False) -> bool:
+    """Whether to print colours: `--color`, then NO_COLOR and FORCE_COLOR (no-color.org), then whether it's a terminal."""
+    if _color != "auto":
+        return _color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    stream = sys.stderr if err else sys.stdout
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def style(text: str, *, err: bool = False, **how: Any) -> str:
+    """`text` in colours where colours are wanted."""
+    return click.style(text, **how) if use_color(err) else text
+
+
+def answer(text: str = "", newline: bool = True) -> None:
+    """Print what the command was asked for, on stdout."""
+    click.echo(text, nl=newline, color=True)
+
+
+def note(text: str) -> None:
+    """Tell what happens, on stderr."""
+    click.echo(text, err=True, color=True)
+
+
+def warning(text: str) -> None:
+    note(f"{style('warning:', err=True, fg='yellow')} {text}")
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """One line that says what is wrong, and one that says what to do about it, on stderr."""
+    note(f"{style('error:', err=True, fg='red', bold=True)} {printable(message)}")
+    if hint:
+        note(f"{style('hint:', err=True, fg='cyan')} {printable(hint)}")
+
+
+def json_answer(data: Any) -> None:
+    """Print one JSON document on stdout: readable on a terminal, one line elsewhere."""
+    indent = 2 if sys.stdout.isatty() else None
+    # Lone surrogates (undecodable file names) can't be encoded: they go out as JSON escapes.
+    answer(_encodable(json.dumps(data, ensure_ascii=False, indent=indent)))
+
+
+def json_line(data: Any) -> None:
+    """Print one JSON document on a line of its own, at once."""
+    answer(_encodable(json.dumps(data, ensure_ascii=False)))
+    sys.stdout.flush()
+
+
+def _encodable(text: str) -> str:
+    return (
+        text.encode("utf-8", "backslashreplace").decode("utf-8")
+        if any("\ud800" <= c <= "\udfff" for c in text)
+        else text
+    )
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would move the cursor or recolour the terminal; lines stay lines."""
+    return "".join(char if char.isprintable() or char in "\n\t" else _visible(char) for char in text)
+
+
+def one_line(text: str) -> str:
+    """`text` as a single printable line."""
+    return " ".join(printable(text).split())
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return "^" + chr(code + 0x40)
+    return f"\\x{code:02x}" if code < 0x100 else "\N{REPLACEMENT CHARACTER}"
+
+
+def width() -> int:
+    """Columns to print into: the terminal's, $COLUMNS, or 80."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def shorten(text: str, columns: int) -> str:
+    """`text` in at most `columns` terminal columns, with an ellipsis where it was cut."""
+    if display_width(text) <= columns:
+        return text
+    kept = ""
+    for char in text:
+        if display_width(kept + char) > columns - 1:
+            break
+        kept += char
+    return kept.rstrip() + "…" if columns > 0 else ""
+
+
+def display_width(text: str) -> int:
+    """How many terminal columns `text` takes (East Asian wide characters take two, combining ones none)."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word that `word` most looks like, or nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Rows as plain columns, two spaces apart, without trailing spaces."""
+    from tabulate import tabulate
+
+    text = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def color_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--color auto|always|never`, settled for all printing before the command runs."""
+
+    def settle(ctx: click.Context, param: click.Parameter, value: str) -> None:  # noqa: ARG001
+        set_color(value)
+
+    return click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        expose_value=False,
+        callback=settle,
+        help="When to print colours.",
+    )(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
+
+
+def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("-q", "--quiet", is_flag=True, help="Print only the answer, one a line.")(command)

@@ -1,0 +1,194 @@
+"""All subprocesses but git's logic: running, detaching, stopping by ladder, and finding what a dead worker left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = "CHATML_SESSION_ID"
+"""Environment variable that every process of a session inherits, whatever it detaches from."""
+
+GIT_LOCAL_ENV = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+)
+"""What ties a git process to one repository (`git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT: that
+carries a person's settings); a hook sets them, and they would win over the directory that we name."""
+
+AGENT_ENV = (
+    "CLAUDECODE",
+    "CLAUDE_PID",
+    "CLAUDE_EFFORT",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_CHILD_SESSION",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_EXECPATH",
+    "CLAUDE_CODE_SSE_PORT",
+    "CLAUDE_CODE_MESSAGING_SOCKET",
+    "CLAUDE_CODE_MESSAGING_TOKEN",
+    "CLAUDE_CODE_TMPDIR",
+    "AI_AGENT",
+)
+"""What a coding agent tells its own children about itself; a session started from there is not one of them."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished command, with all that it said."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "surrogateescape")
+
+    @property
+    def errors(self) -> str:
+        return self.stderr.decode("utf-8", "replace")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    timeout: float | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Result:
+    """Run a command to its end and keep what it said; never raises for its exit code.
+
+    FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
+    says so (looked at ten times a second); the whole process group is stopped first.
+    """
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=dict(env) if env is not None else None,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=cancelled is not None,
+    )
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pending = stdin
+    try:
+        while True:
+            step = 0.1 if cancelled is not None else timeout
+            try:
+                out, err = process.communicate(pending, timeout=step)
+                return Result(tuple(argv), process.returncode, out, err)
+            except subprocess.TimeoutExpired as error:
+                pending = None
+                late = deadline is not None and time.monotonic() >= deadline
+                if late or (cancelled is not None and cancelled()):
+                    raise TimeoutError(f"{argv[0]} was stopped") from error
+    except BaseException:
+        stop_child(process, group=cancelled is not None)
+        raise
+
+
+def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0) -> None:
+    """Terminate a child (or its whole group), wait `grace` seconds, then kill it."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if group and hasattr(os, "killpg"):
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
+        try:
+            process.wait(timeout=grace)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def clean_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> dict[str, str]:
+    """This process's environment without what belongs to a surrounding git command, plus `extra`."""
+    env = {key: value for key, value in os.environ.items() if key not in GIT_LOCAL_ENV and key not in drop}
+    env.update(extra or {})
+    return env
+
+
+def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, keep: int) -> int:
+    """Start a process that outlives this one, its terminal and its signals; it inherits only the file `keep`.
+
+    Its own session and process group, /dev/null as input, `output` (appended) for what it prints. Returns the PID.
+    """
+    with output.open("ab") as log, open(os.devnull, "rb") as nothing:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=nothing,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(keep,),
+        )
+    process.returncode = 0  # it is not ours to wait for: keeps the destructor quiet
+    return process.pid
+
+
+def python() -> list[str]:
+    """The command of this interpreter for our own modules: never picks up a module from the working directory."""
+    return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
+
+
+def marked(marker: str) -> list[int]:
+    """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
+    wanted = f"{MARKER}={marker}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self/environ").exists() else ():
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # gone, or somebody else's
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def sweep(marker: str, grace: float = 2.0) -> int:
+    """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
+    first = marked(marker)
+    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        for pid in marked(marker):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        if wait_until(lambda: not marked(marker), grace):
+            break
+    return len(first)
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, step: float = 0.02) -> bool:
+    """Whether `condition` came true within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(step)
+    return True

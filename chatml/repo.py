@@ -1,0 +1,304 @@
+"""All git: finding the repository, refs, worktrees, and the exact changes of one through a temporary index."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from chatml import proc
+from chatml.errors import ChatmlError, GitError
+from chatml.model import Changes, FileChange
+
+MINIMUM_GIT = (2, 31)
+"""First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
+
+ZERO = "0" * 40
+
+
+def git(
+    *args: str,
+    at: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    check: bool = True,
+    cancelled: Callable[[], bool] | None = None,
+) -> proc.Result:
+    """Run git in the directory `at`, whatever GIT_* a surrounding hook has set. GitError where it fails."""
+    # GIT_OPTIONAL_LOCKS: our looking around must never make the agent's own git command fail on index.lock.
+    settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
+    try:
+        result = proc.run(["git", "-C", str(at), *args], env=proc.clean_env(settings), stdin=stdin, cancelled=cancelled)
+    except FileNotFoundError as error:
+        raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
+    if check and result.code:
+        raise GitError(list(result.argv), result.code, result.text, result.errors)
+    return result
+
+
+def version() -> tuple[int, ...]:
+    """The version of the git that runs."""
+    text = git("version", at=Path("/")).text
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+@dataclass(frozen=True)
+class Worktree:
+    """One entry of `git worktree list`."""
+
+    path: Path
+    head: str | None
+    branch: str | None
+    locked: bool
+    prunable: bool
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit, for people."""
+
+    sha: str
+    subject: str
+    body: str
+
+
+class Repository:
+    """One repository, seen from a directory in any of its worktrees; keeps nothing open."""
+
+    def __init__(self, cwd: Path, git_dir: Path, common_dir: Path, top: Path | None) -> None:
+        self.cwd = cwd
+        self.git_dir = git_dir
+        self.common_dir = common_dir
+        self.top = top
+
+    @classmethod
+    def discover(cls, start: Path) -> Repository:
+        """The repository that `start` lies in. ChatmlError outside of one, or with a git that is too old."""
+        if not start.is_dir():
+            raise ChatmlError(f"no such directory: {start}")
+        result = git(
+            "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir", "--show-toplevel",
+            at=start, check=False,
+        )  # fmt: skip
+        paths = result.text.split("\n")
+        if result.code and len(paths) < 3:
+            if version() < MINIMUM_GIT:
+                found = ".".join(map(str, version()))
+                raise ChatmlError(f"git {found} is too old", hint="chatml needs git 2.31 or later")
+            if "dubious ownership" in result.errors:
+                raise ChatmlError(
+                    "this repository belongs to another user, so git refuses it",
+                    hint=f"if you trust it: git config --global --add safe.directory {start}",
+                )
+            raise ChatmlError(
+                f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
+            )
+        top = Path(paths[2]) if result.code == 0 else None
+        return cls(start, Path(paths[0]), Path(paths[1]), top)
+
+    def git(self, *args: str, check: bool = True, stdin: bytes | None = None) -> proc.Result:
+        """Run git on the repository itself, not on any worktree: works from inside a deleted one too."""
+        return git(f"--git-dir={self.common_dir}", *args, at=self.common_dir, check=check, stdin=stdin)
+
+    @cached_property
+    def home(self) -> Path:
+        """The folder that stands for the repository: its main checkout, or the bare repository itself."""
+        if self.top is not None and self.git_dir == self.common_dir:
+            return self.top
+        if self.common_dir.name == ".git":
+            return self.common_dir.parent
+        config = git(
+            "config", "--file", str(self.common_dir / "config"), "core.worktree", at=self.common_dir, check=False
+        )
+        if config.code == 0:
+            return (self.common_dir / config.text.strip()).resolve()
+        return self.common_dir
+
+    @property
+    def name(self) -> str:
+        """The repository's name, as its folder has it."""
+        return self.home.name.removesuffix(".git").lstrip(".") or "repo"
+
+    def resolve(self, ref: str) -> str:
+        """The commit that `ref` names, as seen from where the command was called. ChatmlError if there is none."""
+        if ref.startswith("-"):
+            raise ChatmlError(f"not a commit: '{ref}'")
+        result = git(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", at=self.cwd, check=False
+        )
+        if result.code:
+            if ref == "HEAD":
+                raise ChatmlError(
+                    "this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init"
+                )
+            raise ChatmlError(f"not a commit: '{ref}'", hint="a branch, tag or commit that 'git rev-parse' understands")
+        return result.text.strip()
+
+    def head_ref(self) -> str | None:
+        """The branch checked out where the command was called, or None."""
+        result = git("symbolic-ref", "--quiet", "--short", "HEAD", at=self.cwd, check=False)
+        return result.text.strip() if result.code == 0 else None
+
+    def tip(self, branch: str) -> str | None:
+        """The commit of a local branch, or None."""
+        result = self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", check=False)
+        return result.text.strip() if result.code == 0 else None
+
+    def valid_branch(self, branch: str) -> bool:
+        return self.git("check-ref-format", "--branch", branch, check=False).code == 0
+
+    def dirty(self, at: Path) -> bool:
+        """Whether a worktree has uncommitted or untracked files."""
+        return bool(git("status", "--porcelain", "-z", at=at).stdout)
+
+    def worktrees(self) -> list[Worktree]:
+        """All registered worktrees, the main one first."""
+        found = []
+        for block in self.git("worktree", "list", "--porcelain", "-z").text.split("\0\0"):
+            entry = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
+            if "worktree" in entry:
+                found.append(
+                    Worktree(
+                        Path(entry["worktree"]),
+                        entry.get("HEAD"),
+                        entry["branch"].removeprefix("refs/heads/") if "branch" in entry else None,
+                        "locked" in entry,
+                        "prunable" in entry,
+                    )
+                )
+        return found
+
+    def add_worktree(self, path: Path, branch: str, commit: str | None) -> None:
+        """Register a worktree without its files; `commit` makes the branch, None takes the existing one.
+
+        --no-track, because many at once would else fail on the lock of the shared configuration.
+        """
+        new = ["--no-track", "-b", branch] if commit else []
+        self.git("worktree", "add", "--quiet", "--no-checkout", *new, "--", str(path), commit or branch)
+
+    def delete_branch(self, branch: str, expected: str) -> bool:
+        """Delete a branch if it still is where we last saw it."""
+        return self.git("update-ref", "-d", f"refs/heads/{branch}", expected, check=False).code == 0
+
+
+def populate(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
+    """Check out the files of a worktree registered without them; returns what a post-checkout hook said."""
+    git("reset", "--hard", "--quiet", at=worktree, cancelled=cancelled)
+    head = git("rev-parse", "HEAD", at=worktree).text.strip()
+    # `git worktree add` runs this hook too; people use it to make their worktrees habitable.
+    hook = git(
+        "hook", "run", "--ignore-missing", "post-checkout", "--", ZERO, head, "1",
+        at=worktree, check=False, cancelled=cancelled,
+    )  # fmt: skip
+    known = "is not a git command" not in hook.errors  # git before 2.36 has no `hook run`
+    return (hook.text + hook.errors).strip() if known else ""
+
+
+def head(worktree: Path) -> str:
+    """The commit checked out in a worktree."""
+    return git("rev-parse", "HEAD", at=worktree).text.strip()
+
+
+def merge_base(at: Path, ours: str, base_ref: str, base_commit: str) -> str:
+    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone."""
+    for other in (base_ref, base_commit):
+        result = git("merge-base", "--end-of-options", ours, other, at=at, check=False)
+        if result.code == 0:
+            return result.text.split("\n")[0]
+    return base_commit
+
+
+@contextlib.contextmanager
+def snapshot(worktree: Path) -> Iterator[dict[str, str]]:
+    """An environment for git in which the index holds all that the worktree holds, untracked files included.
+
+    The agent's own index is copied (keeping its time, by which git tells what may have changed since) and never
+    written; new objects go to a folder of ours that is gone afterwards.
+    """
+    where = git("rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects", at=worktree)
+    index, objects = where.text.splitlines()
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        own = Path(folder)
+        (own / "objects").mkdir()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(index, own / "index")
+        env = {
+            "GIT_INDEX_FILE": str(own / "index"),
+            "GIT_OBJECT_DIRECTORY": str(own / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
+        }
+        add_all(worktree, env)
+        yield env
+
+
+def add_all(worktree: Path, env: Mapping[str, str]) -> None:
+    """`git add -A` into the index that `env` names; files that can't be read are left out, not fatal."""
+    git("-c", "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false", "add", "-A", "--ignore-errors",
+        at=worktree, env=env, check=False)  # fmt: skip
+
+
+def _quote_alternate(path: str) -> str:
+    """A path as GIT_ALTERNATE_OBJECT_DIRECTORIES takes it (git(1): quoted where it holds a separator)."""
+    if os.pathsep not in path and not path.startswith('"'):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def file_changes(worktree: Path, since: str, paths: tuple[str, ...] = ()) -> list[FileChange]:
+    """Every path that differs between the commit `since` and the worktree as it is, in path order."""
+    with snapshot(worktree) as env:
+        common = ["diff", "--cached", "-z", "-M", "--no-ext-diff", "--no-textconv"]
+        names = git(*common, "--name-status", since, "--", *paths, at=worktree, env=env).text
+        numbers = git(*common, "--numstat", since, "--", *paths, at=worktree, env=env).text
+        open_paths = set(
+            git("diff", "--cached", "-z", "--no-renames", "--name-only", "HEAD", at=worktree, env=env).text.split("\0")
+        )
+    counts = dict(_parse_numstat(numbers))
+    return [
+        FileChange(path, old, status, *counts.get(path, (0, 0)), bool({path, old} & open_paths))
+        for status, old, path in _parse_name_status(names)
+    ]
+
+
+def _parse_name_status(text: str) -> Iterator[tuple[str, str | None, str]]:
+    fields = iter(text.split("\0"))
+    for status in fields:
+        if not status:
+            return
+        old = next(fields) if status[0] in "RC" else None
+        yield status[0], old, next(fields)
+
+
+def _parse_numstat(text: str) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+    fields = iter(text.split("\0"))
+    for field in fields:
+        if not field:
+            return
+        added, removed, path = field.split("\t", 2)
+        if not path:  # a rename: both names follow as fields of their own
+            next(fields)
+            path = next(fields)
+        binary = added == "-"
+        yield path, (None, None) if binary else (int(added), int(removed))
+
+
+def measure(worktree: Path, base_ref: str, base_commit: str) -> Changes:
+    """The session's changes in numbers, against the merge base with its base as it is now."""
+    ours = head(worktree)
+    since = merge_base(worktree, ours, base_ref, base_commit)
+    files = file_changes(worktree, since)
+    commits = int(git("rev-list", "--count", f"{since}..{ours}", at=worktree).text)
+    with_changes = bool(git("status", "--porcelain", "-z", at=worktree).stdout)
+    return Changes(
+        len(files),
+        sum(file.insertions or 0 for file in files),
+        sum(file.deletions or 0 for file in files),
+        commits,
+        with_changes,
+    )

@@ -1,0 +1,238 @@
+"""Files under `.git/chatml`: locks, atomic JSON, the records of the sessions.
+
+Every record is replaced whole by a rename, so it is read without a lock; whoever changes one holds its
+session's lock from reading to replacing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from chatml.errors import ChatmlError
+from chatml.model import SCHEMA, Session
+
+try:
+    import fcntl
+except ImportError:  # Windows: liveness falls back to the lock library
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_TIMEOUT = 20.0
+"""Seconds to wait for a lock that is only ever held for milliseconds; longer means a stuck process or disk."""
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace `path` by `data`, whole or not at all, also across a power cut."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
+    write_file(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` through a synced temporary file in the same folder."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the file lock at `path`; the file itself stays. ChatmlError after `timeout` seconds."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=timeout, mode=0o600):
+            yield
+    except Timeout as error:
+        raise ChatmlError(
+            f"another chatml command has held {path} for {timeout:.0f} s",
+            hint="wait for it, or end it if it hangs",
+        ) from error
+
+
+class WorkerLock:
+    """The lock that a worker holds for its whole life: held means alive, whatever any PID says.
+
+    It is taken by the one who starts the worker and inherited as an open file, so there is no moment at which
+    a session is active and its living worker can't be seen.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd: int | None = None
+
+    def take(self) -> bool:
+        """Take the lock if it is free."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _try_lock(fd, shared=False):
+            os.close(fd)
+            return False
+        self.fd = fd
+        return True
+
+    def adopt(self, fd: int) -> None:
+        """Own the lock that a parent process took; children of this process don't inherit it."""
+        os.set_inheritable(fd, False)
+        self.fd = fd
+
+    def release(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def held(self) -> bool:
+        """Whether some process holds it. Probing takes it shared, so that two probes never see each other."""
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _try_lock(fd, shared=True)
+        finally:
+            os.close(fd)
+
+
+def _try_lock(fd: int, shared: bool) -> bool:
+    if fcntl is None:  # pragma: no cover - Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    for attempt in range(2):
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if shared or attempt:
+                return False
+            # The holder may be a probe, gone in microseconds: let it finish once.
+            import time
+
+            time.sleep(0.002)
+        else:
+            return True
+    return False
+
+
+class CorruptRecordError(ChatmlError):
+    """A session's record can't be read; its worktree, branch and log are untouched."""
+
+    def __init__(self, name: str, path: Path, reason: str) -> None:
+        super().__init__(
+            f"the record of session '{name}' is damaged: {reason}",
+            hint=f"its worktree and branch are untouched; see 'chatml doctor' and {path}",
+        )
+        self.name = name
+
+
+class SessionStore:
+    """One session's folder: record, log, inbox and locks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.record = folder / "session.json"
+        self.events = folder / "events.jsonl"
+        self.inbox = folder / "inbox.jsonl"
+        self.log = folder / "worker.log"
+        self.worker_lock = WorkerLock(folder / "worker.lock")
+
+    def exists(self) -> bool:
+        return self.record.exists()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the session's lock: around each read-modify-write, and around appends to the inbox."""
+        return lock(self.folder / "session.lock")
+
+    def read(self) -> Session:
+        """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood."""
+        raw = self.record.read_bytes()
+        try:
+            data = json.loads(raw.decode("utf-8", "surrogateescape"))
+            schema = data["schema"]
+            if schema != SCHEMA:
+                raise ValueError(f"written by another version of chatml (schema {schema}, known: {SCHEMA})")
+            session = Session.from_json(data)
+            if session.name != self.name:
+                raise ValueError(f"it is about '{session.name}'")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CorruptRecordError(self.name, self.record, str(error) or type(error).__name__) from error
+        return session
+
+    def write(self, session: Session) -> None:
+        """Replace the record; the caller holds the session's lock, or is still alone with a new session."""
+        write_json(self.record, {"schema": SCHEMA, **session.to_json()})
+
+    def update(self, change: Callable[[Session], Session]) -> Session:
+        """Read, change and replace the record under the session's lock."""
+        with self.lock():
+            old = self.read()
+            new = change(old)
+            if new != old:
+                self.write(new)
+            return new
+
+
+class Store:
+    """The folder `.git/chatml` of one repository."""
+
+    def __init__(self, common_dir: Path) -> None:
+        self.root = common_dir / "chatml"
+        self.sessions = self.root / "sessions"
+        self.config = self.root / "config.yaml"
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the repository's lock, briefly: for what two sessions could both claim."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return lock(self.root / "repo.lock")
+
+    def names(self) -> list[str]:
+        """The names of all sessions, in no order that means anything."""
+        try:
+            with os.scandir(self.sessions) as entries:
+                return [entry.name for entry in entries if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def session(self, name: str) -> SessionStore:
+        return SessionStore(self.sessions / name)
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[SessionStore]:
+        """A folder for a session in the making, unseen by all others until `claim`; gone if not claimed."""
+        self.sessions.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.sessions))
+        try:
+            yield SessionStore(folder)
+        finally:
+            remove_tree(folder)
+
+    def claim(self, staged: SessionStore, name: str) -> SessionStore:
+        """Give a staged session its name, in one step. FileExistsError where the name is taken."""
+        target = self.session(name)
+        try:
+            os.rename(staged.folder, target.folder)
+        except OSError as error:
+            raise FileExistsError(name) from error
+        return target
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of ours, if it is there."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
