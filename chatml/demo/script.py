@@ -1,7 +1,7 @@
 """The script language of the demo API: which answer the scripted model gives to a conversation.
 
-A script is plain data (Python, or the same as JSON): conversations by a regular expression, the first one that is found
-in the conversation's first prompt is followed (`*` is the one for all others)::
+A script is plain data, Python or the same as JSON. It maps regular expressions to conversations; the first one that is
+found in a conversation's first prompt is followed, `*` where none is::
 
     {
         "rate limit": {
@@ -18,39 +18,43 @@ in the conversation's first prompt is followed (`*` is the one for all others)::
         "*": ["Hello."],
     }
 
-A *conversation* is `{"turns": [turn, …], "on": {regex: turn}}`, or only a turn when one is enough. A *turn* is a list of
-steps: one step is one answer of the model, the next is given after the tools have run. `on` goes before `turns`: its turn
-is followed when its expression is found in the newest user text, also in the middle of a run. Where steps or turns
-run out, the model says "Done.". A *step* is one part or a list of parts, in the order in which they are sent:
+A *conversation* is `{"turns": [turn, …], "on": {regex: turn}}`, or just one turn. A *turn* is a list of steps: one step
+is one answer of the model; the next step is its answer after the tools have run. `on` goes before `turns`: its turn is
+followed when its expression is found in what the user said since the last answer, in the middle of a run too. Where
+steps or turns run out, the model says "Done.". A *step* is one part or a list of parts, sent in their order:
 
 - `"text"` or `{"say": "text", "delay": 0.05}`: streamed, word by word with `delay` seconds between them
 - `{"think": "text"}`: a thinking block
 - `{"Bash": {"command": "ls"}}`: a tool call (any capitalised name, or `mcp__…`); several make parallel calls
 - `{"pause": 1.5}`: seconds; `{"hold": "name"}`: until that name is released
-- `{"usage": {"output_tokens": 9000}}`, `{"stop": "max_tokens"}`: what the answer reports
-- `{"fail": 429, "type": "rate_limit_error", "message": "…", "headers": {"retry-after": "1"}}`: an HTTP error
-- `{"drop": true}`: the connection ends before the headers, or, after other parts, in mid-stream
+- `{"usage": {"output_tokens": 9000}}`, `{"stop": "max_tokens"}`, `{"headers": {…}}`: what the answer reports
+- `{"fail": 429, "type": "rate_limit_error", "message": "…", "headers": {"retry-after": "1"}}`: an HTTP error; `body`
+  replaces the JSON made of type and message
+- `{"drop": true}`: the connection ends, before the headers or, after other parts, in mid-stream
 - `{"hang": true}`: nothing more comes, the connection stays open
 - `{"error": "overloaded_error", "message": "…"}`: an error event in the stream
 - `{"raw": "data: {nonsense\\n\\n"}`: these bytes in the stream
 
-`fail`, `drop`, `hang` and `error` end the step. With `"times": N` they strike the first N requests only, and
-the step then goes on with the parts after them. `{cwd}` (where the agent works) and `{prompt}` (the newest user
-text) are filled in wherever text stands.
+Texts with at most a pause or a hold between them are one block, which stays open until another part needs it closed:
+`["Half a ", {"drop": true}]` breaks in the midst of a text. `fail`, `drop`, `hang` and `error` end the step; with
+`"times": N` they strike the first N requests only, and the step then goes on with the parts after them. `{cwd}` (where
+the agent works) and `{prompt}` (what the user said last) are filled in wherever text stands.
 
 Invariant: the step is found from the conversation that the request carries, so that a resumed process, a retry and two
-sessions at once get the right one. Only `times` and `hold` remember anything.
+sessions at once get the right one. Only `times` and `hold` remember anything. A turn ends with an answer that calls no
+tool, by an interrupt, or with the process; the next prompt begins a new one. A turn that ended in an API error is still
+open: the next prompt gets the same step.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Union
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 Script = Mapping[str, Any]
-Json = Union[str, int, float, bool, None, "list[Json]", "dict[str, Json]"]
 
 #: directive → types of its value, names of its options
 DIRECTIVES: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
@@ -60,7 +64,8 @@ DIRECTIVES: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
     "hold": ((str,), frozenset()),
     "usage": ((dict,), frozenset()),
     "stop": ((str,), frozenset()),
-    "fail": ((int,), frozenset({"type", "message", "headers", "times"})),
+    "headers": ((dict,), frozenset()),
+    "fail": ((int,), frozenset({"type", "message", "headers", "body", "times"})),
     "drop": ((bool,), frozenset({"times"})),
     "hang": ((bool,), frozenset({"times"})),
     "error": ((str,), frozenset({"message", "times"})),
@@ -69,8 +74,21 @@ DIRECTIVES: dict[str, tuple[tuple[type, ...], frozenset[str]]] = {
 FAULTS = frozenset({"fail", "drop", "hang", "error"})
 
 _CWD = re.compile(r"^ ?- (?:Primary w|W)orking directory: (.+)$", re.MULTILINE)
-_NOTES = ("<system-reminder>", "<local-command", "<command-", "[Request interrupted", "Stop hook feedback")
-_COMPACTED = re.compile(r"\[scripted turn (\d+)\]")
+#: How the CLI hands on what was sent in the middle of a run.
+_SENT = re.compile(r"The user sent a new message while you were working:\n(.*?)\n\nThis is how Claude Code", re.DOTALL)
+_COMPACT = "CRITICAL: Respond with TEXT ONLY"
+#: How the user texts begin that the CLI writes itself: they neither begin a turn nor count as said.
+_NOTES = (
+    "<system-reminder>",
+    "<local-command",
+    "<command-",
+    "[Request interrupted",
+    "Stop hook feedback",
+    "Output token limit hit",
+    "Your response above was ",
+    _COMPACT,
+)
+_SUMMARY = re.compile(r"Scripted: (.*)\n\[turn (\d+), step (\d+), (over|open), after (\w+)\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -98,21 +116,24 @@ class Rules:
 
 @dataclass(frozen=True)
 class Talk:
-    """Where a conversation stands, read from the messages of a request; turns and steps count from 0."""
+    """Where a conversation stands, read from the messages of a request; turns and steps count from 0.
 
-    texts: tuple[str, ...]
-    turn: int
-    step: int
-    since_text: int
-    cwd: str | None
+    `texts` is all that the user said. The CLI may join texts that it sends together, with a newline.
+    """
+
+    texts: tuple[str, ...] = ()
+    last: str = ""
+    turn: int = 0
+    step: int = 0
+    since_last: int = 0
+    cwd: str | None = None
+    over: bool = False
+    answer: str = "none"
+    compacting: bool = False
 
     @property
     def first(self) -> str:
         return self.texts[0] if self.texts else ""
-
-    @property
-    def last(self) -> str:
-        return self.texts[-1] if self.texts else ""
 
 
 class Book:
@@ -132,42 +153,70 @@ class Book:
 def _next(rules: Rules, talk: Talk) -> Step:
     for pattern, turn in rules.on:
         if pattern.search(talk.last):
-            return turn[talk.since_text] if talk.since_text < len(turn) else DONE
+            return turn[talk.since_last] if talk.since_last < len(turn) else DONE
     turn = rules.turns[talk.turn] if talk.turn < len(rules.turns) else ()
     return turn[talk.step] if talk.step < len(turn) else DONE
 
 
 def read_talk(body: Mapping[str, Any]) -> Talk:
-    """Where the conversation of a Messages request stands.
-
-    A turn ends with an answer that calls no tool, or by an interrupt; the next user text begins a new one. User texts
-    before that (sent in mid-run, or after the process was killed) belong to the turn.
-    """
-    texts: list[str] = []
-    turn = step = since_text = 0
-    ended = False
+    """Where the conversation of a Messages request stands."""
+    talk = Talk(cwd=_cwd(body))
+    mark: Talk | None = None
+    before = ""
     for message in body.get("messages", []):
-        blocks = list(_blocks(message.get("content")))
-        if message["role"] == "assistant":
-            step, since_text = step + 1, since_text + 1
-            ended = not any(block.get("type") == "tool_use" for block in blocks)
-        elif message["role"] == "user":
-            spoken = [block["text"].strip() for block in blocks if block.get("type") == "text"]
-            ended = ended or any(text.startswith("[Request interrupted") for text in spoken)
-            said = [text for text in spoken if not text.startswith(_NOTES)]
-            if said and ended:
-                turn, step, ended = turn + 1, 0, False
-            if said:
-                since_text = 0
-                texts += said
-    if texts and (compacted := _COMPACTED.search(texts[0])):
-        turn += int(compacted.group(1))
-    return Talk(tuple(texts), turn, step, since_text, _cwd(body))
+        role, blocks = message["role"], list(_blocks(message.get("content")))
+        texts = [block["text"].strip() for block in blocks if block.get("type") == "text"]
+        if role == "assistant":
+            talk = _answered(talk, blocks, again=before == "assistant")
+            if mark and talk.answer == mark.answer:
+                talk = replace(talk, turn=mark.turn, step=mark.step, over=mark.over)
+        elif role == "user" and (found := _SUMMARY.search("\n".join(texts))):
+            talk = mark = _resumed(talk, found)
+        elif role == "user":
+            talk = _prompted(talk, texts)
+        elif sent := [text.strip() for each in texts for text in _SENT.findall(each)]:
+            talk = _said(talk, sent)
+        before = role
+    return talk
+
+
+def _answered(talk: Talk, blocks: list[dict[str, Any]], *, again: bool) -> Talk:
+    """After an answer. What a broken stream left and the answer to its retry stand side by side: they are one step."""
+    more = 0 if again else 1
+    over = not any(block.get("type") == "tool_use" for block in blocks)
+    key = str(blocks[-1].get("id") or blocks[-1].get("text", "")) if blocks else ""
+    answer = hashlib.sha256(key.strip().encode()).hexdigest()[:12]
+    return replace(talk, step=talk.step + more, since_last=talk.since_last + more, over=over, answer=answer)
+
+
+def _prompted(talk: Talk, texts: list[str]) -> Talk:
+    said = [text for text in texts if not text.startswith(_NOTES)]
+    over = talk.over or any(text.startswith("[Request interrupted") for text in texts)
+    compacting = any(text.startswith(_COMPACT) for text in texts)
+    if said and over:
+        talk = replace(talk, turn=talk.turn + 1, step=0)
+    return replace(_said(talk, said), over=over and not said, compacting=compacting)
+
+
+def _said(talk: Talk, said: list[str]) -> Talk:
+    if not said:
+        return talk
+    news = [talk.last, *said] if talk.texts and not talk.since_last else said
+    return replace(talk, texts=(*talk.texts, *said), last="\n".join(news), since_last=0)
 
 
 def summary(talk: Talk) -> str:
-    """The answer to a request to compact: keeps what chooses the conversation and its next turn."""
-    return f"<summary>{talk.first}\n[scripted turn {talk.turn}]</summary>"
+    """The answer to a request to compact: keeps what chooses the conversation, its turn and its step."""
+    state = "over" if talk.over else "open"
+    mark = f"[turn {talk.turn}, step {talk.step}, {state}, after {talk.answer}]"
+    return f"<summary>Scripted: {talk.first}\n{mark}</summary>"
+
+
+def _resumed(talk: Talk, found: re.Match[str]) -> Talk:
+    """After a summary. The CLI may repeat the last answers behind it: `answer` tells where the new ones begin."""
+    first, turn, step, state, answer = found.groups()
+    over = state == "over"
+    return replace(talk, texts=(first,), last=first, turn=int(turn), step=int(step), over=over, answer=answer)
 
 
 def fill(value: Any, talk: Talk) -> Any:
@@ -234,6 +283,6 @@ def _part(data: Any, where: str) -> Part:
             raise ValueError(f"{where}: a tool call is {{name: {{input}}}}, not {data!r}")
         return Part("tool", dict(data[head]), name=head)
     types, options = DIRECTIVES.get(head, ((), frozenset()))
-    if not isinstance(data[head], types) or (unknown := set(rest) - options):
+    if not isinstance(data[head], types) or set(rest) - options:
         raise ValueError(f"{where}: not understood: {data!r}")
     return Part(head, data[head], {key: data[key] for key in rest})
