@@ -110,7 +110,7 @@ def run(argv: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        output.error(_lower(error.format_message()), error.ctx and f"see '{error.ctx.command_path} --help'")
+        output.error(_lower(error.format_message()), f"see '{error.ctx.command_path} --help'" if error.ctx else None)
         return 2
     except click.ClickException as error:
         output.error(_lower(error.format_message()))

@@ -39,4 +39,5 @@ def _watch(parent: int, child: int) -> None:
     os._exit(0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -162,6 +162,8 @@ class Session:
     error: Failure | None = None
     pid: int | None = None
     # Not in the contract's example, needed to go on with the session:
+    repository: str = ""
+    """The main checkout (or bare repository) that the session belongs to."""
     id: str = ""
     """Unique for ever, unlike the name: what the worker marks its processes with."""
     max_turns: int | None = None
@@ -174,8 +176,8 @@ class Session:
     """The agent has a conversation under `session_id` that can be resumed."""
     agent_cost_usd: float = 0.0
     """What the agent itself has reported for its conversation so far; it counts cumulatively."""
-    changes_stamp: str | None = None
-    """What the worktree looked like from outside when `changes` was counted."""
+    stopping: bool = False
+    """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
     def moved_to(self, status: Status, **changes: Any) -> Session:
         """This session in another status; AssertionError for a step that makes no sense."""
@@ -187,6 +189,11 @@ class Session:
         data = asdict(self)
         data["status"] = self.status.value
         return data
+
+    def public(self) -> dict[str, Any]:
+        """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
+        data = self.to_json()
+        return {key: data[key] for key in PUBLIC_KEYS}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Session:
@@ -206,6 +213,35 @@ class Session:
                 raise TypeError(f"{key} is not text")
         return session
 
+
+PUBLIC_KEYS = (
+    "name",
+    "status",
+    "prompt",
+    "activity",
+    "request",
+    "branch",
+    "base",
+    "worktree",
+    "agent",
+    "model",
+    "permission_mode",
+    "session_id",
+    "created_at",
+    "updated_at",
+    "turns",
+    "cost_usd",
+    "tokens",
+    "changes",
+    "conflicts",
+    "pr",
+    "port",
+    "result",
+    "error",
+    "pid",
+    "denied",
+)
+"""The contract with other people's scripts: keys may be added, never taken away or renamed."""
 
 _OPTIONAL: Mapping[str, type[Any]] = {"changes": Changes, "pr": PullRequest, "error": Failure, "request": Request}
 

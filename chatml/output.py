@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ def set_color(when: str) -> None:
 
 
 def use_color(err: bool = False) -> bool:
-    """Whether to print colours: `--color`, then NO_COLOR and FORCE_COLOR (no-color.org), then whether it's a terminal."""
+    """Whether to print colours: by `--color`, else NO_COLOR (no-color.org) and FORCE_COLOR, else on a terminal."""
     if _color != "auto":
         return _color == "always"
     if os.environ.get("NO_COLOR"):
@@ -138,6 +139,18 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
     text = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[Callable[[str], None]]:
+    """A function that redraws its text in place, on the terminal's alternate screen; Ctrl-C leaves it."""
+    click.echo("\x1b[?1049h\x1b[?25l", nl=False)
+    try:
+        yield lambda text: click.echo(
+            "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in text.splitlines()) + "\x1b[J", nl=False
+        )
+    finally:
+        click.echo("\x1b[?25h\x1b[?1049l", nl=False)
 
 
 def color_option(command: Callable[..., Any]) -> Callable[..., Any]:

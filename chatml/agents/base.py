@@ -1,0 +1,168 @@
+"""What a worker needs of an agent: it takes messages, and tells what it does as a stream of signals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from chatml.model import Failure, Session, Tokens
+
+
+@dataclass(frozen=True)
+class Started:
+    """The agent runs, with this model and under this id of its own."""
+
+    session_id: str
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The agent has read these messages (by id): they need not be sent again."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of text as the model writes it; the whole follows as `Text`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A finished block of the agent's answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """A finished block of the agent's reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The agent calls a tool; `parent` is the call that runs the subagent which does so."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What became of a tool call."""
+
+    id: str
+    ok: bool
+    output: str
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Denied:
+    """A tool call was refused because it needs a person's yes and nobody can be asked."""
+
+    tool: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The agent has trouble and tries again by itself."""
+
+    failure: Failure
+    attempt: int
+    attempts: int
+    wait_ms: int
+
+
+@dataclass(frozen=True)
+class TurnEnd:
+    """The agent ended its answer. `cost_usd` and `tokens` are this turn's alone."""
+
+    result: str | None
+    cost_usd: float
+    total_cost_usd: float
+    tokens: Tokens
+    duration_ms: int
+    taken: tuple[str, ...] = ()
+    failure: Failure | None = None
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The agent has nothing more to do: all that it took has been answered."""
+
+
+Signal = Started | Taken | Delta | Text | Thinking | ToolCall | ToolResult | Denied | Trouble | TurnEnd | Idle
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message to the agent."""
+
+    id: str
+    text: str
+
+
+class AgentError(Exception):
+    """The agent ended, or could not start; `resumable` says whether its conversation is still there."""
+
+    def __init__(self, failure: Failure, resumable: bool = True) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.resumable = resumable
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that an agent is started with, beside its session."""
+
+    worktree: Path
+    state_dir: Path
+    instruction: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Agent(Protocol):
+    """A running agent. All methods are called from one event loop; `signals` is read without pause."""
+
+    async def start(self) -> None:
+        """Start, or resume the session's conversation. AgentError where that fails."""
+
+    async def send(self, message: Message) -> None:
+        """Hand over a message, at once also in the middle of a turn."""
+
+    async def interrupt(self) -> None:
+        """End the current turn; what was sent but not taken stays queued."""
+
+    async def stop(self) -> None:
+        """End the agent and all its processes."""
+
+    def signals(self) -> AsyncIterator[Signal]:
+        """What the agent does, until it ends. AgentError where it ends by itself."""
+
+
+MakeAgent = Callable[[Session, Setting], Agent]
+
+
+def summarize(name: str, tool_input: Mapping[str, Any], worktree: str) -> str:
+    """A tool call in a few words: `Edit src/api.py`, `Bash: npm test`."""
+    for key in ("file_path", "notebook_path", "path"):
+        if isinstance(tool_input.get(key), str):
+            path = tool_input[key]
+            return f"{name} {path.removeprefix(worktree.rstrip('/') + '/')}"
+    for key in ("command", "pattern", "query", "url", "description", "prompt", "skill"):
+        value = tool_input.get(key)
+        if isinstance(value, str) and value.strip():
+            return f"{name}: {value.strip().splitlines()[0]}"
+    return name

@@ -1,0 +1,25 @@
+"""`chatml attach`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.commands import following
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one event a line, as JSON.")
+@output.color_option
+@click.pass_obj
+def command(at: Path, name: str | None, as_json: bool) -> int:
+    """Look into a session live, and talk to it.
+
+    Replays the conversation, then follows it. On a terminal, a line that you type is sent to the agent; Ctrl-C
+    leaves and stops nothing. Elsewhere it is a plain text stream that ends with the turn.
+    """
+    project = sessions.open_project(at)
+    return following.attach(project, sessions.resolve(project, name).name, as_json)

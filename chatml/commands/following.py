@@ -1,0 +1,162 @@
+"""Shared by the commands that wait for sessions or look on: `attach`, `logs`, `new`, `send`, `wait`."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from chatml import events, output, render, sessions
+from chatml.errors import ChatmlError
+from chatml.model import Event, Session, Status
+from chatml.sessions import Project
+
+NEEDS_PERSON = 3
+TIMED_OUT = 124
+
+
+def outcome(session: Session) -> int:
+    """The exit code that tells how a session came to rest."""
+    if session.status is Status.WAITING:
+        return NEEDS_PERSON
+    return 0 if session.status is Status.DONE else 1
+
+
+def at_rest(session: Session) -> bool:
+    """Whether nothing happens until somebody does something."""
+    return session.status is Status.WAITING or not (session.status.active or session.status is Status.QUEUED)
+
+
+def wait_for(
+    project: Project, names: Sequence[str], timeout: float | None, any_one: bool = False
+) -> tuple[int, list[Session]]:
+    """Wait until all (or any one) of the sessions are at rest; the worst exit code, and those that are."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    resting: dict[str, Session] = {}
+    while True:
+        for name in names:
+            if name not in resting and at_rest(session := sessions.resolve(project, name)):
+                resting[name] = session
+        if len(resting) == len(names) or (any_one and resting):
+            return max((outcome(session) for session in resting.values()), default=0), list(resting.values())
+        if any(outcome(session) == NEEDS_PERSON for session in resting.values()):
+            return NEEDS_PERSON, list(resting.values())
+        if deadline is not None and time.monotonic() >= deadline:
+            return TIMED_OUT, list(resting.values())
+        time.sleep(events.POLL)
+
+
+def tell_outcome(session: Session) -> None:
+    """How it ended: the agent's answer on stdout; what went wrong, and what to do, on stderr."""
+    if session.status is Status.DONE:
+        output.answer(output.printable(session.result or ""))
+        return
+    failure = sessions.failure_of(session)
+    if failure is not None:
+        output.error(f"{session.name} {session.status.value}: {failure.message}", failure.hint)
+    else:
+        output.error(f"{session.name} is {session.status.value}", f"see 'chatml ls {session.name}'")
+
+
+def transcript(project: Project, session: Session, *, follow: bool, as_json: bool, fold: bool) -> Iterator[bool]:
+    """Print the log, then what comes; yields False whenever nothing new is there, for the caller to act or stop."""
+    store = project.store.session(session.name)
+    show = render.Transcript(session.worktree, fold=fold)
+    if not follow:
+        for event in events.read(store.events):
+            _print(event, show, as_json)
+        return
+    for found in events.follow(store.events, lambda: _ended(project, session.name)):
+        if found is None:
+            sys.stdout.flush()
+            yield False
+        else:
+            _print(found, show, as_json)
+
+
+def _ended(project: Project, name: str) -> bool:
+    try:
+        return at_rest(sessions.load(project, name))
+    except FileNotFoundError:
+        return True
+
+
+def _print(event: Event, show: render.Transcript, as_json: bool) -> None:
+    if as_json:
+        output.json_line(event.to_json())
+    elif text := show(event):
+        output.answer(text, newline=False)
+
+
+def attach(project: Project, name: str, as_json: bool = False) -> int:
+    """Follow a session; on a terminal until the person leaves, elsewhere until the turn ends."""
+    session = sessions.resolve(project, name)
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        for _ in transcript(project, session, follow=True, as_json=as_json, fold=not as_json):
+            pass
+        return 0
+    try:
+        _converse(project, session)
+    except KeyboardInterrupt:
+        output.note("")
+    state = _state(project, name)
+    output.note(output.style(f"detached; {state}", err=True, dim=True))
+    return 0
+
+
+def _state(project: Project, name: str) -> str:
+    try:
+        status = sessions.load(project, name).status
+    except FileNotFoundError:
+        return f"{name} was removed"
+    return f"{name} is {status.value}" + (" and goes on" if status.active else "")
+
+
+def _converse(project: Project, session: Session) -> None:
+    """Print what comes and send what is typed, until the person leaves with Ctrl-C or Ctrl-D."""
+    store = project.store.session(session.name)
+    show = render.Transcript(session.worktree, fold=True)
+    told: Status | None = None
+    for event in events.follow(store.events, lambda: not store.exists()):
+        if event is not None:
+            _print(event, show, as_json=False)
+            continue
+        sys.stdout.flush()
+        told = _tell_rest(project, session.name, told)
+        if select.select([sys.stdin], [], [], 0)[0]:
+            line = _typed()
+            if line is None:
+                return
+            if line.strip():
+                _send(project, session.name, line)
+
+
+def _tell_rest(project: Project, name: str, told: Status | None) -> Status | None:
+    """Say once when the session has come to rest, and what can be done."""
+    try:
+        session = sessions.load(project, name)
+    except FileNotFoundError:
+        return told
+    if session.status is told or not at_rest(session):
+        return session.status
+    failure = sessions.failure_of(session) if session.status is not Status.DONE else None
+    if failure is not None:
+        output.note(output.style(f"! {failure.message}", err=True, fg="red"))
+    text = f"{name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
+    output.note(output.style(text, err=True, dim=True))
+    return session.status
+
+
+def _typed() -> str | None:
+    """What was typed up to the last line end; None for Ctrl-D."""
+    raw = os.read(sys.stdin.fileno(), 1 << 16)
+    return raw.decode("utf-8", "replace") if raw else None
+
+
+def _send(project: Project, name: str, line: str) -> None:
+    try:
+        sessions.send(project, name, line)
+    except ChatmlError as error:
+        output.error(error.message, error.hint)

@@ -1,0 +1,100 @@
+"""`chatml new`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.commands import following
+from chatml.config import PERMISSION_MODES
+from chatml.errors import UsageError
+from chatml.model import Session
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("--name", help="Name of the session (default: made from the prompt).")
+@click.option("--base", metavar="REF", help="Start from this commit (default: the one checked out here).")
+@click.option("--branch", metavar="EXISTING", help="Work on this existing branch instead of a new one.")
+@click.option("--agent", help="Which agent does the task.")
+@click.option("--model", help="Model that the agent uses.")
+@click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
+@click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop the agent after N model turns.")
+@click.option(
+    "--max-budget-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Stop the agent at this cost."
+)
+@click.option("--attach", is_flag=True, help="Look in at once.")
+@click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
+@output.json_option
+@output.quiet_option
+@output.color_option
+@click.pass_obj
+def command(
+    at: Path,
+    /,
+    prompt: str | None,
+    name: str | None,
+    branch: str | None,
+    attach: bool,
+    wait: bool,
+    as_json: bool,
+    quiet: bool,
+    **settings: str | int | float | None,
+) -> int:
+    """Start a session: a worktree, a branch and an agent.
+
+    Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
+    and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
+    """
+    if attach and (as_json or quiet or wait):
+        raise UsageError("--attach goes with none of --json, --quiet and --wait")
+    project = sessions.open_project(at)
+    chosen = {key: value for key, value in settings.items() if value is not None}
+    order = sessions.Order(_prompt(prompt), replace(project.config, **chosen), name, branch)  # type: ignore[arg-type]
+    for sentence in project.config.ignored:
+        output.warning(sentence)
+    session = sessions.create(project, order)
+    if not (as_json or quiet):
+        _tell(project, session)
+    if attach:
+        return following.attach(project, session.name)
+    code = following.wait_for(project, [session.name], None)[0] if wait else 0
+    if wait:
+        session = sessions.resolve(project, session.name)
+    if as_json:
+        output.json_answer(session.public())
+    elif quiet:
+        output.answer(session.name)
+    elif wait:
+        following.tell_outcome(session)
+    return code
+
+
+def _prompt(given: str | None) -> str:
+    """What to do, from the argument, standard input or the editor."""
+    if given == "-":
+        return sys.stdin.buffer.read().decode("utf-8", "replace")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError("no prompt", "say what the agent shall do: chatml new \"add rate limiting\", or '-' for stdin")
+    text = click.edit("\n\n# What shall the agent do? Lines that begin with '#' are left out.\n")
+    if text is None:
+        raise UsageError("no prompt: the editor was left without saving")
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def _tell(project: sessions.Project, session: Session) -> None:
+    output.answer(f"{output.style(session.name, bold=True)} on {session.branch} from {_base(session)}")
+    output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
+    if project.repo.top is not None and project.config.base is None and project.repo.dirty(project.repo.top):
+        output.note("note: the uncommitted changes here don't come along; commit them first if they should")
+
+
+def _base(session: Session) -> str:
+    short = session.base.commit[:9]
+    return short if session.base.ref == session.base.commit else f"{session.base.ref} ({short})"

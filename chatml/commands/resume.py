@@ -1,0 +1,43 @@
+"""`chatml resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.errors import ChatmlError, UsageError
+from chatml.model import Status
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.option("--all", "all_of_them", is_flag=True, help="Resume every session that was stopped, crashed or failed.")
+@output.quiet_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) -> int:
+    """Go on with an interrupted turn.
+
+    After a stop, a crash, a failure or a reboot: the agent gets what it has not read yet, or is told to go on.
+    """
+    if names and all_of_them:
+        raise UsageError("--all takes no names")
+    project = sessions.open_project(at)
+    if all_of_them:
+        interrupted = (Status.STOPPED, Status.CRASHED, Status.FAILED)
+        names = tuple(session.name for session in sessions.load_all(project)[0] if session.status in interrupted)
+    elif not names:
+        names = (sessions.resolve(project, None).name,)
+    code = 0
+    for name in dict.fromkeys(names):
+        try:
+            resumed = sessions.resume(project, name)
+        except ChatmlError as error:
+            output.error(error.message, error.hint)
+            code = max(code, error.exit_code)
+        else:
+            if not quiet:
+                output.note(f"resumed {name}" if resumed else f"{name} has nothing to go on with: send it a message")
+    return code

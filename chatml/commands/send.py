@@ -1,0 +1,59 @@
+"""`chatml send`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.commands import following
+from chatml.errors import ChatmlError, UsageError
+
+
+@click.command()
+@click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True)
+@click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
+@click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
+@click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")
+@output.quiet_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wait: bool, quiet: bool) -> int:
+    """Send a message to a session's agent.
+
+    A running agent reads it within its turn; a session at rest starts its next turn. MESSAGE - reads standard
+    input. Inside a session's worktree NAME may be left out.
+    """
+    *given, message = words
+    if to_all and given:
+        raise UsageError("--all takes the message alone", "quote the message if it has spaces")
+    project = sessions.open_project(at)
+    if message == "-":
+        message = sys.stdin.buffer.read().decode("utf-8", "replace")
+    message = sessions.check_message(message)
+    if to_all:
+        names = project.store.names()
+    else:
+        names = list(dict.fromkeys(given)) or [sessions.resolve(project, None).name]
+    code, sent = 0, []
+    for name in names:
+        try:
+            sessions.send(project, name, message, interrupt)
+            sent.append(name)
+        except ChatmlError as error:
+            output.error(error.message, error.hint)
+            code = max(code, error.exit_code)
+    if not quiet and sent:
+        output.note(f"sent to {', '.join(sent)}")
+    if wait and sent:
+        code = max(code, _wait(project, sent))
+    return code
+
+
+def _wait(project: sessions.Project, names: list[str]) -> int:
+    code, rested = following.wait_for(project, names, None)
+    for session in rested:
+        following.tell_outcome(session)
+    return code

@@ -1,0 +1,50 @@
+"""`chatml wait`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.commands import following
+from chatml.errors import ChatmlError
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.option("--any", "any_one", is_flag=True, help="Return as soon as one of them is at rest.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."
+)
+@output.json_option
+@output.quiet_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | None, as_json: bool, quiet: bool) -> int:
+    """Wait until sessions come to rest.
+
+    Without NAME, for all that are at work now. Exit code 0 if all are done, 1 if one failed, crashed or was stopped,
+    3 as soon as one needs a person, 124 when the time is over.
+    """
+    project = sessions.open_project(at)
+    wanted = list(dict.fromkeys(names)) or _active(project)
+    for name in wanted:
+        sessions.resolve(project, name)
+    code, rested = following.wait_for(project, wanted, timeout, any_one)
+    if as_json:
+        output.json_answer([session.public() for session in rested])
+    else:
+        for session in rested:
+            output.answer(session.name if quiet else f"{session.name}: {session.status.value}")
+    if code == following.TIMED_OUT:
+        missing = [name for name in wanted if name not in {session.name for session in rested}]
+        output.error(f"still at work after {timeout:g} s: {', '.join(missing)}")
+    return code
+
+
+def _active(project: sessions.Project) -> list[str]:
+    found, damaged = sessions.load_all(project)
+    if damaged:
+        raise ChatmlError(damaged[0].message, damaged[0].hint)
+    return [session.name for session in found if not following.at_rest(session)]

@@ -1,0 +1,137 @@
+"""Settings: environment > this repository's own file > the team's committed file > the person's file > defaults.
+
+Flags are put on top by the caller, with `dataclasses.replace`. In the environment a setting is `CHATML_` and its name
+in capitals, a list has one item a line, and an empty variable counts as not set. In a file, `null` means the default.
+A committed file comes from other people: it starts no command, frees no agent, and names nothing outside its place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chatml.config.files import BadValueError, Source, file_data
+from chatml.config.keys import KEYS, PERMISSION_MODES, AgentCommand, check_known, has_git
+from chatml.errors import ChatmlError
+
+__all__ = ["COMMITTED", "NOT_YET", "PERMISSION_MODES", "AgentCommand", "Config", "load", "worktrees_dir"]
+
+COMMITTED = ".chatml.yaml"
+
+COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
+"""Keys that hold commands: read in a committed file, but not taken over from it without approval."""
+
+NOT_YET = frozenset({"max_parallel", "notify", "env_files", "setup", "teardown", "run"})
+"""Keys that are checked, and do nothing in this version."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting, checked; `origins` and `ignored` say where it came from and what was left out."""
+
+    base: str | None = None
+    branch_prefix: str = "chatml/"
+    worktrees: str = "../{repo}.chatml"
+    agent: str = "claude"
+    model: str | None = None
+    permission_mode: str = "acceptEdits"
+    max_parallel: int | None = None
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    notify: str | None = None
+    copy: tuple[str, ...] = ()
+    env_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    setup: tuple[str, ...] = ()
+    teardown: tuple[str, ...] = ()
+    run: str | None = None
+    agents: Mapping[str, AgentCommand] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """For each key that is set: the file and line, or the variable, that set it."""
+    ignored: tuple[str, ...] = ()
+    """A sentence for each setting that was read but has no effect."""
+
+
+def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """All settings as they are now; `top` is the top of the checkout where the command is called, if it is in one.
+
+    ChatmlError names the file, line and key of the first thing that is wrong.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    ignored: list[str] = []
+    for source, data in _layers(state_dir, top, environ):
+        for name, raw in data.items():
+            value = _checked(source, name, raw)
+            place = source.place((name,))
+            if value is None:
+                values.pop(name, None)
+                origins.pop(name, None)
+            elif source.committed and name in COMMANDS:
+                ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
+            else:
+                values[name], origins[name] = value, place
+                if name in NOT_YET:
+                    ignored.append(f"{place}: '{name}' has no effect in this version")
+    return Config(**values, origins=origins, ignored=tuple(ignored))
+
+
+def worktrees_dir(config: Config, home: Path, repo_name: str, common_dir: Path) -> Path:
+    """The real path of the folder that holds the worktrees; relative means from `home`, the main checkout.
+
+    ChatmlError where worktrees would be lost or in the way: inside .git, in a temporary folder (unless the repository
+    itself is in it), in place of the main checkout, or through a link that leads out of it.
+    """
+    import tempfile
+
+    home = Path(os.path.realpath(home))
+    # Normalised before links are followed, so that `..` means what it says.
+    wanted = Path(os.path.normpath(home / os.path.expanduser(config.worktrees).replace("{repo}", repo_name)))
+    folder = Path(os.path.realpath(wanted))
+    temporary = {os.path.realpath(path) for path in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm")}
+    if folder.is_relative_to(os.path.realpath(common_dir)) or has_git(folder.parts):
+        problem = "is inside .git"
+    elif any(folder.is_relative_to(path) and not home.is_relative_to(path) for path in temporary):
+        problem = "is in a folder for temporary files, which the system empties"
+    elif folder == home or (wanted.is_relative_to(home) and not folder.is_relative_to(home)):
+        problem = "is the main checkout itself, or leads out of it through a link"
+    else:
+        return folder
+    place = f"{config.origins['worktrees']}: " if "worktrees" in config.origins else ""
+    raise ChatmlError(
+        f"{place}'worktrees' {problem}: {folder}", hint="use a folder beside the checkout: ../{repo}.chatml"
+    )
+
+
+def _layers(state_dir: Path, top: Path | None, environ: Mapping[str, str]) -> Iterable[tuple[Source, dict[str, Any]]]:
+    """Each source with its plain data, the weakest first."""
+    user = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not user.is_absolute():  # the XDG specification: then it is to be ignored
+        user = Path(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    team = top / COMMITTED if top else None
+    for path in (user / "chatml" / "config.yaml", team, state_dir / "config.yaml"):
+        if path and path.is_absolute():
+            source = Source(COMMITTED if path == team else str(path), committed=path == team)
+            yield source, file_data(path, source)
+    for name, key in KEYS.items():
+        variable = f"CHATML_{name.upper()}"
+        if text := environ.get(variable):
+            if key.parse is None:
+                raise ChatmlError(f"{variable}: '{name}' can't be set in the environment", hint="set it in a file")
+            yield Source(variable), {name: key.parse(text)}
+
+
+def _checked(source: Source, name: str, raw: Any) -> Any:
+    """The typed value of one setting; None for null."""
+    try:
+        check_known(name, KEYS)
+        if raw is None:
+            return None
+        value = KEYS[name].read(raw)
+        if source.committed:
+            KEYS[name].team(value)
+    except BadValueError as wrong:
+        raise source.error(wrong, name) from None
+    return value

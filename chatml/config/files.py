@@ -1,0 +1,157 @@
+"""A configuration file as plain data, with the line of everything in it; the only user of PyYAML."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatml.errors import ChatmlError
+
+if TYPE_CHECKING:
+    import yaml
+
+LIMIT = 1 << 16
+"""Bytes of a configuration file: many times what anybody writes, and still read at once."""
+
+Spot = tuple["str | int", ...]
+"""The keys and indexes that lead to a value."""
+
+
+class BadValueError(Exception):
+    """What is wrong with a value, to be said after its key; `spot` leads to it inside of that value."""
+
+    def __init__(self, complaint: str, *spot: str | int, hint: str | None = None) -> None:
+        self.complaint, self.spot, self.hint = complaint, spot, hint
+
+
+class Other(NamedTuple):
+    """A scalar that no setting takes, as it is written: a truth value, a date, a tag."""
+
+    text: str
+
+
+@dataclass
+class Source:
+    """A file or variable: what messages call it, and the line on which each thing stands in it."""
+
+    name: str
+    committed: bool = False
+    lines: dict[Spot, int] = field(default_factory=dict)
+
+    def place(self, spot: Spot) -> str:
+        """`file:line` of what stands at `spot`, or just the variable."""
+        return f"{self.name}:{self.lines[spot]}" if spot in self.lines else self.name
+
+    def error(self, wrong: BadValueError, *spot: str | int) -> ChatmlError:
+        """The complaint about the value at `spot`, with its place and key."""
+        spot += wrong.spot
+        name = brief(".".join(part for part in spot if isinstance(part, str)))
+        return ChatmlError(f"{self.place(spot)}: '{name}' {wrong.complaint}", hint=wrong.hint)
+
+
+def brief(text: str) -> str:
+    """Text as a message can hold it: on one line, and not long."""
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def shown(value: Any) -> str:
+    """A value as a message calls it."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    if isinstance(value, (str, Other)):
+        return f"'{brief(value if isinstance(value, str) else value.text)}'"
+    return "null" if value is None else f"the number {brief(str(value))}"
+
+
+def file_data(path: Path, source: Source) -> dict[str, Any]:
+    """What the file holds as plain data, its lines noted in `source`; nothing where there is no file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ChatmlError(f"{source.name}: not a regular file")
+        with path.open("rb") as file:
+            raw = file.read(LIMIT + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ChatmlError(
+            f"{source.name}: could not be read: {reason}", hint="check its owner and permissions"
+        ) from error
+    if len(raw) > LIMIT:
+        raise ChatmlError(f"{source.name}: too large for a configuration file (over {LIMIT >> 10} KiB)")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ChatmlError(f"{source.name}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+    data = _yaml_data(text, source)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ChatmlError(f"{source.name}:1: must hold 'key: value' lines, not {shown(data)}")
+    return data
+
+
+def _yaml_data(text: str, source: Source) -> Any:
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return None if node is None else _plain(node, (), source, set())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{source.name}:{mark.line + 1}:{mark.column + 1}" if mark else source.name
+        raise ChatmlError(f"{place}: not valid YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        raise ChatmlError(f"{source.name}:{line}:{column}: not valid YAML: {error.reason}") from error
+    except RecursionError as error:
+        raise ChatmlError(f"{source.name}: nested too deeply") from error
+
+
+def _plain(node: yaml.Node, spot: Spot, source: Source, seen: set[yaml.Node]) -> Any:
+    """A YAML node as plain data. Aliases are refused: they can make a small file huge, or endless."""
+    source.lines.setdefault(spot, node.start_mark.line + 1)
+    if node in seen:
+        place = source.place(spot)
+        raise ChatmlError(f"{place}: aliases (*) are not supported", hint="write the value out")
+    seen.add(node)
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "seq" and isinstance(node.value, list):
+        return [_plain(item, (*spot, index), source, seen) for index, item in enumerate(node.value)]
+    if kind == "map" and isinstance(node.value, list):
+        return _plain_mapping(node, spot, source, seen)
+    if kind in ("int", "float"):
+        value = number(node.value)
+        return Other(value) if isinstance(value, str) else value
+    if not isinstance(node.value, str):
+        return Other(node.tag)
+    return {"str": node.value, "null": None}.get(kind, Other(node.value))
+
+
+def _plain_mapping(node: yaml.Node, spot: Spot, source: Source, seen: set[yaml.Node]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in node.value:
+        # As written, whatever YAML takes it for: `on` and `1` are names here.
+        name = key.value if isinstance(key.value, str) else "?"
+        inner = (*spot, name)
+        if name in data:
+            first, source.lines[inner] = source.lines[inner], key.start_mark.line + 1
+            raise source.error(BadValueError(f"is set twice, first on line {first}", hint="keep one of them"), *inner)
+        source.lines[inner] = key.start_mark.line + 1
+        data[name] = _plain(value, inner, source, seen)
+    return data
+
+
+def number(text: str) -> int | float | str:
+    """The number that is written there, or the text itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

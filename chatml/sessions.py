@@ -1,0 +1,404 @@
+"""The life of a session: create, find, reconcile with what is true, send, stop, resume."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import unicodedata
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from chatml import config, events, proc, workspace
+from chatml.config import Config
+from chatml.errors import ChatmlError, GitError, UsageError
+from chatml.model import Base, Failure, Session, Status, now
+from chatml.repo import Repository
+from chatml.runners import local
+from chatml.store import CorruptRecordError, SessionStore, Store
+
+MAX_NAME = 40
+MAX_MESSAGE = 1_000_000
+"""Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
+
+STOP_GRACE = 15.0
+"""Seconds that a worker has to end: the SDK alone takes up to 6.5 s to disconnect in the middle of a turn."""
+
+GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
+
+
+@dataclass(frozen=True)
+class Project:
+    """One repository and its sessions, as seen from one directory."""
+
+    repo: Repository
+    store: Store
+
+    @cached_property
+    def config(self) -> Config:
+        return config.load(state_dir=self.store.root, top=self.repo.top)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a new session is asked for."""
+
+    prompt: str
+    config: Config
+    name: str | None = None
+    branch: str | None = None
+
+
+def open_project(start: Path) -> Project:
+    """The project that `start` lies in. ChatmlError outside of a repository."""
+    repository = Repository.discover(start)
+    return Project(repository, Store(repository.common_dir))
+
+
+# --- create -----------------------------------------------------------------------------------------------------
+
+
+def check_message(text: str) -> str:
+    """`text` as a message to an agent. UsageError where it is empty, too long or not text."""
+    if not text.strip():
+        raise UsageError("the message is empty", "say what the agent shall do")
+    if "\0" in text:
+        raise UsageError("the message contains a NUL character", "it must be text")
+    if len(text) > MAX_MESSAGE:
+        raise UsageError(
+            f"the message has {len(text):,} characters, more than {MAX_MESSAGE:,}",
+            "put it into a file and name that file",
+        )
+    return text.strip()
+
+
+def slug(prompt: str) -> str:
+    """A name made from a prompt, in any language: valid as a folder and as the last part of a ref."""
+    text = unicodedata.normalize("NFC", prompt.strip().lower())
+    words = re.findall(
+        r"[^\W_]+", "".join(c if unicodedata.category(c)[0] in "LNM" or c.isspace() else " " for c in text)
+    )
+    name = ""
+    for word in words:
+        longer = f"{name}-{word}" if name else word[:MAX_NAME]
+        if len(longer) > MAX_NAME:
+            break
+        name = longer
+    return unicodedata.normalize("NFC", name) or "session"
+
+
+def check_name(name: str) -> str:
+    """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
+    good = (
+        0 < len(name) <= MAX_NAME
+        and re.fullmatch(r"[\w.-]+", name)
+        and name[0] not in ".-"
+        and not name.endswith((".", ".lock"))
+        and ".." not in name
+        and name == unicodedata.normalize("NFC", name)
+    )
+    if not good:
+        raise UsageError(
+            f"not a valid name: {name!r}",
+            f"letters, digits, '-', '_' and '.', not first; at most {MAX_NAME} characters",
+        )
+    return name
+
+
+def create(project: Project, order: Order) -> Session:
+    """Make a session and start its worker; neither the checkout nor the agent is waited for.
+
+    ChatmlError, and nothing left behind, where that is not possible.
+    """
+    settings = order.config
+    name = check_name(order.name) if order.name is not None else None
+    draft = _draft(project, order)
+    with ExitStack() as undo:
+        staged = undo.enter_context(project.store.stage())
+        events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.prompt})
+        store = _claim(project, staged, draft, settings, name)
+        undo.callback(_forget, store)
+        session = store.read()
+        undo.callback(_unmake, project, session)
+        start = session.base.commit if session.owns_branch else None
+        try:
+            project.repo.add_worktree(Path(session.worktree), session.branch, start)
+        except GitError as error:
+            raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
+        with store.lock():
+            session = start_worker(store, session)
+        undo.pop_all()
+    return session
+
+
+def _draft(project: Project, order: Order) -> Session:
+    """The record of the session to be, but for its name and what follows from that."""
+    settings = order.config
+    repository = project.repo
+    if order.branch is not None:
+        tip = repository.tip(order.branch)
+        if tip is None:
+            raise ChatmlError(
+                f"no such branch: '{order.branch}'", "name a local branch, or leave --branch out for a new one"
+            )
+        _check_free(repository, order.branch)
+    if settings.base is not None:
+        base = Base(settings.base, repository.resolve(settings.base))
+    else:
+        commit = repository.resolve("HEAD")
+        base = Base(repository.head_ref() or commit, commit)
+    stamp = now()
+    return Session(
+        name="",
+        status=Status.PREPARING,
+        prompt=check_message(order.prompt),
+        branch=order.branch or "",
+        base=base,
+        worktree="",
+        agent=settings.agent,
+        model=settings.model,
+        permission_mode=settings.permission_mode,
+        session_id=str(uuid.uuid4()),
+        created_at=stamp,
+        updated_at=stamp,
+        repository=str(repository.home),
+        id=str(uuid.uuid4()),
+        max_turns=settings.max_turns,
+        max_budget_usd=settings.max_budget_usd,
+        owns_branch=order.branch is None,
+    )
+
+
+def _check_free(repository: Repository, branch: str) -> None:
+    for worktree in repository.worktrees():
+        if worktree.branch == branch:
+            raise ChatmlError(
+                f"branch '{branch}' is checked out in {worktree.path}", "a branch can have one worktree at a time"
+            )
+
+
+def _claim(project: Project, staged: SessionStore, draft: Session, settings: Config, name: str | None) -> SessionStore:
+    """Find a free name and take it, in one rename that only one of many can win."""
+    folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
+    wanted = name or slug(draft.prompt)
+    for candidate in [wanted] if name else _numbered(wanted):
+        branch = draft.branch or settings.branch_prefix + candidate
+        reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
+        if reason is None:
+            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder / candidate)))
+            try:
+                return project.store.claim(staged, candidate)
+            except FileExistsError:
+                reason = f"a session named '{candidate}' exists already"
+        if name:
+            raise ChatmlError(reason, "choose another --name, or see 'chatml ls'")
+    raise AssertionError("unreachable: the numbers never end")
+
+
+def _numbered(wanted: str) -> Iterable[str]:
+    yield wanted
+    number = 2
+    while True:
+        end = f"-{number}"
+        yield wanted[: MAX_NAME - len(end)].rstrip("-") + end
+        number += 1
+
+
+def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
+    if project.store.session(name).folder.exists():
+        return f"a session named '{name}' exists already"
+    if branch is not None and project.repo.tip(branch) is not None:
+        return f"a branch named '{branch}' exists already"
+    if folder.exists():
+        return f"{folder} exists already"
+    return None
+
+
+def _why_no_worktree(project: Project, session: Session) -> str | None:
+    parts = session.branch.split("/")
+    for end in range(1, len(parts)):
+        if project.repo.tip("/".join(parts[:end])):
+            return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
+    return None
+
+
+def _forget(store: SessionStore) -> None:
+    from chatml.store import remove_tree
+
+    remove_tree(store.folder)
+
+
+def _unmake(project: Project, session: Session) -> None:
+    """Undo a worktree and branch that nobody has used yet."""
+    project.repo.git("worktree", "remove", "--force", session.worktree, check=False)
+    if session.owns_branch:
+        project.repo.delete_branch(session.branch, session.base.commit)
+    with suppress(OSError):
+        Path(session.worktree).parent.rmdir()
+
+
+# --- find and reconcile -----------------------------------------------------------------------------------------
+
+
+def load(project: Project, name: str) -> Session:
+    """The session as it is now: an active record without a living worker is a crashed one. FileNotFoundError."""
+    store = project.store.session(name)
+    session = store.read()
+    if session.status.active and not store.worker_lock.held():
+        session = store.read()  # it may have come to rest between the two looks
+        if session.status.active and not store.worker_lock.held():
+            return replace(session, status=Status.CRASHED, pid=None)
+    return session
+
+
+def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:
+    """All sessions, oldest first, and the records that can't be read."""
+    found, damaged = [], []
+    for name in project.store.names():
+        try:
+            found.append(load(project, name))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed meanwhile
+        except CorruptRecordError as error:
+            damaged.append(error)
+    return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
+
+
+def resolve(project: Project, name: str | None) -> Session:
+    """The session of that name, or the one in whose worktree the command was called."""
+    if name is None:
+        return _here(project)
+    try:
+        return load(project, name)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        from chatml.output import nearest
+
+        raise ChatmlError(
+            f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
+        ) from None
+
+
+def _here(project: Project) -> Session:
+    top = project.repo.top
+    if top is not None:
+        for session in load_all(project)[0]:
+            if os.path.realpath(session.worktree) == os.path.realpath(top):
+                return session
+    raise UsageError("no session named", "name one (see 'chatml ls'), or go into a session's worktree")
+
+
+# --- send, stop, resume -----------------------------------------------------------------------------------------
+
+
+def start_worker(store: SessionStore, session: Session) -> Session:
+    """Start the session's worker if none lives; the caller holds the session's lock."""
+    if store.worker_lock.held():
+        return session
+    ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None, updated_at=now())
+    store.write(ready)
+    pid = local.start(store, session.id)
+    started = replace(ready, pid=pid)
+    store.write(started)
+    return started
+
+
+def send(project: Project, name: str, text: str, interrupt: bool = False) -> str:
+    """Put a message into the session's inbox and see that a worker reads it; returns the message's id."""
+    text = check_message(text)
+    store = _existing(project, name)
+    message_id = str(uuid.uuid4())
+    with store.lock():
+        session = _relocated(project, store)
+        if interrupt:
+            events.post(store, {"id": str(uuid.uuid4()), "type": "interrupt"})
+        events.post(store, {"id": message_id, "type": "message", "text": text})
+        start_worker(store, session)
+    return message_id
+
+
+def _existing(project: Project, name: str) -> SessionStore:
+    resolve(project, name)
+    return project.store.session(name)
+
+
+def _relocated(project: Project, store: SessionStore) -> Session:
+    """The record, mended if the repository was moved; the caller holds the session's lock."""
+    try:
+        session = store.read()
+    except FileNotFoundError:
+        raise ChatmlError(f"session '{store.name}' was removed just now") from None
+    here = workspace.relocate(session, project.repo)
+    if here != session:
+        store.write(here)
+    return here
+
+
+def pending(store: SessionStore) -> list[str]:
+    """The ids of the messages that no agent has taken yet."""
+    taken = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
+    sent = (entry["id"] for entry in events.Inbox(store).take() if entry.get("type") == "message")
+    return [i for i in sent if i not in taken]
+
+
+def resume(project: Project, name: str) -> bool:
+    """Go on with the interrupted turn; False where there is nothing to go on with."""
+    store = _existing(project, name)
+    with store.lock():
+        session = _relocated(project, store)
+        if store.worker_lock.held():
+            return False
+        if not pending(store):
+            if session.status is Status.DONE:
+                return False
+            events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
+        start_worker(store, session)
+    return True
+
+
+def stop(project: Project, name: str) -> bool:
+    """End the session's turn and worker, and keep everything; False where it was at rest already."""
+    store = _existing(project, name)
+    with store.lock():
+        session = store.read()
+        alive = store.worker_lock.held()
+        if alive:
+            store.write(replace(session, stopping=True))
+    if alive:
+        end_worker(store, session)
+    with store.lock():
+        session = store.read()
+        if session.status.active or session.status is Status.QUEUED:
+            store.write(session.moved_to(Status.STOPPED, activity=None, request=None, pid=None, stopping=False))
+            return True
+    return alive
+
+
+def end_worker(store: SessionStore, session: Session) -> None:
+    """End a living worker: ask, then kill, then what it has left. It holds its lock, so its PID is true."""
+    if session.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(session.pid, signal.SIGTERM)
+    if not proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE) and session.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(session.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE)
+    proc.sweep(session.id)
+
+
+def failure_of(session: Session) -> Failure | None:
+    """Why a session is not going on, also for one that crashed."""
+    if session.status is Status.CRASHED:
+        return Failure("internal", "its worker ended without a word", f"go on with 'chatml resume {session.name}'")
+    return session.error
+
+
+def summary(sessions: Sequence[Session]) -> dict[Status, int]:
+    """How many sessions are in which status."""
+    counts: dict[Status, int] = {}
+    for session in sessions:
+        counts[session.status] = counts.get(session.status, 0) + 1
+    return counts

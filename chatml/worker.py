@@ -1,0 +1,363 @@
+"""The detached process: one session's worktree, agent and log, for as long as there is work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from chatml import proc, repo, workspace
+from chatml.agents import base
+from chatml.agents.base import Agent, AgentError, Message
+from chatml.errors import ChatmlError, Kind
+from chatml.events import Inbox, Log, read
+from chatml.model import Failure, Session, Status
+from chatml.store import SessionStore
+
+POLL = 0.05
+"""Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
+
+MEASURE_EVERY = 2.0
+"""Seconds at least between two counts of the changes while the agent works."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """The worker was told to end."""
+
+
+class Worker:
+    """Drives one session from its record to rest."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+        self.session = store.read()
+        self.log = Log(store.events)
+        self.inbox = Inbox(store)
+        self.taken = {str(event.data.get("id")) for event in read(store.events) if event.type == "message"}
+        self.sent: dict[str, str] = {}
+        self.waiting: list[Message] = []
+        self.idle = True
+        self.failure: Failure | None = None
+        self.changed = asyncio.Event()
+        self.stopping = False
+        self.measure_next = 0.0
+        self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.measuring.set_result(None)
+        self.tools: dict[str, str] = {}
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._told_to_end)
+        try:
+            await self._prepare()
+            while True:
+                await self._converse()
+                if await self._rest():
+                    return
+        except Stopped:
+            self._end_stopped()
+        except AgentError as error:
+            self._fail(error.failure)
+        except ChatmlError as error:
+            self._fail(Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint))
+        except OSError as error:
+            self._fail(
+                Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or self.store.folder}")
+            )
+
+    def _told_to_end(self) -> None:
+        self.stopping = True
+        self.changed.set()
+
+    async def _prepare(self) -> None:
+        if self.session.agent_started:
+            proc.sweep(self.session.id)  # what a worker that was killed has left
+        self._status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
+        loading = asyncio.create_task(asyncio.to_thread(_agent_factory))
+        try:
+            said = await asyncio.to_thread(workspace.prepare, self.session, lambda: self.stopping)
+        except TimeoutError:
+            raise Stopped from None
+        finally:
+            self.make_agent = await loading
+        for line in said.splitlines():
+            self.log.append("setup", line=line)
+
+    async def _rest(self) -> bool:
+        """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send."""
+        with self.store.lock():
+            self._receive()
+            if self.waiting:
+                return False
+            end = Status.FAILED if self.failure else Status.DONE
+            self._status(end, locked=True, activity=None, pid=None, error=self.failure)
+            self.store.worker_lock.release()
+        return True
+
+    def _end_stopped(self) -> None:
+        """Told to end: by a person, if the record says so; else by the system, and then the turn is still open."""
+        with self.store.lock():
+            session = self.store.read()
+            if session.stopping:
+                self.session = session
+                self._status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
+            self.store.worker_lock.release()
+
+    def _fail(self, failure: Failure) -> None:
+        self.log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+        with self.store.lock():
+            self.session = self.store.read()
+            self._status(Status.FAILED, locked=True, activity=None, request=None, pid=None, error=failure)
+            self.store.worker_lock.release()
+
+    # --- the conversation -------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        """From the first waiting message until the agent has answered all of them."""
+        agent = await self._start_agent()
+        reader = asyncio.create_task(self._read(agent))
+        try:
+            while True:
+                self.changed.clear()
+                if self.stopping:
+                    await agent.interrupt()
+                    raise Stopped
+                if reader.done():
+                    reader.result()
+                if self._receive():
+                    await agent.interrupt()
+                while self.waiting:
+                    message = self.waiting.pop(0)
+                    self.sent[message.id] = message.text
+                    self.idle = False
+                    await agent.send(message)
+                if self.idle and not self.sent:
+                    return
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.changed.wait(), POLL)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            await agent.stop()
+            await self.measuring
+            await self._measure()
+            # What the agent did not take is still in the inbox, and goes to the next one.
+            self.waiting = [Message(i, text) for i, text in self.sent.items()] + self.waiting
+            self.sent = {}
+
+    async def _start_agent(self) -> Agent:
+        setting = base.Setting(
+            worktree=Path(self.session.worktree),
+            state_dir=self.store.folder,
+            instruction=instruction(self.session),
+            env={proc.MARKER: self.session.id},
+        )
+        agent = self.make_agent(self.session, setting)
+        try:
+            await agent.start()
+        except AgentError as error:
+            if error.resumable:
+                raise
+            agent = self.make_agent(self._begin_anew(), setting)
+            await agent.start()
+        self._status(Status.RUNNING, activity=None)
+        return agent
+
+    def _begin_anew(self) -> Session:
+        """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
+        said = [event.data["text"] for event in read(self.store.events) if event.type == "message"]
+        self._update(session_id=str(uuid.uuid4()), agent_started=False, agent_cost_usd=0.0)
+        self.log.append("error", kind=Kind.AGENT.value, message="the agent's conversation was lost; it starts anew")
+        if said:
+            recap = "Your earlier conversation about this task was lost. These were the messages to you, oldest first:"
+            first = self.waiting.pop(0) if self.waiting else Message(str(uuid.uuid4()), "Go on.")
+            text = "\n\n".join([recap, *said, "What is new:", first.text])
+            self.waiting.insert(0, Message(first.id, text))
+        return self.session
+
+    def _receive(self) -> bool:
+        """Take what came in; whether somebody asked to interrupt the turn."""
+        interrupt = False
+        for entry in self.inbox.take():
+            if entry.get("type") == "interrupt":
+                interrupt = not self.idle
+            elif entry.get("type") == "message" and entry["id"] not in self.taken:
+                self.waiting.append(Message(entry["id"], str(entry.get("text", ""))))
+        return interrupt
+
+    async def _read(self, agent: Agent) -> None:
+        """Drain the agent's signals into the log; never waits for anybody."""
+        try:
+            async for one in agent.signals():
+                self._take_in(one)
+                if isinstance(one, base.ToolResult) and self._measure_due():
+                    self.measuring = asyncio.create_task(self._measure())
+        finally:
+            self.changed.set()
+
+    def _take_in(self, one: base.Signal) -> None:
+        match one:
+            case base.Started():
+                self._update(model=one.model or self.session.model, session_id=one.session_id)
+            case base.Taken():
+                self._consumed(one.ids)
+            case base.Delta():
+                self.log.append("delta", text=one.text)
+            case base.Text():
+                self.log.append("text", text=one.text)
+                self._activity(one.text)
+            case base.Thinking():
+                self.log.append("thinking", text=one.text)
+            case base.ToolCall():
+                self.tools[one.id] = base.summarize(one.name, one.input, self.session.worktree)
+                parent = {"parent": one.parent} if one.parent else {}
+                self.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **parent)
+                self._activity(self.tools[one.id])
+            case base.ToolResult():
+                parent = {"parent": one.parent} if one.parent else {}
+                self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **parent)
+            case base.Denied():
+                self._denied(one)
+            case base.Trouble():
+                self._trouble(one)
+            case base.TurnEnd():
+                self._turn_ended(one)
+            case base.Idle():
+                self.idle = True
+                self.changed.set()
+
+    def _consumed(self, ids: tuple[str, ...]) -> None:
+        for i in ids:
+            text = self.sent.pop(i, None)
+            if text is None:
+                continue
+            self.taken.add(i)
+            self.log.append("message", id=i, text=text)
+            self.idle = False
+            self.failure = None
+            self._update(agent_started=True, denied=0, error=None)
+
+    def _denied(self, one: base.Denied) -> None:
+        """Nobody can be asked yet: the log shows the request and that it was refused."""
+        i = str(uuid.uuid4())
+        self.log.append("request", id=i, kind="permission", summary=one.summary, tool=one.tool)
+        self.log.append("reply", id=i, decision="deny", message="nobody can be asked")
+        self._update(denied=self.session.denied + 1, activity=f"denied: {one.summary}"[:200])
+
+    def _trouble(self, one: base.Trouble) -> None:
+        failure = one.failure
+        wait = f", next try in {one.wait_ms / 1000:.0f} s"
+        text = f"retrying {one.attempt}/{one.attempts}: {failure.message}{wait}"
+        self.log.append("error", kind=failure.kind, message=text, retry=one.attempt)
+        self._update(activity=text)
+
+    def _turn_ended(self, one: base.TurnEnd) -> None:
+        self._consumed(one.taken)
+        tokens = {name: getattr(one.tokens, name) for name in one.tokens.__dataclass_fields__}
+        self.log.append(
+            "turn",
+            result=one.result,
+            cost_usd=one.cost_usd,
+            tokens=tokens,
+            duration_ms=one.duration_ms,
+            interrupted=one.interrupted,
+        )
+        self.failure = one.failure
+        if one.failure:
+            self.log.append("error", kind=one.failure.kind, message=one.failure.message, hint=one.failure.hint)
+        self._update(
+            turns=self.session.turns + 1,
+            cost_usd=round(self.session.cost_usd + one.cost_usd, 6),
+            agent_cost_usd=one.total_cost_usd,
+            tokens=self.session.tokens + one.tokens,
+            result=one.result if one.result is not None else self.session.result,
+            error=one.failure,
+        )
+
+    # --- the record -------------------------------------------------------------------------------------------
+
+    def _activity(self, text: str) -> None:
+        line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        self._update(activity=line[:200])
+
+    def _status(self, status: Status, locked: bool = False, **changes: Any) -> None:
+        before = self.session.status
+        self._update(locked=locked, status=status, **changes)
+        if before is not status or status is Status.PREPARING:
+            self.log.append("status", status=status.value)
+
+    def _update(self, locked: bool = False, **changes: Any) -> None:
+        """Change the record; others may have changed other parts of it meanwhile."""
+
+        def change(session: Session) -> Session:
+            status = changes.get("status", session.status)
+            return session.moved_to(status, **{k: v for k, v in changes.items() if k != "status"})
+
+        if locked:
+            self.session = change(self.store.read())
+            self.store.write(self.session)
+        else:
+            self.session = self.store.update(change)
+
+    def _measure_due(self) -> bool:
+        return self.measuring.done() and time.monotonic() >= self.measure_next
+
+    async def _measure(self) -> None:
+        """Count the changes, beside the reader; a worktree that can't be read right now is no failure."""
+        start = self.session.base
+        began = time.monotonic()
+        try:
+            changes = await asyncio.to_thread(repo.measure, Path(self.session.worktree), start.ref, start.commit)
+        except (ChatmlError, OSError):
+            return
+        ended = time.monotonic()
+        self.measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
+        self._update(changes=changes)
+
+
+def instruction(session: Session) -> str:
+    """What the agent is told about where it is, beside its own system prompt."""
+    return (
+        f"You work on one task in a git worktree of your own: {session.worktree}\n"
+        f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
+        f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
+        "- Commit your work in small, coherent commits with messages that say why. Leave nothing "
+        "uncommitted at the end.\n"
+        "- Never push, merge, rebase onto other branches, switch branches, or use git stash (it is shared by all "
+        "worktrees). A person reviews and lands your branch.\n"
+        "- Never change anything outside your worktree.\n"
+        "- End with a short summary of what you did and what is left: it is shown as the session's result."
+    )
+
+
+def _agent_factory() -> base.MakeAgent:
+    """Loads the agent's code, which may be slow: called beside the checkout."""
+    from chatml.agents.claude import ClaudeAgent
+
+    return ClaudeAgent
+
+
+def main(argv: list[str]) -> int:
+    """`python -m chatml.worker FOLDER LOCK_FD`: started by a runner, never by hand."""
+    store = SessionStore(Path(argv[0]))
+    store.worker_lock.adopt(int(argv[1]))
+    asyncio.run(_run(store))
+    return 0
+
+
+async def _run(store: SessionStore) -> None:
+    await Worker(store).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
