@@ -1,0 +1,64 @@
+"""Fixtures: a sealed sandbox with a repository, and the scripted API that the real agent talks to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatml.demo.api import ScriptedApi
+from chatml.demo.script import Script
+from tests.support import Sandbox, init_repository, marked_processes, sealed_env, wait_until
+
+GITCONFIG = """\
+[user]
+    name = Ada
+    email = ada@example.com
+[init]
+    defaultBranch = main
+[commit]
+    gpgSign = false
+"""
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """A home and a repository of their own; fails the test that leaves a process behind."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(GITCONFIG)
+    env = sealed_env(home)
+    repo = tmp_path / "app"
+    init_repository(repo, env)
+    yield Sandbox(home, repo, env)
+    left = _end_leftovers(home)
+    assert not left, f"the test left processes behind: {left}"
+
+
+def _end_leftovers(home: Path) -> dict[int, str]:
+    """What still runs under this home once sessions had a moment to end, after ending it."""
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not marked_processes(home), "all processes to end")
+    left = marked_processes(home)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+@pytest.fixture
+def serve(sandbox: Sandbox) -> Iterator[Callable[[Script], ScriptedApi]]:
+    """Serves a script as the model of this sandbox; at the end, every session is stopped first."""
+    with contextlib.ExitStack() as stack:
+
+        def start(script: Script) -> ScriptedApi:
+            api = stack.enter_context(ScriptedApi(script))
+            sandbox.env["ANTHROPIC_BASE_URL"] = api.url
+            return api
+
+        yield start
+        sandbox.chatml("stop", "--all", "-q", code=None)

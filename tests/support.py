@@ -1,0 +1,175 @@
+"""What the tests share: a sealed environment, the program as a child process, a repository to work on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 60.0
+"""Seconds after which a wait is given up: far beyond what a loaded machine needs, so reaching it is a failure."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
+    """An environment that knows nothing of the person who runs the tests."""
+    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR", "SYSTEMROOT")
+    env = {key: os.environ[key] for key in keep if key in os.environ}
+    env.update(
+        HOME=str(home),
+        XDG_CONFIG_HOME=str(home / ".config"),
+        CLAUDE_CONFIG_DIR=str(home / ".claude"),
+        GIT_CONFIG_GLOBAL=str(home / ".gitconfig"),
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_TERMINAL_PROMPT="0",
+        TERM="xterm-256color",
+        LC_ALL="C.UTF-8",
+        TZ="UTC",
+        PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        CLAUDE_CODE_MAX_RETRIES="1",
+        ANTHROPIC_API_KEY="test-key",
+        ANTHROPIC_BASE_URL=api_url or "http://127.0.0.1:9",
+    )
+    return env
+
+
+@dataclass
+class Sandbox:
+    """A home folder, a repository, and chatml run on it as a child process."""
+
+    home: Path
+    repo: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "chatml", *args]
+
+    def chatml(
+        self,
+        *args: str,
+        code: int | None = 0,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> Result:
+        """Run chatml; asserts its exit code, unless `code` is None."""
+        done = subprocess.run(
+            self.command(*args),
+            cwd=cwd or self.repo,
+            env={**self.env, **(env or {})},
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        assert code is None or result.code == code, f"chatml {' '.join(args)}: {result}"
+        return result
+
+    def start(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        """Start chatml beside the test; the caller waits for it."""
+        return subprocess.Popen(
+            self.command(*args),
+            cwd=cwd or self.repo,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def git(self, *args: str, cwd: Path | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            ["git", *args], cwd=cwd or self.repo, env=self.env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"git {args}: {done}"
+        return done.stdout.strip()
+
+    def session(self, name: str) -> dict[str, Any]:
+        """The session as `ls --json` shows it."""
+        found: dict[str, Any] = self.chatml("ls", name, "--json").json[0]
+        return found
+
+    def until(self, name: str, *statuses: str) -> dict[str, Any]:
+        """The session, once it is in one of these statuses."""
+        found: dict[str, Any] = {}
+
+        def there() -> bool:
+            found.update(self.session(name))
+            return found["status"] in statuses
+
+        wait_until(there, f"{name} to be {' or '.join(statuses)}", lambda: found.get("status"))
+        return found
+
+    def state(self, name: str) -> Path:
+        """The folder of the session's state."""
+        return self.repo / ".git" / "chatml" / "sessions" / name
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.chatml("logs", name, "--json").out.splitlines()]
+
+    def commit(self, message: str, **files: str) -> str:
+        """Commit files (name with `__` for a slash and `_dot_` for a dot) in the main checkout."""
+        for name, text in files.items():
+            path = self.repo / name.replace("__", "/").replace("_dot_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+
+def wait_until(condition: Callable[[], bool], what: str, state: Callable[[], object] = lambda: "") -> None:
+    """Wait for a condition; the test fails with `what` where it never comes."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what} ({state()})"
+        time.sleep(0.02)
+
+
+def marked_processes(home: Path) -> dict[int, str]:
+    """Living processes that were started under this sealed home, by PID."""
+    wanted = f"HOME={home}".encode()
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+    return found
+
+
+def init_repository(path: Path, env: Mapping[str, str]) -> None:
+    """A repository with one commit."""
+
+    def git(*args: Sequence[str] | str) -> None:
+        subprocess.run(["git", *map(str, args)], cwd=path, env=dict(env), check=True, capture_output=True)
+
+    path.mkdir(parents=True)
+    git("init", "-q", "-b", "main")
+    (path / "README.md").write_text("sample\n")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
