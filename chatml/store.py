@@ -158,8 +158,11 @@ class SessionStore:
         """Hold the session's lock: around each read-modify-write, and around appends to the inbox."""
         return lock(self.folder / "session.lock")
 
-    def read(self) -> Session:
-        """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood."""
+    def read(self, name: str | None = None) -> Session:
+        """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood.
+
+        `name` is the session that it must be about, where that is not the folder's name: in a staged one.
+        """
         raw = self.record.read_bytes()
         try:
             data = json.loads(raw.decode("utf-8", "surrogateescape"))
@@ -167,7 +170,7 @@ class SessionStore:
             if schema != SCHEMA:
                 raise ValueError(f"written by another version of chatml (schema {schema}, known: {SCHEMA})")
             session = Session.from_json(data)
-            if session.name != self.name:
+            if session.name != (name or self.name):
                 raise ValueError(f"it is about '{session.name}'")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptRecordError(self.name, self.record, str(error) or type(error).__name__) from error
