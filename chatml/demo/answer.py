@@ -71,7 +71,7 @@ class Gate:
 
 
 class Answer:
-    """Plays one step to one client; `place` says where in which conversation, for faults that strike N times."""
+    """Plays one step to one client; `place` names the step in its conversation, for faults that strike N times."""
 
     def __init__(self, http: BaseHTTPRequestHandler, gate: Gate, body: dict[str, Any], talk: Talk) -> None:
         self.http, self.gate, self.talk = http, gate, talk
@@ -137,16 +137,18 @@ class Answer:
         self._event("content_block_stop", index=index)
 
     def _fault(self, part: Part) -> None:
-        options = part.options
-        error = {"type": part.value, "message": options.get("message", part.value)}
+        options, kind = part.options, part.value
         if part.kind == "fail" and not self.begun:
-            error["type"] = options.get("type", ERROR_TYPES.get(part.value, "api_error"))
-            error["message"] = options.get("message", error["type"])
-            body = options.get("body", {"type": "error", "error": error})
+            kind = options.get("type", ERROR_TYPES.get(part.value, "api_error"))
+            body = options.get("body", _error(kind, options))
             send(self.http, part.value, fill(body, self.talk), options.get("headers"))
-        elif part.kind == "error":
-            self._event("error", error=error)
+        elif part.kind == "error" and self.stream:
+            self._event("error", error=_error(kind, options)["error"])
             self._end()
+        elif part.kind == "error":
+            # The CLI asks again without a stream after an error event: there it is a status.
+            status = next((status for status, name in ERROR_TYPES.items() if name == kind), 500)
+            send(self.http, status, _error(kind, options))
         else:
             if part.kind == "hang":
                 self.gate.pause(None, self.http.connection)
@@ -190,6 +192,10 @@ class Answer:
     def _end(self) -> None:
         if self.stream:
             self.http.wfile.write(b"0\r\n\r\n")
+
+
+def _error(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": options.get("message", kind)}}
 
 
 def send(http: BaseHTTPRequestHandler, status: int, body: Any, headers: dict[str, str] | None = None) -> None:

@@ -183,8 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             step = api.book.step(talk, subagent=agent is not None)
         else:
             api.count(kind)
-        place = (session, agent, talk.turn, talk.step, talk.last)
-        Answer(self, api.gate, body, talk).play(step, place)
+        Answer(self, api.gate, body, talk).play(step, (session, agent, id(step)))
 
     def _session(self, body: dict[str, Any]) -> str:
         if header := self.headers.get("x-claude-code-session-id"):

@@ -37,8 +37,8 @@ steps or turns run out, the model says "Done.". A *step* is one part or a list o
 
 Texts with at most a pause or a hold between them are one block, which stays open until another part needs it closed:
 `["Half a ", {"drop": true}]` breaks in the midst of a text. `fail`, `drop`, `hang` and `error` end the step; with
-`"times": N` they strike the first N requests only, and the step then goes on with the parts after them. `{cwd}` (where
-the agent works) and `{prompt}` (what the user said last) are filled in wherever text stands.
+`"times": N` they strike a session's first N requests only, and the step then goes on with the parts after them. `{cwd}`
+(where the agent works) and `{prompt}` (what the user said last) are filled in wherever text stands.
 
 Invariant: the step is found from the conversation that the request carries, so that a resumed process, a retry and two
 sessions at once get the right one. Only `times` and `hold` remember anything. A turn ends with an answer that calls no
