@@ -32,7 +32,7 @@ class Other(NamedTuple):
     text: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
     """A file or variable: what messages call it, and the line on which each thing stands in it."""
 
@@ -91,7 +91,7 @@ def file_data(path: Path, source: Source) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ChatmlError(f"{source.name}:1: must hold 'key: value' lines, not {shown(data)}")
+        raise ChatmlError(f"{source.place(())}: must hold 'key: value' lines, not {shown(data)}")
     return data
 
 
