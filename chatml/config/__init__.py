@@ -107,20 +107,29 @@ def worktrees_dir(config: Config, home: Path, repo_name: str, common_dir: Path) 
 
 def _layers(state_dir: Path, top: Path | None, environ: Mapping[str, str]) -> Iterable[tuple[Source, dict[str, Any]]]:
     """Each source with its plain data, the weakest first."""
-    user = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not user.is_absolute():  # the XDG specification: then it is to be ignored
-        user = Path(environ.get("HOME") or os.path.expanduser("~"), ".config")
-    team = top / COMMITTED if top else None
-    for path in (user / "chatml" / "config.yaml", team, state_dir / "config.yaml"):
-        if path and path.is_absolute():
-            source = Source(COMMITTED if path == team else str(path), committed=path == team)
-            yield source, file_data(path, source)
+    user = _user_file(environ)
+    sources: list[tuple[Path, Source]] = []
+    if user is not None:
+        sources.append((user, Source(str(user))))
+    if top is not None:
+        sources.append((top / COMMITTED, Source(COMMITTED, committed=True)))
+    own = state_dir / "config.yaml"
+    sources.append((own, Source(str(own))))
+    for path, source in sources:
+        yield source, file_data(path, source)
     for name, key in KEYS.items():
         variable = f"CHATML_{name.upper()}"
         if text := environ.get(variable):
             if key.parse is None:
                 raise ChatmlError(f"{variable}: '{name}' can't be set in the environment", hint="set it in a file")
             yield Source(variable), {name: key.parse(text)}
+
+
+def _user_file(environ: Mapping[str, str]) -> Path | None:
+    folder = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not folder.is_absolute():  # the XDG specification: such a value is to be ignored
+        folder = Path(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    return folder / "chatml" / "config.yaml" if folder.is_absolute() else None
 
 
 def _checked(source: Source, name: str, raw: Any) -> Any:

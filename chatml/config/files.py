@@ -32,7 +32,7 @@ class Other(NamedTuple):
     text: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
     """A file or variable: what messages call it, and the line on which each thing stands in it."""
 
@@ -91,7 +91,7 @@ def file_data(path: Path, source: Source) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ChatmlError(f"{source.name}:1: must hold 'key: value' lines, not {shown(data)}")
+        raise ChatmlError(f"{source.place(())}: must hold 'key: value' lines, not {shown(data)}")
     return data
 
 
@@ -115,22 +115,25 @@ def _yaml_data(text: str, source: Source) -> Any:
 
 def _plain(node: yaml.Node, spot: Spot, source: Source, seen: set[yaml.Node]) -> Any:
     """A YAML node as plain data. Aliases are refused: they can make a small file huge, or endless."""
+    import yaml
+
     source.lines.setdefault(spot, node.start_mark.line + 1)
     if node in seen:
         place = source.place(spot)
         raise ChatmlError(f"{place}: aliases (*) are not supported", hint="write the value out")
     seen.add(node)
-    kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if kind == "seq" and isinstance(node.value, list):
+    # A tag can contradict the form that it stands before (`!!map [a]`): both must be right.
+    kind = (type(node), node.tag.removeprefix("tag:yaml.org,2002:"))
+    if kind == (yaml.SequenceNode, "seq"):
         return [_plain(item, (*spot, index), source, seen) for index, item in enumerate(node.value)]
-    if kind == "map" and isinstance(node.value, list):
+    if kind == (yaml.MappingNode, "map"):
         return _plain_mapping(node, spot, source, seen)
-    if kind in ("int", "float"):
+    if not isinstance(node, yaml.ScalarNode):
+        return Other(node.tag)
+    if kind[1] in ("int", "float"):
         value = number(node.value)
         return Other(value) if isinstance(value, str) else value
-    if not isinstance(node.value, str):
-        return Other(node.tag)
-    return {"str": node.value, "null": None}.get(kind, Other(node.value))
+    return {"str": node.value, "null": None}.get(kind[1], Other(node.value))
 
 
 def _plain_mapping(node: yaml.Node, spot: Spot, source: Source, seen: set[yaml.Node]) -> dict[str, Any]:

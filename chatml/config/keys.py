@@ -205,8 +205,8 @@ def _agent(value: Any) -> AgentCommand:
     return AgentCommand(**parts)
 
 
-def _anything(value: Any) -> None:
-    """No further rule."""
+def _no_further_rule(value: Any) -> None:
+    pass
 
 
 class Key(NamedTuple):
@@ -214,7 +214,7 @@ class Key(NamedTuple):
 
     read: Callable[[Any], Any]
     parse: Callable[[str], Any] | None = str
-    team: Callable[[Any], Any] = _anything
+    team: Callable[[Any], None] = _no_further_rule
 
 
 KEYS: Mapping[str, Key] = {
