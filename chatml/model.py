@@ -176,6 +176,8 @@ class Session:
     """The agent has a conversation under `session_id` that can be resumed."""
     agent_cost_usd: float = 0.0
     """What the agent itself has reported for its conversation so far; it counts cumulatively."""
+    changes_seen: str | None = None
+    """What the worktree looked like from outside when `changes` was counted (`workspace.glance`)."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 

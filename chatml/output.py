@@ -137,7 +137,8 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
     """Rows as plain columns, two spaces apart, without trailing spaces."""
     from tabulate import tabulate
 
-    text = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+    # The headers go in as a row: as headers they would get two columns of padding each.
+    text = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 

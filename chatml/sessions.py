@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from chatml import config, events, proc, workspace
+from chatml import config, events, proc, repo, workspace
 from chatml.config import Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Failure, Session, Status, now
@@ -266,6 +266,43 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
         except CorruptRecordError as error:
             damaged.append(error)
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
+
+
+def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
+    """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
+
+    A living worker counts by itself. Those at rest are counted again where the worktree looks different from
+    outside, or `every` one of them.
+    """
+    stale = [one for one in found if not one.status.active and (every or _stale(one))]
+    if not stale:
+        return list(found)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        counted = dict(
+            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
+        )
+    return [counted.get(one.name, one) for one in found]
+
+
+def _stale(session: Session) -> bool:
+    seen = workspace.glance(session)
+    return seen is not None and seen != session.changes_seen
+
+
+def _counted(project: Project, session: Session) -> Session:
+    """The session with its changes counted anew, also in its record; as it was where that is not possible."""
+    try:
+        changes = repo.measure(Path(session.worktree), session.base.ref, session.base.commit)
+        seen = workspace.glance(session)
+        if changes != session.changes or seen != session.changes_seen:
+            project.store.session(session.name).update(
+                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
+            )
+    except (ChatmlError, OSError):
+        return session
+    return replace(session, changes=changes, changes_seen=seen)
 
 
 def resolve(project: Project, name: str | None) -> Session:

@@ -322,7 +322,7 @@ class Worker:
             return
         ended = time.monotonic()
         self.measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
-        self._update(changes=changes)
+        self._update(changes=changes, changes_seen=workspace.glance(self.session))
 
 
 def instruction(session: Session) -> str:

@@ -56,6 +56,29 @@ def _never_made(session: Session) -> bool:
     return session.owns_branch and not session.agent_started
 
 
+def glance(session: Session) -> str | None:
+    """What a few `stat` calls tell of a worktree; another text means that `changes` may be another too.
+
+    Sees every commit, every `git add`, every reset, and files made or removed at the top; a file that somebody edits
+    deeper inside is only seen by git itself.
+    """
+    worktree = session.worktree
+    try:
+        with open(f"{worktree}/.git", encoding="utf-8", errors="surrogateescape") as link:
+            admin = link.read().removeprefix("gitdir: ").strip()
+        seen = [os.stat(worktree).st_mtime_ns]
+    except OSError:
+        return None
+    return ",".join(map(str, seen + [_mtime(f"{admin}/{name}") for name in ("index", "logs/HEAD", "HEAD")]))
+
+
+def _mtime(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
 def relocate(session: Session, repository: Repository) -> Session:
     """The session with its worktree and repository where they are now, after the repository was moved.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import select
+import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from chatml import events, output, render, sessions
 from chatml.errors import ChatmlError
 from chatml.model import Event, Session, Status
+from chatml.prompt import Leave, Prompt
 from chatml.sessions import Project
 
 NEEDS_PERSON = 3
@@ -97,10 +97,8 @@ def attach(project: Project, name: str, as_json: bool = False) -> int:
         for _ in transcript(project, session, follow=True, as_json=as_json, fold=not as_json):
             pass
         return 0
-    try:
-        _converse(project, session)
-    except KeyboardInterrupt:
-        output.note("")
+    with contextlib.suppress(Leave, KeyboardInterrupt), Prompt().opened() as prompt:
+        _converse(project, session, prompt)
     state = _state(project, name)
     output.note(output.style(f"detached; {state}", err=True, dim=True))
     return 0
@@ -114,26 +112,22 @@ def _state(project: Project, name: str) -> str:
     return f"{name} is {status.value}" + (" and goes on" if status.active else "")
 
 
-def _converse(project: Project, session: Session) -> None:
-    """Print what comes and send what is typed, until the person leaves with Ctrl-C or Ctrl-D."""
+def _converse(project: Project, session: Session, prompt: Prompt) -> None:
+    """Show what comes and send what is typed, until the person leaves or the session is removed."""
     store = project.store.session(session.name)
     show = render.Transcript(session.worktree, fold=True)
     told: Status | None = None
     for event in events.follow(store.events, lambda: not store.exists()):
         if event is not None:
-            _print(event, show, as_json=False)
+            prompt.write(show(event))
             continue
-        sys.stdout.flush()
-        told = _tell_rest(project, session.name, told)
-        if select.select([sys.stdin], [], [], 0)[0]:
-            line = _typed()
-            if line is None:
-                return
+        told = _tell_rest(project, session.name, told, prompt)
+        for line in prompt.typed():
             if line.strip():
-                _send(project, session.name, line)
+                _send(project, session.name, line, prompt)
 
 
-def _tell_rest(project: Project, name: str, told: Status | None) -> Status | None:
+def _tell_rest(project: Project, name: str, told: Status | None, prompt: Prompt) -> Status | None:
     """Say once when the session has come to rest, and what can be done."""
     try:
         session = sessions.load(project, name)
@@ -141,22 +135,17 @@ def _tell_rest(project: Project, name: str, told: Status | None) -> Status | Non
         return told
     if session.status is told or not at_rest(session):
         return session.status
-    failure = sessions.failure_of(session) if session.status is not Status.DONE else None
-    if failure is not None:
-        output.note(output.style(f"! {failure.message}", err=True, fg="red"))
+    if session.status is Status.CRASHED and (failure := sessions.failure_of(session)):
+        prompt.note(output.style(f"! {failure.message}", fg="red"))
     text = f"{name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
-    output.note(output.style(text, err=True, dim=True))
+    prompt.note(output.style(text, dim=True))
     return session.status
 
 
-def _typed() -> str | None:
-    """What was typed up to the last line end; None for Ctrl-D."""
-    raw = os.read(sys.stdin.fileno(), 1 << 16)
-    return raw.decode("utf-8", "replace") if raw else None
-
-
-def _send(project: Project, name: str, line: str) -> None:
+def _send(project: Project, name: str, line: str, prompt: Prompt) -> None:
     try:
         sessions.send(project, name, line)
     except ChatmlError as error:
-        output.error(error.message, error.hint)
+        prompt.note(f"! {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
+    else:
+        prompt.note(output.style(f"(sent: {output.shorten(output.one_line(line), 60)})", dim=True))

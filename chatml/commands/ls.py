@@ -64,7 +64,8 @@ def _find(project: sessions.Project, names: tuple[str, ...], statuses: tuple[str
         for one in damaged:
             output.error(one.message, one.hint)
         code = 1 if damaged else 0
-    return [session for session in found if not statuses or session.status.value in statuses], code
+    wanted = [session for session in found if not statuses or session.status.value in statuses]
+    return sessions.recount(project, wanted, every=bool(names)), code
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -59,7 +59,7 @@ def command(
         output.warning(sentence)
     session = sessions.create(project, order)
     if not (as_json or quiet):
-        _tell(project, session)
+        _tell(project, session, hint=not (attach or wait))
     if attach:
         return following.attach(project, session.name)
     code = following.wait_for(project, [session.name], None)[0] if wait else 0
@@ -88,9 +88,10 @@ def _prompt(given: str | None) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _tell(project: sessions.Project, session: Session) -> None:
+def _tell(project: sessions.Project, session: Session, hint: bool) -> None:
     output.answer(f"{output.style(session.name, bold=True)} on {session.branch} from {_base(session)}")
-    output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
+    if hint:
+        output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
     if project.repo.top is not None and project.config.base is None and project.repo.dirty(project.repo.top):
         output.note("note: the uncommitted changes here don't come along; commit them first if they should")
 
