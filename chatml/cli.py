@@ -96,7 +96,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence_stdout()
+        output.silence_stdout()
     except OSError as error:
         code = _complain(ChatmlError(f"could not write the output: {error.strerror}"))
     sys.exit(code)
@@ -117,9 +117,6 @@ def run(argv: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        _silence_stdout()
-        return 0
     except ChatmlError as error:
         return _complain(error)
     except OSError as error:
@@ -153,11 +150,6 @@ def _os_error(error: OSError) -> ChatmlError:
     }
     where = f": {error.filename}" if error.filename else ""
     return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hints.get(error.errno or 0))
-
-
-def _silence_stdout() -> None:
-    """A closed pipe is no error; keep the interpreter from complaining about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report_bug() -> int:

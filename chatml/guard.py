@@ -22,7 +22,7 @@ def main() -> None:
         _watch(parent, os.getppid())
     if os.getppid() != parent:
         sys.exit(1)  # the parent died before the kernel was told: nobody is left to run for
-    os.execv(program[0], program)
+    os.execvp(program[0], program)
 
 
 def _watch(parent: int, child: int) -> None:

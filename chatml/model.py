@@ -170,6 +170,10 @@ class Session:
     max_budget_usd: float | None = None
     owns_branch: bool = True
     """False for `new --branch EXISTING`: then `rm` keeps the branch."""
+    command: tuple[str, ...] | None = None
+    """The program and arguments of an agent that is a command, `{prompt}` where the task goes."""
+    resume_command: tuple[str, ...] | None = None
+    """The same for going on with its conversation; None where it has none to go on with."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
     agent_started: bool = False
@@ -207,8 +211,9 @@ class Session:
         values["tokens"] = Tokens(**(data.get("tokens") or {}))
         for key, kind in _OPTIONAL.items():
             values[key] = kind(**data[key]) if data.get(key) else None
-        if values.get("conflicts") is not None:
-            values["conflicts"] = tuple(values["conflicts"])
+        for key in ("conflicts", "command", "resume_command"):
+            if values.get(key) is not None:
+                values[key] = tuple(values[key])
         session = cls(**values)
         for key in ("name", "prompt", "branch", "worktree", "agent", "permission_mode", "created_at", "updated_at"):
             if not isinstance(getattr(session, key), str):

@@ -39,8 +39,17 @@ def style(text: str, *, err: bool = False, **how: Any) -> str:
 
 
 def answer(text: str = "", newline: bool = True) -> None:
-    """Print what the command was asked for, on stdout."""
-    click.echo(text, nl=newline, color=True)
+    """Print what the command was asked for, on stdout; a reader that closes the pipe ends the command, no error."""
+    try:
+        click.echo(text, nl=newline, color=True)
+    except BrokenPipeError:
+        silence_stdout()
+        raise click.exceptions.Exit(0) from None
+
+
+def silence_stdout() -> None:
+    """Keep the interpreter from complaining about a closed pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
@@ -69,7 +78,6 @@ def json_answer(data: Any) -> None:
 def json_line(data: Any) -> None:
     """Print one JSON document on a line of its own, at once."""
     answer(_encodable(json.dumps(data, ensure_ascii=False)))
-    sys.stdout.flush()
 
 
 def _encodable(text: str) -> str:

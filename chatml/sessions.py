@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import config, events, proc, repo, workspace
-from chatml.config import Config
+from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Failure, Session, Status, now
 from chatml.repo import Repository
@@ -139,6 +139,7 @@ def _draft(project: Project, order: Order) -> Session:
     """The record of the session to be, but for its name and what follows from that."""
     settings = order.config
     repository = project.repo
+    program = _program(settings)
     if order.branch is not None:
         tip = repository.tip(order.branch)
         if tip is None:
@@ -170,7 +171,22 @@ def _draft(project: Project, order: Order) -> Session:
         max_turns=settings.max_turns,
         max_budget_usd=settings.max_budget_usd,
         owns_branch=order.branch is None,
+        command=program.command if program else None,
+        resume_command=program.resume if program else None,
     )
+
+
+def _program(settings: Config) -> AgentCommand | None:
+    """The command behind the chosen agent; None for the one that is built in."""
+    if settings.agent == "claude":
+        return None
+    found = settings.agents.get(settings.agent)
+    if found is None:
+        known = ", ".join(["claude", *settings.agents])
+        raise UsageError(
+            f"no agent named '{settings.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
+        )
+    return found
 
 
 def _check_free(repository: Repository, branch: str) -> None:

@@ -83,7 +83,7 @@ class Worker:
         if self.session.agent_started:
             proc.sweep(self.session.id)  # what a worker that was killed has left
         self._status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
-        loading = asyncio.create_task(asyncio.to_thread(_agent_factory))
+        loading = asyncio.create_task(asyncio.to_thread(_agent_factory, self.session))
         try:
             said = await asyncio.to_thread(workspace.prepare, self.session, lambda: self.stopping)
         except TimeoutError:
@@ -340,8 +340,12 @@ def instruction(session: Session) -> str:
     )
 
 
-def _agent_factory() -> base.MakeAgent:
+def _agent_factory(session: Session) -> base.MakeAgent:
     """Loads the agent's code, which may be slow: called beside the checkout."""
+    if session.command is not None:
+        from chatml.agents.command import CommandAgent
+
+        return CommandAgent
     from chatml.agents.claude import ClaudeAgent
 
     return ClaudeAgent

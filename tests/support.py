@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 """Seconds after which a wait is given up: far beyond what a loaded machine needs, so reaching it is a failure."""
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from chatml import output, sessions
 from chatml.commands import following
-from chatml.config import PERMISSION_MODES
+from chatml.config import PERMISSION_MODES, with_flags
 from chatml.errors import UsageError
 from chatml.model import Session
 
@@ -53,13 +52,12 @@ def command(
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
-    chosen = {key: value for key, value in settings.items() if value is not None}
-    order = sessions.Order(_prompt(prompt), replace(project.config, **chosen), name, branch)  # type: ignore[arg-type]
+    order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch)
     for sentence in project.config.ignored:
         output.warning(sentence)
     session = sessions.create(project, order)
     if not (as_json or quiet):
-        _tell(project, session, hint=not (attach or wait))
+        _tell(project, session, order, answer_follows=attach or wait)
     if attach:
         return following.attach(project, session.name)
     code = following.wait_for(project, [session.name], None)[0] if wait else 0
@@ -88,11 +86,12 @@ def _prompt(given: str | None) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _tell(project: sessions.Project, session: Session, hint: bool) -> None:
-    output.answer(f"{output.style(session.name, bold=True)} on {session.branch} from {_base(session)}")
-    if hint:
+def _tell(project: sessions.Project, session: Session, order: sessions.Order, answer_follows: bool) -> None:
+    say = output.note if answer_follows else output.answer
+    say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
+    if not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
-    if project.repo.top is not None and project.config.base is None and project.repo.dirty(project.repo.top):
+    if project.repo.top is not None and order.config.base is None and project.repo.dirty(project.repo.top):
         output.note("note: the uncommitted changes here don't come along; commit them first if they should")
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chatml.config.files import BadValueError, Source, file_data
 from chatml.config.keys import KEYS, PERMISSION_MODES, AgentCommand, check_known, has_git
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, UsageError
 
-__all__ = ["COMMITTED", "NOT_YET", "PERMISSION_MODES", "AgentCommand", "Config", "load", "worktrees_dir"]
+__all__ = ["COMMITTED", "NOT_YET", "PERMISSION_MODES", "AgentCommand", "Config", "load", "with_flags", "worktrees_dir"]
 
 COMMITTED = ".chatml.yaml"
 
@@ -76,6 +76,19 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
                 if name in NOT_YET:
                     ignored.append(f"{place}: '{name}' has no effect in this version")
     return Config(**values, origins=origins, ignored=tuple(ignored))
+
+
+def with_flags(config: Config, flags: Mapping[str, Any]) -> Config:
+    """The settings with what the command line says on top; None means that it doesn't. UsageError names the flag."""
+    values = {}
+    for name, raw in flags.items():
+        if raw is None:
+            continue
+        try:
+            values[name] = KEYS[name].read(raw)
+        except BadValueError as wrong:
+            raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", wrong.hint) from None
+    return replace(config, **values)
 
 
 def worktrees_dir(config: Config, home: Path, repo_name: str, common_dir: Path) -> Path:

@@ -1,0 +1,122 @@
+"""Any program as an agent: one process a turn, the prompt among its arguments, its output as the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from chatml import guard
+from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
+from chatml.errors import Kind
+from chatml.model import Failure, Session, Tokens
+
+ANSWER = 20_000
+"""Characters of a program's output that are kept as the session's result, its last ones; the log has all."""
+
+GRACE = 5.0
+"""Seconds between asking a program to end and killing it."""
+
+
+class CommandAgent:
+    """Runs the session's command for each turn; it can't be talked to meanwhile, so messages wait for its end."""
+
+    def __init__(self, session: Session, setting: Setting) -> None:
+        self._session = session
+        self._setting = setting
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._process: asyncio.subprocess.Process | None = None
+        self._interrupted = False
+        self._began = session.agent_started
+
+    async def start(self) -> None:
+        program = (self._session.command or ("",))[0]
+        if shutil.which(program) is None:
+            hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
+            raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
+
+    async def send(self, message: Message) -> None:
+        self._messages.put_nowait(message)
+
+    async def interrupt(self) -> None:
+        self._interrupted = self._process is not None
+        await self._end_process()
+
+    async def stop(self) -> None:
+        await self._end_process()
+
+    async def signals(self) -> AsyncIterator[Signal]:
+        assert self._session.session_id is not None
+        yield Started(self._session.session_id, self._session.model)
+        while True:
+            message = await self._messages.get()
+            yield Taken((message.id,))
+            async for one in self._turn(message.text):
+                yield one
+            if self._messages.empty():
+                yield Idle()
+
+    async def _turn(self, prompt: str) -> AsyncIterator[Signal]:
+        began = time.monotonic()
+        self._interrupted = False
+        self._process = process = await self._spawn(prompt)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        said = []
+        while chunk := await process.stdout.read(1 << 16):
+            said.append(chunk.decode("utf-8", "replace"))
+            yield Delta(said[-1])
+        complaint = (await errors).decode("utf-8", "replace").strip()
+        code = await process.wait()
+        self._process, self._began = None, True
+        text = "".join(said).strip()
+        if text:
+            yield Text(text)
+        failure = None
+        if code and not self._interrupted:
+            last = complaint.splitlines()[-1:] or text.splitlines()[-1:] or [""]
+            how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
+            hint = f"see 'chatml logs {self._session.name}'"
+            failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+        yield TurnEnd(
+            result=text[-ANSWER:] if failure is None and not self._interrupted else None,
+            cost_usd=0.0,
+            total_cost_usd=0.0,
+            tokens=Tokens(),
+            duration_ms=int(1000 * (time.monotonic() - began)),
+            failure=failure,
+            interrupted=self._interrupted,
+        )
+
+    async def _spawn(self, prompt: str) -> asyncio.subprocess.Process:
+        words = self._session.resume_command if self._began else None
+        argv = [word.replace("{prompt}", prompt) for word in words or self._session.command or ()]
+        program = shutil.which(argv[0]) or argv[0]
+        guarded = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(os.getpid()), program, *argv[1:]]
+        return await asyncio.create_subprocess_exec(
+            *guarded,
+            cwd=self._setting.worktree,
+            env={**os.environ, **self._setting.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    async def _end_process(self) -> None:
+        """End the program and all of its group: ask, then kill."""
+        process = self._process
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process is None or process.returncode is not None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), GRACE)
