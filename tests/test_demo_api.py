@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,7 @@ def test_the_first_prompt_chooses_the_conversation(start: Start) -> None:
         pytest.param(
             [user("go"), *called(), user("[Request interrupted by user]\n"), user("no")], "2a", id="interrupt"
         ),
+        pytest.param([user("go\n", "[Request interrupted by user]\n", "no")], "2a", id="interrupt before any answer"),
         pytest.param([user("go"), FILLER, user("on")], "2a", id="killed before the first answer"),
         pytest.param([user("go"), *called(), FILLER, user("on")], "2a", id="killed in a tool"),
         pytest.param([user("go"), *called(), user("again")], "1b", id="turn failed with an API error"),
@@ -409,6 +410,10 @@ def outcome(messages: list[Message]) -> ResultMessage:
     return messages[-1]
 
 
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
 async def reached(api: ScriptedApi, predicate: Callable[[], object]) -> None:
     await asyncio.to_thread(api.wait_for, predicate)
 
@@ -435,7 +440,7 @@ def test_cli_runs_tools_turns_retries_and_compacts(start: Start, tmp_path: Path)
             costs = [outcome(messages).total_cost_usd or 0 for messages in (first, second, third)]
             assert 0 < costs[0] < costs[1] < costs[2]
 
-    asyncio.run(drive())
+    run(drive())
     assert {request.talk.cwd for request in api.requests} == {str(agent.repo)}
     assert api.auxiliary["compact"] == 1
 
@@ -459,7 +464,7 @@ def test_cli_hears_messages_in_mid_run_and_interrupts(start: Start, tmp_path: Pa
             await reached(api, lambda: not api.holding["never"])
             assert outcome(await turn(client, "third")).result == "Third."
 
-    asyncio.run(drive())
+    run(drive())
 
 
 def test_cli_sees_http_errors_as_what_they_are(start: Start, tmp_path: Path) -> None:
@@ -471,7 +476,7 @@ def test_cli_sees_http_errors_as_what_they_are(start: Start, tmp_path: Path) -> 
             assert [outcome(await turn(client, prompt)).api_error_status for prompt in "ab"] == [401, 429]
             assert outcome(await turn(client, "c")).result == "Fine."
 
-    asyncio.run(drive())
+    run(drive())
 
 
 def test_cli_sessions_in_parallel_and_after_a_kill(start: Start, tmp_path: Path) -> None:
@@ -503,5 +508,5 @@ def test_cli_sessions_in_parallel_and_after_a_kill(start: Start, tmp_path: Path)
         api.release("beta")
         await other
 
-    asyncio.run(drive())
+    run(drive())
     assert {request.talk.cwd for request in api.requests} == {str(alpha.repo), str(beta.repo)}

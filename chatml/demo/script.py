@@ -82,11 +82,9 @@ _NOTES = (
     "<system-reminder>",
     "<local-command",
     "<command-",
-    "[Request interrupted",
     "Stop hook feedback",
     "Output token limit hit",
     "Your response above was ",
-    _COMPACT,
 )
 _SUMMARY = re.compile(r"Scripted: (.*)\n\[turn (\d+), step (\d+), (over|open), after (\w+)\]", re.DOTALL)
 
@@ -190,18 +188,22 @@ def _answered(talk: Talk, blocks: list[dict[str, Any]], *, again: bool) -> Talk:
 
 
 def _prompted(talk: Talk, texts: list[str]) -> Talk:
-    said = [text for text in texts if not text.startswith(_NOTES)]
-    over = talk.over or any(text.startswith("[Request interrupted") for text in texts)
-    compacting = any(text.startswith(_COMPACT) for text in texts)
-    if said and over:
-        talk = replace(talk, turn=talk.turn + 1, step=0)
-    return replace(_said(talk, said), over=over and not said, compacting=compacting)
+    """After a user message; the CLI puts what no answer came between into one, an interrupt and its prompts too."""
+    talk = replace(talk, compacting=False)
+    for text in texts:
+        if text.startswith("[Request interrupted"):
+            talk = replace(talk, over=True, last="")
+        elif text.startswith(_COMPACT):
+            talk = replace(talk, compacting=True)
+        elif not text.startswith(_NOTES):
+            if talk.over:
+                talk = replace(talk, turn=talk.turn + 1, step=0, over=False)
+            talk = _said(talk, [text])
+    return talk
 
 
 def _said(talk: Talk, said: list[str]) -> Talk:
-    if not said:
-        return talk
-    news = [talk.last, *said] if talk.texts and not talk.since_last else said
+    news = [talk.last, *said] if talk.last and not talk.since_last else said
     return replace(talk, texts=(*talk.texts, *said), last="\n".join(news), since_last=0)
 
 
