@@ -46,7 +46,7 @@ class GitError(ChatmlError):
         said = next((line for line in reversed(stderr.strip().splitlines()) if line), f"exit code {code}")
         for prefix in ("fatal: ", "error: "):
             said = said.removeprefix(prefix)
-        verb = next((arg for arg in argv[1:] if not arg.startswith("-") and "/" not in arg), "git")
+        verb = next((arg for arg in argv[1:] if not arg.startswith("-") and not set(arg) & set("/=")), "git")
         super().__init__(f"git {verb}: {said}")
         self.argv = argv
         self.code = code

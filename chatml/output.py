@@ -21,6 +21,11 @@ def set_color(when: str) -> None:
     _color = when
 
 
+def chosen_color() -> str:
+    """What `--color` said: auto, always or never."""
+    return _color
+
+
 def use_color(err: bool = False) -> bool:
     """Whether to print colours: by `--color`, else NO_COLOR (no-color.org) and FORCE_COLOR, else on a terminal."""
     if _color != "auto":
@@ -152,14 +157,17 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def screen() -> Iterator[Callable[[str], None]]:
-    """A function that redraws its text in place, on the terminal's alternate screen; Ctrl-C leaves it."""
-    click.echo("\x1b[?1049h\x1b[?25l", nl=False)
+    """A function that redraws its text in place, on the terminal's alternate screen; Ctrl-C leaves it.
+
+    Lines that are too long are cut by the terminal.
+    """
+    click.echo("\x1b[?1049h\x1b[?25l\x1b[?7l", nl=False)
     try:
         yield lambda text: click.echo(
             "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in text.splitlines()) + "\x1b[J", nl=False
         )
     finally:
-        click.echo("\x1b[?25h\x1b[?1049l", nl=False)
+        click.echo("\x1b[?7h\x1b[?25h\x1b[?1049l", nl=False)
 
 
 def color_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -112,6 +112,18 @@ def run(
         raise
 
 
+def attach(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Run a command with this process's own input, output and terminal; its exit code, negative for a signal.
+
+    Ctrl-C is the command's: a pager, for one, goes on.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(argv, env=dict(env), check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0) -> None:
     """Terminate a child (or its whole group), wait `grace` seconds, then kill it."""
     for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from chatml import proc
 from chatml.errors import ChatmlError, GitError
-from chatml.model import Changes, FileChange
 
 MINIMUM_GIT = (2, 31)
 """First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
-
-ZERO = "0" * 40
 
 
 def git(
@@ -188,12 +181,17 @@ class Repository:
 
 
 def populate(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
-    """Check out the files of a worktree registered without them; returns what a post-checkout hook said."""
-    git("reset", "--hard", "--quiet", at=worktree, cancelled=cancelled)
-    head = git("rev-parse", "HEAD", at=worktree).text.strip()
+    """Check out the files of a worktree registered without them; returns what a post-checkout hook said.
+
+    May be repeated after a crash at any point, as long as nobody else has run git in that worktree yet.
+    """
+    lock = git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=worktree).text.rstrip("\n")
+    Path(lock).unlink(missing_ok=True)  # only a checkout that was killed can have left it
+    git("reset", "--hard", "--no-recurse-submodules", "--quiet", at=worktree, cancelled=cancelled)
+    commit = head(worktree)
     # `git worktree add` runs this hook too; people use it to make their worktrees habitable.
     hook = git(
-        "hook", "run", "--ignore-missing", "post-checkout", "--", ZERO, head, "1",
+        "hook", "run", "--ignore-missing", "post-checkout", "--", "0" * len(commit), commit, "1",
         at=worktree, check=False, cancelled=cancelled,
     )  # fmt: skip
     known = "is not a git command" not in hook.errors  # git before 2.36 has no `hook run`
@@ -207,98 +205,15 @@ def head(worktree: Path) -> str:
 
 def merge_base(at: Path, ours: str, base_ref: str, base_commit: str) -> str:
     """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone."""
-    for other in (base_ref, base_commit):
+    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
+    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
+    for other in (base_commit,) if relative else (base_ref, base_commit):
         result = git("merge-base", "--end-of-options", ours, other, at=at, check=False)
         if result.code == 0:
             return result.text.split("\n")[0]
     return base_commit
 
 
-@contextlib.contextmanager
-def snapshot(worktree: Path) -> Iterator[dict[str, str]]:
-    """An environment for git in which the index holds all that the worktree holds, untracked files included.
-
-    The agent's own index is copied (keeping its time, by which git tells what may have changed since) and never
-    written; new objects go to a folder of ours that is gone afterwards.
-    """
-    where = git("rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects", at=worktree)
-    index, objects = where.text.splitlines()
-    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
-        own = Path(folder)
-        (own / "objects").mkdir()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(index, own / "index")
-        env = {
-            "GIT_INDEX_FILE": str(own / "index"),
-            "GIT_OBJECT_DIRECTORY": str(own / "objects"),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
-        }
-        add_all(worktree, env)
-        yield env
-
-
-def add_all(worktree: Path, env: Mapping[str, str]) -> None:
-    """`git add -A` into the index that `env` names; files that can't be read are left out, not fatal."""
-    git("-c", "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false", "add", "-A", "--ignore-errors",
-        at=worktree, env=env, check=False)  # fmt: skip
-
-
-def _quote_alternate(path: str) -> str:
-    """A path as GIT_ALTERNATE_OBJECT_DIRECTORIES takes it (git(1): quoted where it holds a separator)."""
-    if os.pathsep not in path and not path.startswith('"'):
-        return path
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def file_changes(worktree: Path, since: str, paths: tuple[str, ...] = ()) -> list[FileChange]:
-    """Every path that differs between the commit `since` and the worktree as it is, in path order."""
-    with snapshot(worktree) as env:
-        common = ["diff", "--cached", "-z", "-M", "--no-ext-diff", "--no-textconv"]
-        names = git(*common, "--name-status", since, "--", *paths, at=worktree, env=env).text
-        numbers = git(*common, "--numstat", since, "--", *paths, at=worktree, env=env).text
-        open_paths = set(
-            git("diff", "--cached", "-z", "--no-renames", "--name-only", "HEAD", at=worktree, env=env).text.split("\0")
-        )
-    counts = dict(_parse_numstat(numbers))
-    return [
-        FileChange(path, old, status, *counts.get(path, (0, 0)), bool({path, old} & open_paths))
-        for status, old, path in _parse_name_status(names)
-    ]
-
-
-def _parse_name_status(text: str) -> Iterator[tuple[str, str | None, str]]:
-    fields = iter(text.split("\0"))
-    for status in fields:
-        if not status:
-            return
-        old = next(fields) if status[0] in "RC" else None
-        yield status[0], old, next(fields)
-
-
-def _parse_numstat(text: str) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
-    fields = iter(text.split("\0"))
-    for field in fields:
-        if not field:
-            return
-        added, removed, path = field.split("\t", 2)
-        if not path:  # a rename: both names follow as fields of their own
-            next(fields)
-            path = next(fields)
-        binary = added == "-"
-        yield path, (None, None) if binary else (int(added), int(removed))
-
-
-def measure(worktree: Path, base_ref: str, base_commit: str) -> Changes:
-    """The session's changes in numbers, against the merge base with its base as it is now."""
-    ours = head(worktree)
-    since = merge_base(worktree, ours, base_ref, base_commit)
-    files = file_changes(worktree, since)
-    commits = int(git("rev-list", "--count", f"{since}..{ours}", at=worktree).text)
-    with_changes = bool(git("status", "--porcelain", "-z", at=worktree).stdout)
-    return Changes(
-        len(files),
-        sum(file.insertions or 0 for file in files),
-        sum(file.deletions or 0 for file in files),
-        commits,
-        with_changes,
-    )
+def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
+    """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
+    return proc.attach(["git", "-C", str(at), *args], env=proc.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))

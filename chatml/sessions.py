@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from chatml import config, events, proc, repo, workspace
+from chatml import config, events, proc, workspace
+from chatml.changes import measure
 from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Failure, Session, Status, now
@@ -310,7 +311,7 @@ def _stale(session: Session) -> bool:
 def _counted(project: Project, session: Session) -> Session:
     """The session with its changes counted anew, also in its record; as it was where that is not possible."""
     try:
-        changes = repo.measure(Path(session.worktree), session.base.ref, session.base.commit)
+        changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
         seen = workspace.glance(session)
         if changes != session.changes or seen != session.changes_seen:
             project.store.session(session.name).update(

@@ -18,7 +18,8 @@ from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.model import Session
-from chatml.repo import Repository, add_all, git
+from chatml.repo import Repository, git
+from chatml.snapshot import add_all
 from chatml.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"

@@ -12,9 +12,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from chatml import proc, repo, workspace
+from chatml import proc, workspace
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
+from chatml.changes import measure
 from chatml.errors import ChatmlError, Kind
 from chatml.events import Inbox, Log, read
 from chatml.model import Failure, Session, Status
@@ -317,7 +318,7 @@ class Worker:
         start = self.session.base
         began = time.monotonic()
         try:
-            changes = await asyncio.to_thread(repo.measure, Path(self.session.worktree), start.ref, start.commit)
+            changes = await asyncio.to_thread(measure, Path(self.session.worktree), start.ref, start.commit)
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()

@@ -1,0 +1,192 @@
+"""What a session would bring to its base: in numbers, file by file, and as git shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from chatml import repo
+from chatml.errors import ChatmlError, GitError, Kind
+from chatml.model import Changes, FileChange, Session
+from chatml.repo import Repository, git
+from chatml.snapshot import Snapshot, snapshot, snapshot_of
+
+EXACT = (
+    # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
+    "-c", "core.quotePath=false", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
+    "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
+    f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
+)  # fmt: skip
+"""A diff that is the same for everybody."""
+
+EXACT_ENV = {"GIT_DIFF_OPTS": ""}
+"""A context of -u0 set there would win over any option, and `git apply` refuses that."""
+
+PATCH = ("-p", "--binary", "--full-index")
+"""All that `git apply` needs."""
+
+STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "type-changed"}
+"""Git's letters (git-diff(1), --diff-filter) in the words of the JSON contract."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A session held still beside its base, for as long as it is looked at."""
+
+    at: Path
+    """Where git runs: the paths are relative to it."""
+    since: str
+    """The merge base with the base as it is now."""
+    now: Snapshot
+    paths: tuple[str, ...] = ()
+    """Only these, as git's pathspecs; none for all."""
+    notes: tuple[str, ...] = ()
+    """What a person has to know about what is compared, a sentence each."""
+
+    def differs(self) -> bool:
+        """Whether there is any change. GitError for a path that git doesn't take."""
+        result = git(*EXACT, "--quiet", *self._sides, at=self.at, env=self.now.env, check=False)
+        if result.code > 1:
+            raise GitError(list(result.argv), result.code, result.text, result.errors)
+        return result.code == 1
+
+    def exact(self, *form: str) -> bytes:
+        """The changes in the form of these options (`PATCH`, `--stat`, …), whatever the person's settings."""
+        return git(*EXACT, *form, *self._sides, at=self.at, env={**self.now.env, **EXACT_ENV}).stdout
+
+    def show_exact(self, *form: str) -> int:
+        """Have git itself print what `exact` returns; returns git's exit code."""
+        return repo.show(*EXACT, *form, *self._sides, at=self.at, env={**self.now.env, **EXACT_ENV})
+
+    def usual(self, *form: str) -> str:
+        """The changes as the person's settings have them."""
+        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env).text
+
+    def show_usual(self, *form: str) -> int:
+        """Have git itself print what `usual` returns, through the person's pager; returns git's exit code."""
+        return repo.show("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env)
+
+    @cached_property
+    def files(self) -> list[FileChange]:
+        """Every changed path, in path order."""
+        found = _parse(self.exact("--raw", "--numstat", "-z"))
+        return [
+            FileChange(path, old, status, *counts, self._head == self.since or bool({path, old} & self._uncommitted))
+            for status, old, path, counts in found
+        ]
+
+    @cached_property
+    def changes(self) -> Changes:
+        """The same in numbers."""
+        started = self._head == self.since
+        commits = "0" if started else git("rev-list", "--count", f"{self.since}..{self._head}", at=self.at).text
+        return Changes(
+            len(self.files),
+            sum(file.insertions or 0 for file in self.files),
+            sum(file.deletions or 0 for file in self.files),
+            int(commits),
+            bool(self.files if started else self._uncommitted),
+        )
+
+    @cached_property
+    def _uncommitted(self) -> frozenset[str | None]:
+        """The paths that differ from the commit checked out."""
+        names = git("diff-index", "--cached", "--name-only", "-z", "--ignore-submodules=none", self._head, "--",
+                    *self.paths, at=self.at, env=self.now.env).text  # fmt: skip
+        return frozenset(name for name in names.split("\0") if name)
+
+    @property
+    def _head(self) -> str:
+        return self.now.head or self.since
+
+    @property
+    def _sides(self) -> tuple[str, ...]:
+        return (self.since, "--", *self.paths)
+
+
+def _parse(output: bytes) -> Iterator[tuple[str, str | None, str, tuple[int | None, int | None]]]:
+    """What `--raw --numstat -z` says: status, old path, path, lines added and removed."""
+    fields = iter(output.decode("utf-8", "surrogateescape").split("\0"))
+    entries, counts = [], {}
+    for field in fields:
+        if field.startswith(":"):
+            letter = field.rpartition(" ")[2][0]
+            old = next(fields) if letter in "RC" else None
+            entries.append((STATUS[letter], old, next(fields)))
+        elif field:
+            added, removed, path = field.split("\t", 2)
+            if not path:  # a rename: both names follow as fields of their own
+                next(fields)
+                path = next(fields)
+            counts[path] = (None, None) if added == "-" else (int(added), int(removed))
+    for status, old, path in entries:
+        yield status, old, path, counts.get(path, (0, 0))
+
+
+@contextlib.contextmanager
+def compare(
+    repository: Repository, session: Session, start: Path | None = None, paths: tuple[str, ...] = ()
+) -> Iterator[Comparison]:
+    """The session's changes as they are now, to be asked for within the block.
+
+    `paths` are relative to `start` where that lies in the worktree, else to the worktree's top. What the branch
+    holds, where the worktree is gone; ChatmlError where that is gone too.
+    """
+    worktree = Path(session.worktree)
+    with contextlib.ExitStack() as stack:
+        try:
+            now = stack.enter_context(snapshot(worktree))
+            at = start if start is not None and _inside(start, worktree) else worktree
+            notes = _notes(session, now)
+        except ChatmlError as error:
+            tip = repository.tip(session.branch)
+            if error.kind is not Kind.WORKTREE or tip is None:
+                raise
+            now = stack.enter_context(snapshot_of(tip, repository.common_dir))
+            at = repository.common_dir
+            notes = (f"{error.message}; this is what its branch holds",)
+        since = repo.merge_base(at, now.head or session.base.commit, session.base.ref, session.base.commit)
+        yield Comparison(at, since, now, paths, notes)
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _notes(session: Session, now: Snapshot) -> tuple[str, ...]:
+    where = f"on '{now.branch}'" if now.branch else "on no branch"
+    moved = () if now.branch == session.branch else (f"its worktree is {where}, not on '{session.branch}'",)
+    left_out = (*now.left_out, *_in_submodules(Path(session.worktree), now))
+    return (*moved, *(f"left out: {sentence}" for sentence in left_out))
+
+
+def _in_submodules(worktree: Path, now: Snapshot) -> Iterator[str]:
+    """Files that git overlooks, because they lie where a submodule belongs: only its commit is part of the changes."""
+    if not (worktree / ".gitmodules").is_file():
+        return
+    for entry in git("ls-files", "-z", "--stage", at=worktree, env=now.env).text.split("\0"):
+        inner = worktree / entry.partition("\t")[2]
+        if not entry.startswith("160000 ") or not inner.is_dir():
+            continue
+        if not (inner / ".git").exists():
+            if any(inner.iterdir()):
+                yield f"the files in '{inner.name}', a submodule that is not checked out"
+        elif git("status", "--porcelain", "-z", at=inner, check=False).stdout:
+            yield f"what is not committed in the submodule '{inner.name}'"
+
+
+def measure(worktree: Path, base_ref: str, base_commit: str) -> Changes:
+    """All that is in the worktree, in numbers, against the merge base with the base as it is now."""
+    with snapshot(worktree) as now:
+        since = repo.merge_base(worktree, now.head or base_commit, base_ref, base_commit)
+        return Comparison(worktree, since, now).changes
+
+
+def file_changes(worktree: Path, since: str, paths: tuple[str, ...] = ()) -> list[FileChange]:
+    """Every path that differs between the commit `since` and the worktree as it is, in path order."""
+    with snapshot(worktree) as now:
+        return Comparison(worktree, since, now, paths).files

@@ -1,0 +1,138 @@
+"""`chatml diff`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from chatml import changes, output, sessions
+from chatml.changes import Comparison
+from chatml.errors import UsageError
+from chatml.model import Base
+
+WATCH_EVERY = 0.5
+"""Seconds between two looks of `--watch`; ten times as long as a look takes, where that is more."""
+
+CLOSED_PIPE = 128 + 13
+"""How git ends when nobody reads on: by SIGPIPE."""
+
+
+class PathsCommand(click.Command):
+    """A command whose optional NAME comes before `--`, and PATHs after it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        rest = super().parse_args(ctx, args[:end])
+        if ctx.params["paths"]:
+            raise click.UsageError(f"unexpected '{ctx.params['paths'][0]}'; PATHs come after '--'", ctx)
+        ctx.params["paths"] = tuple(args[end + 1 :])
+        return rest
+
+
+@click.command(cls=PathsCommand)
+@click.argument("name", required=False)
+@click.argument("paths", metavar="[-- PATH…]", nargs=-1)
+@click.option("--stat", is_flag=True, help="Only how much changed in each file.")
+@click.option("--name-only", is_flag=True, help="Only the names of the changed files.")
+@click.option("-w", "--watch", is_flag=True, help="Redraw in place as the changes change.")
+@output.json_option
+@output.color_option
+@click.pass_obj
+def command(
+    at: Path, name: str | None, paths: tuple[str, ...], stat: bool, name_only: bool, watch: bool, as_json: bool
+) -> int:
+    """Show a session's changes: committed, staged, unstaged and untracked.
+
+    Against the merge base with the session's base as it is now, in git's own format. On a terminal with your git
+    colours, pager and diff settings; elsewhere a complete patch that 'git apply' takes. PATHs are relative to where
+    you stand in the session's worktree, or else to its top.
+    """
+    if stat + name_only + as_json > 1:
+        raise UsageError("choose one of --stat, --name-only and --json")
+    if watch and (as_json or not sys.stdout.isatty()):
+        raise UsageError("--watch needs a terminal, without --json")
+    form = ("--stat",) if stat else ("--name-only",) if name_only else ()
+    if watch:
+        return _watch(at, name, paths, form)
+    project = sessions.open_project(at)
+    session = sessions.resolve(project, name)
+    with changes.compare(project.repo, session, at, paths) as comparison:
+        for sentence in comparison.notes:
+            output.warning(output.one_line(sentence))
+        if as_json:
+            output.json_answer(_public(session.name, session.base, comparison))
+            return 0
+        return _show(comparison, form, session.base.ref)
+
+
+def _show(comparison: Comparison, form: tuple[str, ...], base: str) -> int:
+    """Let git print the changes: as the person likes it on a terminal, exact elsewhere."""
+    terminal = sys.stdout.isatty()
+    if not comparison.differs():
+        if terminal:
+            output.note(f"no changes against {base}")
+        return 0
+    if terminal:
+        code = comparison.show_usual(*form, *_color(terminal))
+    else:
+        code = comparison.show_exact(*(form or changes.PATCH), *_color(terminal))
+    code = code if code >= 0 else 128 - code  # ended by a signal, as shells have it
+    return 0 if code == CLOSED_PIPE else code
+
+
+def _color(terminal: bool) -> tuple[str, ...]:
+    """What to tell git about colours: on a terminal nothing, for its settings to decide, unless the person says."""
+    chosen = output.chosen_color()
+    if chosen == "auto" and terminal and not os.environ.get("NO_COLOR"):
+        return ()
+    # FORCE_COLOR does not count: many a CI sets it, and a coloured patch is none.
+    return ("--color=always",) if chosen == "always" else ("--no-color",)
+
+
+def _public(name: str, base: Base, comparison: Comparison) -> dict[str, object]:
+    return {
+        "name": name,
+        "base": asdict(base),
+        "merge_base": comparison.since,
+        "files": [{**asdict(file), "binary": file.insertions is None} for file in comparison.files],
+        "changes": asdict(comparison.changes),
+    }
+
+
+def _watch(at: Path, name: str | None, paths: tuple[str, ...], form: tuple[str, ...]) -> int:
+    """Redraw the changes whenever they are others, until Ctrl-C."""
+    color = "--color=always" if output.use_color() else "--no-color"
+    shown = None
+    with output.screen() as draw:
+        while True:
+            began = time.monotonic()
+            project = sessions.open_project(at)
+            session = sessions.resolve(project, name)
+            with changes.compare(project.repo, session, at, paths) as comparison:
+                text = comparison.usual(*form, color) or f"no changes against {session.base.ref}"
+            view = _fitting([*comparison.notes, *text.rstrip("\n").split("\n")])
+            if view != shown:
+                draw(view)
+                shown = view
+            time.sleep(max(WATCH_EVERY, 10 * (time.monotonic() - began)))
+
+
+def _fitting(lines: list[str]) -> str:
+    """As many lines as the terminal shows, harmless to it; the last one says how many there are below."""
+    height = shutil.get_terminal_size().lines - 1
+    if len(lines) > height:
+        lines = [*lines[: height - 1], f"… {len(lines) - height + 1} lines more"]
+    return "\n".join(_harmless(line) for line in lines)
+
+
+def _harmless(line: str) -> str:
+    """A line with git's colours, and nothing else that a terminal would act on."""
+    texts = re.split(r"(\x1b\[[\d;]*m)", line)
+    return "".join(text if index % 2 else output.printable(text) for index, text in enumerate(texts))

@@ -1,0 +1,133 @@
+"""A worktree held still, so that git can be asked about all that it holds while an agent works on in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatml.errors import ChatmlError, GitError, Kind
+from chatml.repo import git
+
+ADD_TRIES = 5
+"""How often git is asked again where files come and go under its eyes; each try sees the worktree anew."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A worktree held still: git run in `env` has in its index all that the worktree holds, untracked files too."""
+
+    env: Mapping[str, str]
+    head: str | None
+    """The commit checked out; None on a branch without one."""
+    branch: str | None
+    """The branch checked out; None where there is none, as in the middle of a rebase."""
+    left_out: tuple[str, ...] = ()
+    """What git could not take in, a sentence each."""
+
+
+@contextlib.contextmanager
+def snapshot(worktree: Path) -> Iterator[Snapshot]:
+    """The worktree as it is now, until the end of the block. ChatmlError of kind `worktree` where none stands there.
+
+    The agent's own index is copied and never written; new objects go to a folder of ours that is gone afterwards.
+    """
+    index, objects, commit, branch = _look(worktree)
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        own = Path(folder)
+        (own / "objects").mkdir()
+        env = {
+            "GIT_INDEX_FILE": str(own / "index"),
+            "GIT_OBJECT_DIRECTORY": str(own / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
+        }
+        filled = True
+        if not _copy_index(Path(index), own / "index") and commit:
+            git("read-tree", commit, at=worktree, env=env)
+            filled = _checked_out(worktree, Path(index))
+        # They go when this block ends: not worth compressing.
+        left_out = add_all(worktree, env, "-c", "core.looseCompression=0", "-c", "core.fsync=none") if filled else ()
+        yield Snapshot(env, commit, branch, left_out)
+
+
+@contextlib.contextmanager
+def snapshot_of(commit: str, git_dir: Path) -> Iterator[Snapshot]:
+    """A commit, as if a worktree held it: for a session whose worktree is gone."""
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        env = {"GIT_DIR": str(git_dir), "GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git("read-tree", commit, at=git_dir, env=env)
+        yield Snapshot(env, commit, None)
+
+
+def _look(worktree: Path) -> tuple[str, str, str | None, str | None]:
+    """Where the index and the objects of a worktree are, its commit and its branch."""
+    if worktree.is_dir():
+        found = git(
+            "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index", "--git-path", "objects",
+            "HEAD", "--symbolic-full-name", "HEAD", at=worktree, check=False,
+        )  # fmt: skip
+        top, index, objects, commit, branch = [*found.text.split("\n"), "", "", "", ""][:5]
+        # Without this look, git would answer for a repository around the folder of a broken worktree.
+        if top and os.path.samefile(top, worktree):
+            born = found.code == 0
+            on_branch = born and branch.startswith("refs/heads/")
+            return index, objects, commit if born else None, branch.removeprefix("refs/heads/") if on_branch else None
+    gone = "is no git worktree any more" if worktree.exists() else "is gone"
+    raise ChatmlError(f"the worktree {gone}: {worktree}", kind=Kind.WORKTREE)
+
+
+def _copy_index(index: Path, copy: Path) -> bool:
+    """Copy an index with its time, by which git tells what may have changed since; False where there is none.
+
+    Git replaces an index, never writes into it: through one open file, content and time belong together.
+    """
+    try:
+        with index.open("rb") as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            times = os.fstat(source.fileno())
+            os.utime(target.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _checked_out(worktree: Path, index: Path) -> bool:
+    """Whether a worktree without an index has files of its own, so isn't just about to get its first ones."""
+    return not index.with_name("index.lock").exists() and any(path.name != ".git" for path in worktree.iterdir())
+
+
+def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str, ...]:
+    """`git add -A` into the index that `env` names; returns what git could not take in, a sentence each.
+
+    Git gives up on a file that goes while it looks, as agents make them all the time: tried again. GitError in the end.
+    """
+    command = [
+        # Else the setting would have git put a shared index beside the agent's, and start a daemon, or a hook.
+        "-c", "core.splitIndex=false", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
+        "-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", *settings,
+        "add", "-A", "--ignore-errors", "--sparse",
+    ]  # fmt: skip
+    before: tuple[str, ...] = ()
+    for _ in range(ADD_TRIES):
+        result = git(*command, at=worktree, env=env, check=False)
+        if result.code == 129 and "--sparse" in command:  # git before 2.34, which does so anyway
+            command.remove("--sparse")
+            continue
+        said = tuple(dict.fromkeys(re.findall(r"^(?:error: |warning: (?=could not open))(.*)", result.errors, re.M)))
+        if result.code == 0 or (result.code == 1 and said == before):
+            return said
+        before = said
+    raise GitError(list(result.argv), result.code, result.text, result.errors)
+
+
+def _quote_alternate(path: str) -> str:
+    """A path as GIT_ALTERNATE_OBJECT_DIRECTORIES takes it (git(1): quoted where it holds a separator)."""
+    if os.pathsep not in path and not path.startswith('"'):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'

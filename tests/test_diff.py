@@ -1,0 +1,294 @@
+"""`diff`: what it prints piped, on a terminal and as JSON."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import Sandbox
+from tests.trees import Tree, nested_repository
+from tests.worktree import Work, add_session, terminal, work
+
+__all__ = ["work"]
+
+HOSTILE = """\
+[diff]
+    external = false
+    noprefix = true
+    mnemonicPrefix = true
+    renames = copies
+    algorithm = patience
+    context = 0
+    interHunkContext = 9
+    submodule = log
+    ignoreSubmodules = all
+    orderFile = {order}
+    relative = true
+    suppressBlankEmpty = true
+    wordRegex = .
+    statGraphWidth = 1
+    colorMoved = zebra
+[diff "text"]
+    textconv = rev
+    command = false
+[color]
+    ui = always
+    diff = always
+[core]
+    quotePath = true
+    attributesFile = {attributes}
+    pager = false
+    safecrlf = true
+    fsmonitor = false
+[pager]
+    diff = false
+[status]
+    showUntrackedFiles = no
+    relativePaths = false
+[apply]
+    whitespace = fix
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_piped_patch_makes_the_sessions_tree_of_its_base(sandbox: Sandbox, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    nested = nested_repository(tmp_path / "nested", sandbox.env)
+    (sandbox.repo / ".gitignore").write_text("*.ign\n")
+    Tree(sandbox.repo, rng, nested, sandbox.env).grow(12)
+    sandbox.commit("base")
+    work = add_session(sandbox)
+    tree = Tree(work.top, rng, nested, sandbox.env)
+    tree.grow(6)
+    tree.work(15)
+    patch = work.patch()
+    work.git("add", "-A", check=False)
+    assert work.applied(patch) == work.git("write-tree")
+
+
+def test_everything_is_in_it_and_nothing_else(work: Work) -> None:
+    work.write("committed")
+    work.commit()
+    work.write("staged")
+    work.git("add", "staged")
+    work.write("a", "one\n2\nthree\n")
+    work.write("un tracked\n'\"\t")
+    work.write("x.ignored")
+    (work.top / "b").unlink()
+    (work.top / "dir" / "c").rename(work.top / "dir" / "moved")
+    work.write("bin", b"\0\1")
+    assert work.changed() == {
+        "a": "modified",
+        "b": "deleted",
+        "bin": "added",
+        "committed": "added",
+        "dir/moved": "renamed",
+        "staged": "added",
+        "un tracked\n'\"\t": "added",
+    }
+
+
+def test_json(work: Work) -> None:
+    work.write("done")
+    work.commit()
+    (work.top / "b").rename(work.top / "b2")
+    work.write("bin", b"\0\1")
+    (work.top / "a").unlink()
+    (work.top / "a").symlink_to("b")
+    shown = work.sandbox.chatml("diff", "work", "--json").json
+    plain = {"old_path": None, "binary": False, "uncommitted": True}
+    assert shown == {
+        "name": "work",
+        "base": {"ref": "main", "commit": work.base},
+        "merge_base": work.base,
+        "files": [
+            {**plain, "path": "a", "status": "type-changed", "insertions": 1, "deletions": 3},
+            {**plain, "path": "b2", "old_path": "b", "status": "renamed", "insertions": 0, "deletions": 0},
+            {**plain, "path": "bin", "status": "added", "insertions": None, "deletions": None, "binary": True},
+            {**plain, "path": "done", "status": "added", "insertions": 1, "deletions": 0, "uncommitted": False},
+        ],
+        "changes": {"files": 4, "insertions": 2, "deletions": 3, "commits": 1, "uncommitted": True},
+    }
+
+
+def test_the_persons_settings_change_nothing_in_a_pipe(work: Work, tmp_path: Path) -> None:
+    work.write("a", "one\n2\n\n\nthree\n")
+    (work.top / "b").rename(work.top / "ä b")
+    work.write("sp ace/bin", b"\0\1")
+    forms: list[list[str]] = [[], ["--stat"], ["--name-only"], ["--json"]]
+    before = [work.patch(*form) for form in forms]
+    attributes = tmp_path / "attributes"
+    attributes.write_text("* diff=text\n")
+    order = tmp_path / "order"
+    order.write_text("sp ace/*\n")
+    config = work.sandbox.home / ".gitconfig"
+    config.write_text(config.read_text() + HOSTILE.format(attributes=attributes, order=order))
+    env = {
+        "GIT_EXTERNAL_DIFF": "false", "GIT_DIFF_OPTS": "-u0", "GIT_PAGER": "false", "FORCE_COLOR": "1",
+        "GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere", "GIT_WORK_TREE": "/nowhere",
+        "GIT_OBJECT_DIRECTORY": "/nowhere", "GIT_PREFIX": "dir/",
+    }  # fmt: skip
+    inside = work.top / "dir"
+    assert [work.patch(*form, env=env, cwd=inside) for form in forms] == before
+    assert b"\x1b" not in b"".join(before)
+
+
+def test_color_only_where_it_is_asked_for(work: Work) -> None:
+    work.write("a", "one\n")
+    assert b"\x1b[31m-two" in work.patch("--color", "always")
+    assert b"\x1b" not in work.patch(env={"FORCE_COLOR": "1"})
+    with terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat"}) as (_, read):
+        assert "\x1b[31m-two" in read()
+    with terminal(work.sandbox, "diff", "work", "--color", "never", env={"GIT_PAGER": "cat"}) as (_, read):
+        assert "\x1b" not in read()
+    with terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat", "NO_COLOR": "1"}) as (_, read):
+        assert "\x1b" not in read()
+
+
+def test_on_a_terminal_it_looks_as_the_person_wants(work: Work) -> None:
+    work.write("a", "one\n2\nthree\n")
+    work.write("bin", b"\0\1" * 50)
+    work.sandbox.git("config", "core.pager", "sed s/^/paged:/")
+    work.sandbox.git("config", "diff.noprefix", "true")
+    with terminal(work.sandbox, "diff", "work", "--color", "never") as (process, read):
+        shown = read()
+        assert process.wait() == 0
+    assert "paged:diff --git a a\n" in shown
+    assert "paged:Binary files /dev/null and bin differ\n" in shown
+    work.sandbox.git("config", "diff.external", "echo external")
+    with terminal(work.sandbox, "diff", "work") as (_, read):
+        assert "paged:external a " in read()
+
+
+def test_no_changes(work: Work) -> None:
+    assert work.patch() == b""
+    assert work.sandbox.chatml("diff", "work", "--json").json["files"] == []
+    with terminal(work.sandbox, "diff", "work") as (process, read):
+        assert read() == "no changes against main\n"
+        assert process.wait() == 0
+
+
+def test_paths_are_relative_to_where_one_stands(work: Work) -> None:
+    work.write("dir/c", "changed\n")
+    work.write("c", "top\n")
+    assert work.patch("--name-only", "--", "c") == b"c\n"
+    assert work.patch("--name-only", "--", "c", cwd=work.top / "dir") == b"dir/c\n"
+    assert work.patch("--name-only", "--", ":(exclude)dir") == b"c\n"
+    here = work.sandbox.chatml("diff", "--name-only", "--", "dir", cwd=work.top)
+    assert here.out == "dir/c\n"
+    files = work.sandbox.chatml("diff", "work", "--json", "--", "dir").json
+    assert [file["path"] for file in files["files"]] == ["dir/c"]
+
+
+def test_wrong_usage(work: Work) -> None:
+    chatml = work.sandbox.chatml
+    assert "go into a session's worktree" in chatml("diff", code=2).err
+    assert "PATHs come after '--'" in chatml("diff", "work", "a", code=2).err
+    assert "--stat" in chatml("diff", "work", "--stat", "--name-only", code=2).err
+    assert "terminal" in chatml("diff", "work", "--watch", code=2).err
+    assert "did you mean 'work'?" in chatml("diff", "wrok", code=1).err
+    outside = chatml("diff", "work", "--", "/etc", code=1)
+    assert outside.err.startswith("error: ")
+    assert outside.out == ""
+
+
+def test_the_base_as_it_is_now(work: Work) -> None:
+    work.write("mine")
+    work.commit()
+    work.sandbox.commit("others", theirs="x\n")
+    assert work.changed() == {"mine": "added"}
+    work.git("merge", "-q", "-m", "merge", "main")
+    assert work.changed() == {"mine": "added"}
+    assert work.sandbox.chatml("diff", "work", "--json").json["changes"]["commits"] == 2
+    work.sandbox.git("merge", "-q", "--ff-only", "chatml/work")
+    assert work.patch() == b""
+
+
+def test_a_base_that_is_gone_or_means_something_else_here(work: Work) -> None:
+    work.write("mine")
+    work.commit()
+    work.sandbox.git("checkout", "-q", "--detach")
+    work.sandbox.git("branch", "-q", "-D", "main")
+    assert work.changed() == {"mine": "added"}
+
+
+def test_without_the_worktree_the_branch_is_shown(work: Work) -> None:
+    work.write("committed")
+    work.commit()
+    work.write("lost")
+    work.top.rename(work.top.parent / "elsewhere")
+    shown = work.sandbox.chatml("diff", "work", "--name-only")
+    assert shown.out == "committed\n"
+    assert "is gone" in shown.err
+    assert "committed" in work.sandbox.chatml("diff", "work", "--stat", "--", "committed").out
+    work.sandbox.git("worktree", "prune")
+    work.sandbox.git("branch", "-q", "-D", "chatml/work")
+    assert work.sandbox.chatml("diff", "work", code=1).err.startswith("error: the worktree is gone")
+
+
+def test_a_folder_that_is_no_worktree_any_more_is_not_taken_for_what_is_around_it(work: Work) -> None:
+    work.write("committed")
+    work.commit()
+    work.sandbox.git("init", "-q", str(work.top.parent.parent))
+    (work.top / ".git").unlink()
+    shown = work.sandbox.chatml("diff", "work", "--name-only")
+    assert shown.out == "committed\n"
+    assert "is no git worktree any more" in shown.err
+
+
+def test_it_says_what_it_can_not_show(work: Work) -> None:
+    work.sandbox.git("init", "-q", str(work.top / "empty repository"))
+    os.mkfifo(work.top / "pipe")
+    (work.top / "a").unlink()
+    os.mkfifo(work.top / "a")
+    work.write("b", "changed\n")
+    work.git("checkout", "-q", "-b", "other")
+    shown = work.sandbox.chatml("diff", "work", "--name-only")
+    assert shown.out == "b\n"
+    assert "its worktree is on 'other', not on 'chatml/work'" in shown.err
+    assert "left out: 'empty repository/' does not have a commit checked out" in shown.err
+    assert "left out: a: can only add regular files" in shown.err
+
+
+def test_an_unreadable_file_hides_no_other(work: Work) -> None:
+    secret = work.write("secret")
+    secret.chmod(0)
+    if os.access(secret, os.R_OK):
+        pytest.skip("this user can read everything")
+    work.write("plain")
+    shown = work.sandbox.chatml("diff", "work", "--name-only")
+    assert shown.out == "plain\n"
+    assert "left out: unable to index file 'secret'" in shown.err
+
+
+def test_a_reader_that_leaves_early_is_no_error(work: Work) -> None:
+    work.write("big", "line\n" * 200_000)
+    process = subprocess.Popen(
+        work.sandbox.command("diff", "work"), cwd=work.sandbox.repo, env=work.sandbox.env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline() == b"diff --git a/big b/big\n"
+    process.stdout.close()
+    assert process.wait() == 0
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_watch_redraws_until_ctrl_c(work: Work) -> None:
+    size = {"LINES": "12", "COLUMNS": "80"}
+    with terminal(work.sandbox, "diff", "work", "-w", "--color", "never", env=size) as (process, read):
+        read("no changes against main")
+        work.write("a", "one\n2\nthree\n\x1b[2J")
+        assert "+2" in read("+^[[2J")
+        work.write("many", "line\n" * 50)
+        read("lines more")
+        process.send_signal(signal.SIGINT)
+        assert "\x1b[?1049l" in read()
+        assert process.wait() == 130
