@@ -176,6 +176,8 @@ class Session:
     """The same for going on with its conversation; None where it has none to go on with."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
+    populated: bool = False
+    """The worktree has had its files once: from then on they are the agent's and the person's."""
     agent_started: bool = False
     """The agent has a conversation under `session_id` that can be resumed."""
     agent_cost_usd: float = 0.0

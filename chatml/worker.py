@@ -91,6 +91,7 @@ class Worker:
             raise Stopped from None
         finally:
             self.make_agent = await loading
+        self._update(populated=True)
         for line in said.splitlines():
             self.log.append("setup", line=line)
 

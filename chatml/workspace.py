@@ -20,14 +20,14 @@ def is_worktree(path: Path) -> bool:
 def prepare(session: Session, cancelled: Callable[[], bool]) -> str:
     """Make the session's worktree ready for its agent; returns what a post-checkout hook said.
 
-    Safe to repeat after a crash at any point: files are only written where the agent has never run. ChatmlError
-    of kind `worktree` where it can't be made.
+    Safe to repeat after a crash at any point: files are only written until that has succeeded once. ChatmlError of
+    kind `worktree` where it can't be made.
     """
     worktree = Path(session.worktree)
     if not is_worktree(worktree):
         restore_folder(session)
         return repo.populate(worktree, cancelled)
-    if session.agent_started:
+    if session.populated:
         return ""
     return repo.populate(worktree, cancelled)
 
