@@ -184,6 +184,8 @@ class Session:
     """What the agent itself has reported for its conversation so far; it counts cumulatively."""
     changes_seen: str | None = None
     """What the worktree looked like from outside when `changes` was counted (`workspace.glance`)."""
+    pushed: str | None = None
+    """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 

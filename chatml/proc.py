@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +144,16 @@ def clean_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) 
     env = {key: value for key, value in os.environ.items() if key not in GIT_LOCAL_ENV and key not in drop}
     env.update(extra or {})
     return env
+
+
+@contextlib.contextmanager
+def outside_of_git() -> Iterator[None]:
+    """While this lasts, this process's own environment is clean of a surrounding git command; for one thread only."""
+    hidden = {key: os.environ.pop(key) for key in GIT_LOCAL_ENV if key in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, keep: int) -> int:

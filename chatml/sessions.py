@@ -391,6 +391,14 @@ def _relocated(project: Project, store: SessionStore) -> Session:
     return here
 
 
+def locate(project: Project, name: str) -> SessionStore:
+    """The session's files, once its record says where the worktree is now, also after the repository was moved."""
+    store = _existing(project, name)
+    with store.lock():
+        _relocated(project, store)
+    return store
+
+
 def pending(store: SessionStore) -> list[str]:
     """The ids of the messages that no agent has taken yet."""
     taken = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}

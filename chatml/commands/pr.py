@@ -1,0 +1,70 @@
+"""`chatml pr`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from chatml import output, pull, sessions
+from chatml.errors import UsageError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--title", help="Title (default: the only commit's subject, else made from the prompt).")
+@click.option("--body", metavar="TEXT", help="Description; - reads standard input (default: made from the session).")
+@click.option("--draft", is_flag=True, help="Open it as a draft.")
+@click.option("--base", metavar="BRANCH", help="Branch to merge into (default: what the session started from).")
+@click.option("--remote", metavar="NAME", help="Remote to push to (default: as git push would choose).")
+@click.option("--commit", metavar="MESSAGE", help="Commit everything uncommitted first, as you, with your hooks.")
+@click.option(
+    "--force-with-lease",
+    "replace_pushed",
+    is_flag=True,
+    help="Replace what chatml pushed before, unless somebody else has pushed since.",
+)
+@click.option("--web", is_flag=True, help="Show it in the browser.")
+@output.json_option
+@output.quiet_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool, **asked: object) -> int:
+    """Push the branch and open the pull request.
+
+    Prints its address. One that is open already is found: new commits are pushed to it, and its title, body and
+    base change only where you give them. While the agent is at work, what it has committed so far is pushed.
+
+    The description is the agent's last answer, then the list of commits where there are several, then your
+    repository's pull request template. Needs gh, logged in; the repository that the pull request is made in is the
+    one that gh takes ('gh repo set-default' chooses another).
+    """
+    order = _order(asked)
+    project = sessions.open_project(at)
+    session = sessions.resolve(project, name)
+    store = sessions.locate(project, session.name)
+    session = sessions.load(project, session.name)
+    tell = (lambda text: None) if quiet else output.note  # noqa: ARG005
+    hub, pr, created = pull.land(pull.Work(project.repo, store, session, order, tell))
+    if as_json:
+        output.json_answer({**asdict(pr), "created": created})
+    else:
+        output.answer(pr.url)
+    if web:
+        hub.browse(pr.number)
+    return 0
+
+
+def _order(asked: dict[str, object]) -> pull.Order:
+    """The options as an order. UsageError for a text that is empty."""
+    for option in ("title", "base", "remote", "commit"):
+        text = asked[option]
+        if isinstance(text, str) and not text.strip():
+            raise UsageError(f"--{option} is empty")
+    if asked["body"] == "-":
+        asked["body"] = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if isinstance(asked["title"], str):
+        asked["title"] = output.one_line(asked["title"])
+    return pull.Order(**asked)  # type: ignore[arg-type]

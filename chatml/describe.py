@@ -1,0 +1,59 @@
+"""What a pull request says when its person doesn't: title and body from the session and its repository's template."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from chatml import output
+from chatml.model import Session
+from chatml.repo import Commit, Repository
+
+MAX_TITLE = 72
+"""Characters of a title made from a prompt: what git's own conventions give to a subject, and GitHub shows whole."""
+
+MAX_BODY = 65_000
+"""Characters of a body: GitHub takes 65,536."""
+
+MAX_LISTED = 100
+"""Commits listed in a body."""
+
+TEMPLATE = re.compile(r"(\.github/|docs/)?pull_request_template(\.md|\.txt)?", re.IGNORECASE)
+"""Where GitHub looks for a repository's only template:
+https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests"""
+
+
+def title(session: Session, commits: Sequence[Commit]) -> str:
+    """The subject of the only commit, else the prompt's first line, shortened at a word."""
+    if len(commits) == 1 and commits[0].subject:
+        return output.shorten(output.one_line(commits[0].subject), 250)  # GitHub takes 256
+    line = output.one_line(session.prompt.strip().splitlines()[0])
+    words = textwrap.shorten(line, MAX_TITLE, placeholder="…")
+    return words if words != "…" else output.shorten(line, MAX_TITLE)
+
+
+def body(session: Session, commits: Sequence[Commit], template_text: str) -> str:
+    """The agent's last answer, its commits where there are several, then the repository's template."""
+    listed = [f"- {commit.subject}" for commit in commits[:MAX_LISTED]]
+    if len(commits) > MAX_LISTED:
+        listed.append(f"- … and {len(commits) - MAX_LISTED} more")
+    answer = (session.result or "").strip() or commits[0].body
+    rest = [part for part in ("\n".join(listed) if len(commits) > 1 else "", template_text.strip()) if part]
+    room = max(0, MAX_BODY - sum(len(part) + 2 for part in rest))
+    if len(answer) > room:
+        answer = answer[: max(0, room - 1)].rstrip() + "…"
+    return "\n\n".join([part for part in (answer, *rest) if part])[:MAX_BODY]
+
+
+def template(repository: Repository, tip: str) -> str:
+    """The pull request template of the branch; nothing without one, or with several to choose from."""
+    listing = ["ls-tree", "-z", "--name-only", "--full-tree", tip]
+    top = repository.git(*listing).text.split("\0")
+    inside = repository.git(*listing, "--", ".github/", "docs/").text.split("\0")
+    found = [path for path in (*inside, *top) if TEMPLATE.fullmatch(path)]
+    # GitHub's order: .github, the root, docs.
+    found.sort(key=lambda path: (not path.startswith(".github/"), path.startswith("docs/")))
+    if not found:
+        return ""
+    return repository.git("cat-file", "blob", f"{tip}:{found[0]}").stdout.decode("utf-8", "replace")

@@ -1,0 +1,269 @@
+"""Opens a session's pull request, or brings the one it has up to date.
+
+Invariant: each step first finds out what is there already, on the remote and on GitHub, so calling again finishes
+what an interrupted or failed call began; and nothing is committed or pushed before all that can be checked has been.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chatml import describe, output, push, repo
+from chatml.errors import ChatmlError, GitError
+from chatml.github import Hub, Pull
+from chatml.model import PullRequest, Session
+from chatml.repo import Commit, Repository, Worktree
+from chatml.store import SessionStore, lock
+
+PATIENCE = 300.0
+"""Seconds to wait for another `pr` of the same session: a push with its hooks may take minutes."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the person asked for; None leaves it to the session, or as it is on a pull request that exists."""
+
+    title: str | None = None
+    body: str | None = None
+    base: str | None = None
+    remote: str | None = None
+    commit: str | None = None
+    draft: bool = False
+    replace_pushed: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call: the session, where it lives, what was asked, and how to tell what happens."""
+
+    repository: Repository
+    store: SessionStore
+    session: Session
+    order: Order
+    tell: Callable[[str], None]
+
+    def again(self, *options: str) -> str:
+        """The command line that goes on from here, for hints."""
+        return " ".join(["chatml pr", self.session.name, *options])
+
+
+def land(work: Work) -> tuple[Hub, PullRequest, bool]:
+    """Push the session's branch, open its pull request or update the one that exists, and record it.
+
+    Returns the repository on GitHub, the pull request, and whether it was opened now. ChatmlError, with what to do,
+    where that is not possible.
+    """
+    with lock(work.store.folder / "pr.lock", PATIENCE):
+        worktree = _worktree(work)
+        uncommitted = _uncommitted(work, worktree)
+        at = worktree.path if worktree else work.repository.home
+        remote = push.choose_remote(work.repository, work.session.branch, work.order.remote)
+        hub = Hub.find(at)
+        owner = _head_owner(work, remote, hub)
+        pulls = hub.pulls(work.session.branch, owner)
+        if uncommitted:
+            _commit_all(work, at, work.order.commit or "")
+        tip = _tip(work)
+        found = next((pull for pull in pulls if pull.state == "open"), None)
+        landed = next((pull for pull in pulls if pull.state == "merged" and _contains(work, pull, tip)), None)
+        if found is None and landed is not None:
+            work.tell(f"#{landed.number} is merged, and nothing new came since")
+            return hub, _record(work, landed.number, landed.url, "merged", hub.checks(landed.number, tip)), False
+        if found is not None:
+            _push(work, at, remote, tip)
+            _update(work, hub, found)
+            return hub, _record(work, found.number, found.url, "open", hub.checks(found.number, tip)), False
+        commits, base = _commits(work, tip), _base(work, hub)
+        _push(work, at, remote, tip)
+        number, url, created = _open(work, hub, owner, base, commits, tip)
+        work.tell(f"opened #{number}" if created else f"#{number} is open already")
+        return hub, _record(work, number, url, "open", None), created
+
+
+def _push(work: Work, at: Path, remote: str, tip: str) -> None:
+    """Push the branch, over our own last push where that was asked for, and remember what was pushed."""
+    over = work.store.read().pushed if work.order.replace_pushed else None
+    if work.order.replace_pushed and over is None:
+        raise ChatmlError("there is nothing pushed by chatml to replace", "leave --force-with-lease out")
+    new = push.push(work.session, at, remote, tip, over)
+    work.store.update(lambda session: replace(session, pushed=tip))
+    branch = work.session.branch
+    work.tell(f"pushed {branch} to {remote}" if new else f"{branch} is on {remote} already")
+
+
+def _record(work: Work, number: int, url: str, state: str, checks: str | None) -> PullRequest:
+    pr = PullRequest(number, url, state, checks)
+    work.store.update(lambda session: replace(session, pr=pr))
+    return pr
+
+
+# --- what is there ----------------------------------------------------------------------------------------------
+
+
+def _worktree(work: Work) -> Worktree | None:
+    """The session's worktree, or None where its folder is gone: its branch can be pushed without it."""
+    wanted = os.path.realpath(work.session.worktree)
+    for worktree in work.repository.worktrees():
+        if os.path.realpath(worktree.path) == wanted and (worktree.path / ".git").exists():
+            return worktree
+    return None
+
+
+def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
+    """Whether something is to be committed first. ChatmlError where it is, and the person did not ask for that."""
+    session, message = work.session, work.order.commit
+    _tip(work)
+    if worktree is None:
+        if message is not None:
+            raise ChatmlError(
+                f"the worktree of '{session.name}' is gone, so there is nothing to commit", "leave --commit out"
+            )
+        return False
+    if worktree.branch != session.branch:
+        raise ChatmlError(
+            f"the worktree of '{session.name}' is on {worktree.branch or 'no branch'}, not on {session.branch}",
+            f"end what was begun there, then: git -C '{worktree.path}' switch {session.branch}",
+        )
+    dirty = work.repository.dirty(worktree.path)
+    if session.status.active:
+        _check_at_work(work, dirty)
+        return False
+    if dirty and message is None:
+        raise ChatmlError(
+            f"'{session.name}' has uncommitted work",
+            f"commit it with '{work.again('--commit MESSAGE')}', "
+            f"or let the agent do it: chatml send {session.name} 'commit your work'",
+        )
+    return dirty
+
+
+def _check_at_work(work: Work, dirty: bool) -> None:
+    """The agent may be at work: what it has committed so far is pushed, the rest is its own affair until it rests."""
+    name = work.session.name
+    if work.order.commit is not None:
+        raise ChatmlError(
+            f"the agent of '{name}' is at work, so its files can't be committed now",
+            f"wait for it (chatml wait {name}), or leave --commit out to push what it has committed so far",
+        )
+    open_work = ", and what is not committed yet is left out" if dirty else ""
+    work.tell(f"the agent is still at work{open_work}; push what comes later with '{work.again()}'")
+
+
+def _commit_all(work: Work, worktree: Path, message: str) -> None:
+    """Commit everything as the person, through their hooks."""
+    if repo.git("ls-files", "--unmerged", "-z", at=worktree).stdout:
+        raise ChatmlError(f"'{work.session.name}' is in the middle of a merge with conflicts", "resolve them first")
+    try:
+        repo.git("add", "--all", at=worktree)
+        repo.git("commit", "--quiet", "-m", message, at=worktree)
+    except GitError as error:
+        said = output.one_line(error.stderr or error.stdout)
+        raise ChatmlError(f"could not commit: {output.shorten(said, 300)}", f"put that right in {worktree}") from error
+    work.tell(f"committed to {work.session.branch}")
+
+
+def _tip(work: Work) -> str:
+    tip = work.repository.tip(work.session.branch)
+    if tip is None:
+        known = work.session.pushed or "COMMIT"
+        raise ChatmlError(
+            f"the branch of '{work.session.name}' is gone: {work.session.branch}",
+            f"bring it back with 'git branch {work.session.branch} {known}' ('git fsck --lost-found' finds commits)",
+        )
+    return tip
+
+
+def _commits(work: Work, tip: str) -> list[Commit]:
+    """What the session has committed, oldest first, against the merge base with its base as it is now."""
+    base = work.session.base
+    since = repo.merge_base(work.repository.common_dir, tip, base.ref, base.commit)
+    commits = repo.commits(work.repository.common_dir, since, tip)
+    if not commits:
+        raise ChatmlError(
+            f"'{work.session.name}' has no commits that {base.ref} does not have",
+            f"see what it did: chatml logs {work.session.name}",
+        )
+    return commits
+
+
+def _contains(work: Work, pull: Pull, tip: str) -> bool:
+    """Whether a pull request's head holds the branch's last commit, as far as is known here."""
+    ancestor = ["merge-base", "--is-ancestor", tip, pull.head_commit]
+    return pull.head_commit == tip or work.repository.git(*ancestor, check=False).code == 0
+
+
+def _head_owner(work: Work, remote: str, hub: Hub) -> str:
+    """Who owns the repository that the branch is pushed to: somebody else than the base's owner where it is a fork."""
+    address = push.address(work.repository, remote)
+    name = "/".join(re.split(r"[/:]", address.rstrip("/").removesuffix(".git"))[-2:])
+    if name.lower() == hub.name.lower():
+        return hub.owner
+    try:
+        return Hub.find(hub.at, address).owner
+    except ChatmlError as error:
+        raise ChatmlError(
+            f"remote '{remote}' ({address}) is no repository on GitHub that gh can see: {error.message}",
+            error.hint or "choose another with --remote",
+        ) from error
+
+
+def _base(work: Work, hub: Hub) -> str:
+    """The branch that the pull request is for: --base, the session's base where that is one, or the default branch."""
+    if work.order.base is not None:
+        return work.order.base
+    ref = work.session.base.ref
+    full = work.repository.git("rev-parse", "--symbolic-full-name", ref, check=False).text.strip()
+    named = full.removeprefix("refs/heads/") if full.startswith("refs/heads/") else ""
+    if full.startswith("refs/remotes/"):
+        remotes = [f"refs/remotes/{name}/" for name in work.repository.git("remote").text.splitlines()]
+        named = next((full.removeprefix(prefix) for prefix in remotes if full.startswith(prefix)), "")
+    # What moves with the one who asks, such as HEAD, has become another branch since.
+    if named and full.endswith(f"/{ref.removeprefix('refs/')}") and named != work.session.branch:
+        return named
+    if hub.default_branch is None:
+        raise ChatmlError(f"{hub.name} has no branch yet to open a pull request for", "push its main branch first")
+    return hub.default_branch
+
+
+# --- the pull request -------------------------------------------------------------------------------------------
+
+
+def _update(work: Work, hub: Hub, pull: Pull) -> None:
+    """Bring an open pull request to what was asked for explicitly; the rest of it is the person's by now."""
+    order = work.order
+    wanted = {"title": order.title, "body": order.body, "base": order.base if order.base != pull.base else None}
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    if changes:
+        hub.edit(pull.number, changes)
+    work.tell(f"updated {' and '.join(changes)} of #{pull.number}" if changes else f"#{pull.number} is open already")
+    if order.draft and not pull.draft:
+        work.tell(f"--draft changes nothing on one that is open: gh pr ready --undo {pull.number}")
+
+
+def _open(
+    work: Work, hub: Hub, owner: str, base: str, commits: Sequence[Commit], tip: str
+) -> tuple[int, str, bool]:
+    """Open the pull request; one that appeared meanwhile, or whose answer was lost, is taken as it is."""
+    branch, order = work.session.branch, work.order
+    title = order.title or describe.title(work.session, commits)
+    body = order.body
+    if body is None:
+        body = describe.body(work.session, commits, describe.template(work.repository, tip))
+    head = branch if owner == hub.owner else f"{owner}:{branch}"
+    try:
+        return *hub.open(head=head, base=base, title=title, body=body, draft=order.draft), True
+    except ChatmlError as error:
+        with suppress(ChatmlError):
+            for pull in hub.pulls(branch, owner):
+                if pull.state == "open":
+                    return pull.number, pull.url, False
+        wrong_base = re.search(r"\bbase\b", error.message, re.IGNORECASE)
+        first = f"is '{base}' a branch on GitHub? another one: --base BRANCH" if wrong_base else error.hint
+        raise ChatmlError(
+            error.message, f"{first}; the branch is pushed, and '{work.again()}' goes on from there"
+        ) from error

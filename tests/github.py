@@ -1,0 +1,205 @@
+"""A scripted GitHub on loopback, for the real gh: repositories backed by bare ones on disk, and their pull requests.
+
+It speaks as much of the GraphQL and REST interfaces as gh asks for here, and refuses what GitHub refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+HOST = "github.localhost"
+"""The one host that gh speaks plain HTTP to; `GH_HOST` makes it known without a login file."""
+
+
+@dataclass
+class Pull:
+    """A pull request; `head` is the branch's name, `owner` whose repository it is in."""
+
+    number: int
+    repo: str
+    owner: str
+    head: str
+    base: str
+    title: str
+    body: str
+    draft: bool
+    state: str = "OPEN"
+    commit: str | None = None
+    checks: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer to give instead, once: a GraphQL error message, or an HTTP status with one."""
+
+    message: str
+    status: int = 200
+    done: bool = False
+    """Whether what was asked for happens all the same, so that only the answer is lost."""
+
+
+class GitHub:
+    """Serves from construction to `close()`. `repositories` are bare ones by owner/name, each with `main`."""
+
+    def __init__(self, repositories: dict[str, Path]) -> None:
+        self.repositories = repositories
+        self.pulls: list[Pull] = []
+        self.asked: list[str] = []
+        self.failures: dict[str, Failure] = {}
+        self.guard = threading.RLock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.server.github = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What makes gh ask here."""
+        proxy = f"http://127.0.0.1:{self.server.server_address[1]}"
+        return {"GH_HOST": HOST, "GH_TOKEN": "token", "http_proxy": proxy, "no_proxy": ""}
+
+    def url(self, name: str, number: int | None = None) -> str:
+        return f"http://{HOST}/{name}" + (f"/pull/{number}" if number else ".git")
+
+    def tip(self, repo: str, branch: str) -> str | None:
+        argv = ["git", "--git-dir", str(self.repositories[repo]), "rev-parse", "-q", "--verify", f"refs/heads/{branch}"]
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip() or None
+
+    def graphql(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """The data that answers an operation; LookupError with GitHub's words where it refuses."""
+        if name == "PullRequestCreate":
+            return {"createPullRequest": {"pullRequest": self._shown(self._create(variables["input"]))}}
+        repo = f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
+        if repo not in self.repositories:
+            raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
+        owner, short = repo.split("/")
+        shown: dict[str, Any] = {
+            "id": repo,
+            "name": short,
+            "nameWithOwner": repo,
+            "owner": {"id": owner, "login": owner},
+            "url": f"http://{HOST}/{repo}",
+            "defaultBranchRef": {"name": "main"},
+            "viewerPermission": "WRITE",
+        }
+        pulls = [pull for pull in reversed(self.pulls) if pull.repo == repo]
+        if "pr_number" in variables:
+            shown["pullRequest"] = self._shown(next(p for p in pulls if p.number == variables["pr_number"]))
+        branch, states = variables.get("headBranch") or variables.get("headRefName"), variables.get("state", ["OPEN"])
+        nodes = [self._shown(pull) for pull in pulls if pull.head == branch and pull.state in states]
+        shown["pullRequests"] = {"totalCount": len(nodes), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
+        return {"repository": shown}
+
+    def _create(self, asked: dict[str, Any]) -> Pull:
+        repo: str = asked["repositoryId"]
+        owner, _, head = asked["headRefName"].rpartition(":")
+        owner = owner or repo.split("/")[0]
+        if self.tip(repo, asked["baseRefName"]) is None:
+            raise LookupError("Base ref must be a branch")
+        if self.tip(f"{owner}/{repo.split('/')[1]}", head) is None:
+            raise LookupError("Head sha can't be blank")
+        if any((p.owner, p.head, p.base, p.state) == (owner, head, asked["baseRefName"], "OPEN") for p in self.pulls):
+            raise LookupError(f"A pull request already exists for {owner}:{head}.")
+        number = len(self.pulls) + 1
+        pull = Pull(number, repo, owner, head, asked["baseRefName"], asked["title"], asked["body"], asked["draft"])
+        self.pulls.append(pull)
+        return pull
+
+    def _shown(self, pull: Pull) -> dict[str, Any]:
+        commit = pull.commit or self.tip(f"{pull.owner}/{pull.repo.split('/')[1]}", pull.head)
+        rollup = {"contexts": {"nodes": pull.checks, "pageInfo": {"hasNextPage": False}}} if pull.checks else None
+        return {
+            "id": f"PR_{pull.number}",
+            "number": pull.number,
+            "url": self.url(pull.repo, pull.number),
+            "state": pull.state,
+            "isDraft": pull.draft,
+            "baseRefName": pull.base,
+            "headRefName": pull.head,
+            "headRefOid": commit or "",
+            "isCrossRepository": pull.owner != pull.repo.split("/")[0],
+            "headRepositoryOwner": {"id": pull.owner, "login": pull.owner},
+            "statusCheckRollup": {"nodes": [{"commit": {"statusCheckRollup": rollup}}]},
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers as a proxy: the paths are whole addresses."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+    def do_POST(self) -> None:
+        asked = self._body()
+        operation = re.search(r"\b(?:query|mutation) (\w+)", asked["query"])
+        assert operation is not None, asked
+        name = operation[1] + ("Checks" if "statusCheckRollup" in asked["query"] else "")
+        self._answer(name, lambda: {"data": self._github.graphql(operation[1], asked["variables"] or {})})
+
+    def do_PATCH(self) -> None:
+        changes = self._body()
+        number = int(self.path.rpartition("/")[2])
+
+        def change() -> dict[str, Any]:
+            for key, value in changes.items():
+                assert key in ("title", "body", "base")
+                setattr(self._github.pulls[number - 1], key, value)
+            return {"number": number}
+
+        self._answer("Edit", change)
+
+    @property
+    def _github(self) -> GitHub:
+        return self.server.github  # type: ignore[attr-defined, no-any-return]
+
+    def _body(self) -> dict[str, Any]:
+        """What was sent; `gh api --input` sends it in chunks."""
+        raw = b""
+        if length := self.headers["Content-Length"]:
+            raw = self.rfile.read(int(length))
+        else:
+            while size := int(self.rfile.readline(), 16):
+                raw += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        body: dict[str, Any] = json.loads(raw)
+        return body
+
+    def _answer(self, name: str, act: Any) -> None:
+        github = self._github
+        with github.guard:
+            github.asked.append(name)
+            failure = github.failures.pop(name, None)
+            try:
+                data = act() if failure is None or failure.done else {}
+            except LookupError as error:
+                failure = Failure(str(error))
+        if failure is not None:
+            data = {"message": failure.message} if failure.status >= 400 else _errors(failure.message)
+        self._send(failure.status if failure else 200, data)
+
+    def _send(self, status: int, data: dict[str, Any]) -> None:
+        content = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _errors(message: str) -> dict[str, Any]:
+    return {"data": {}, "errors": [{"message": message}]}

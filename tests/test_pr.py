@@ -1,0 +1,410 @@
+"""`chatml pr`: a real git push, and the real gh against a scripted GitHub.
+
+One session with two commits is made by the real agent; every test finds the repository as it was then.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatml.demo.api import ScriptedApi
+from chatml.github import verdict
+from tests.conftest import GITCONFIG
+from tests.github import Failure, GitHub
+from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, wait_until
+
+pytestmark = pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
+
+NAME, BRANCH = "limit", "chatml/limit"
+PROMPT = "Add rate limiting to every public endpoint, with a sensible default that operators can change\nand more"
+ANSWER = "Every endpoint is limited now."
+COMMIT = "printf '%s\\n' {0} > {0} && git add -A && git commit -qm 'Add {0}'"
+SCRIPT = {"*": [{"Bash": {"command": COMMIT.format("one")}}, {"Bash": {"command": COMMIT.format("two")}}, ANSWER]}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with home, repository, remotes and a session at rest; never worked in."""
+    top = tmp_path_factory.mktemp("pr")
+    root = top / "live"
+    home, app = root / "home", root / "app"
+    home.mkdir(parents=True)
+    (home / ".gitconfig").write_text(GITCONFIG)
+    with ScriptedApi(SCRIPT) as api:
+        sandbox = Sandbox(home, app, sealed_env(home, api.url))
+        init_repository(app, sandbox.env)
+        for owner in ("octo", "me"):
+            sandbox.git("clone", "-q", "--bare", str(app), str(root / f"{owner}.git"))
+        sandbox.git("remote", "add", "origin", "http://github.localhost/octo/app.git")
+        for owner in ("octo", "me"):
+            real = f"http://github.localhost/{owner}/app.git"
+            # Only for pushing: gh must still see where the remote is.
+            sandbox.git("config", f"url.{root / f'{owner}.git'}.pushInsteadOf", real)
+        sandbox.chatml("new", PROMPT, "--name", NAME, "-q", "--wait")
+        wait_until(lambda: not marked_processes(home), "the worker to end")
+    root.rename(top / "pristine")
+    return top / "pristine"
+
+
+@pytest.fixture
+def sandbox(pristine: Path) -> Iterator[Sandbox]:
+    """The session as it was made, at the same place."""
+    root = pristine.with_name("live")
+    shutil.copytree(pristine, root, symlinks=True)
+    yield Sandbox(root / "home", root / "app", sealed_env(root / "home"))
+    assert not marked_processes(root / "home")
+    shutil.rmtree(root)
+
+
+@pytest.fixture
+def github(sandbox: Sandbox) -> Iterator[GitHub]:
+    root = sandbox.repo.parent
+    served = GitHub({"octo/app": root / "octo.git", "me/app": root / "me.git"})
+    sandbox.env.update(served.env)
+    yield served
+    served.close()
+
+
+def worktree(sandbox: Sandbox) -> Path:
+    return sandbox.repo.with_name("app.chatml") / NAME
+
+
+def commit(sandbox: Sandbox, subject: str, *options: str) -> str:
+    """Commit something more in the session's worktree."""
+    path = worktree(sandbox)
+    (path / "more").write_text(subject)
+    sandbox.git("add", "-A", cwd=path)
+    sandbox.git("commit", "-qm", subject, *options, cwd=path)
+    return sandbox.git("rev-parse", "HEAD", cwd=path)
+
+
+def fails(result: Result, *parts: str) -> None:
+    """One clear line, one hint, nothing on stdout."""
+    assert result.code == 1
+    assert result.out == ""
+    lines = [line for line in result.err.splitlines() if not line.startswith("pushed ")]
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], result.err
+    for part in parts:
+        assert part in result.err
+
+
+def test_opens_a_pull_request_and_finds_it_again(sandbox: Sandbox, github: GitHub) -> None:
+    opened = sandbox.chatml("pr", NAME)
+    assert opened.out == "http://github.localhost/octo/app/pull/1\n"
+    assert opened.err == f"pushed {BRANCH} to origin\nopened #1\n"
+    tip = sandbox.git("rev-parse", BRANCH)
+    assert github.tip("octo/app", BRANCH) == tip
+    [pull] = github.pulls
+    assert pull.title == "Add rate limiting to every public endpoint, with a sensible default…"
+    assert pull.body == f"{ANSWER}\n\n- Add one\n- Add two"
+    assert (pull.base, pull.head, pull.draft) == ("main", BRANCH, False)
+    shown = {"number": 1, "url": github.url("octo/app", 1), "state": "open", "checks": None}
+    assert sandbox.session(NAME)["pr"] == shown
+
+    pull.checks = [{"__typename": "CheckRun", "name": "ci", "status": "COMPLETED", "conclusion": "SUCCESS"}]
+    again = sandbox.chatml("pr", "--json", cwd=worktree(sandbox))
+    assert again.json == {**shown, "checks": "passing", "created": False}
+    assert again.err == f"{BRANCH} is on origin already\n#1 is open already\n"
+    assert sandbox.session(NAME)["pr"]["checks"] == "passing"
+
+    newer = commit(sandbox, "Add three")
+    quiet = sandbox.chatml("pr", NAME, "-q", "--title", "Limit\nrates", "--base", "release")
+    assert (quiet.out, quiet.err) == ("http://github.localhost/octo/app/pull/1\n", "")
+    assert github.tip("octo/app", BRANCH) == newer
+    assert (pull.title, pull.base) == ("Limit rates", "release")
+    assert pull.body.startswith(ANSWER)
+    assert len(github.pulls) == 1
+
+
+def test_title_body_and_template(sandbox: Sandbox, github: GitHub) -> None:
+    path = worktree(sandbox)
+    for name, text in {".github/Pull_Request_Template.md": "## Checklist\n\n- [ ] tests\n", "docs/x.md": ""}.items():
+        (path / name).parent.mkdir()
+        (path / name).write_text(text)
+    opened = sandbox.chatml("pr", NAME, "--commit", "Add the\ntemplate", "--draft", "--json")
+    assert opened.json["created"] is True
+    assert sandbox.git("log", "-1", "--format=%an: %s", BRANCH) == "Ada: Add the template"
+    assert sandbox.git("status", "--porcelain", cwd=path) == ""
+    [pull] = github.pulls
+    assert pull.body == f"{ANSWER}\n\n- Add one\n- Add two\n- Add the template\n\n## Checklist\n\n- [ ] tests"
+    assert pull.draft
+
+    assert "gh pr ready --undo" not in sandbox.chatml("pr", NAME, "--draft").err
+    sandbox.chatml("pr", NAME, "--body", "-", stdin="By hand: Ä\n")
+    assert pull.body == "By hand: Ä\n"
+
+
+def test_one_commit_gives_the_title(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("reset", "-q", "--hard", "HEAD~1", cwd=worktree(sandbox))
+    hook = sandbox.env | {"GIT_DIR": str(sandbox.home), "GIT_INDEX_FILE": "/nowhere"}  # as inside somebody's hook
+    sandbox.chatml("pr", NAME, env=hook)
+    assert (github.pulls[0].title, github.pulls[0].body) == ("Add one", ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [("aside", "aside"), ("origin/release/1", "release/1"), ("HEAD", "main"), ("aside~0", "main"), ("v1", "main")],
+)
+def test_base_branch(sandbox: Sandbox, github: GitHub, ref: str, expected: str) -> None:
+    sandbox.git("push", "-q", "origin", "main:release/1", "main:aside")
+    sandbox.git("update-ref", "refs/remotes/origin/release/1", "main")
+    sandbox.git("tag", "v1")
+    sandbox.git("checkout", "-q", "-b", "aside")
+    record = sandbox.state(NAME) / "session.json"
+    record.write_text(record.read_text().replace('"ref":"main"', f'"ref":"{ref}"'))
+    sandbox.chatml("pr", NAME)
+    assert github.pulls[0].base == expected
+
+
+def test_a_base_that_is_not_on_github_yet(sandbox: Sandbox, github: GitHub) -> None:
+    fails(sandbox.chatml("pr", NAME, "--base", "next", code=1), "Base ref must be a branch", "--base", "is pushed")
+    assert github.tip("octo/app", BRANCH)
+    sandbox.git("push", "-q", "origin", "main:next")
+    assert sandbox.chatml("pr", NAME, "--base", "next").err.endswith("opened #1\n")
+
+
+def test_closed_and_merged_ones(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    github.pulls[0].state, github.pulls[0].commit = "CLOSED", github.tip("octo/app", BRANCH)
+    assert sandbox.chatml("pr", NAME).out.endswith("/pull/2\n")
+
+    github.pulls[1].state, github.pulls[1].commit = "MERGED", github.tip("octo/app", BRANCH)
+    sandbox.git("push", "-q", "origin", "--delete", BRANCH)
+    merged = sandbox.chatml("pr", NAME, "--json")
+    assert (merged.json["number"], merged.json["state"], merged.json["created"]) == (2, "merged", False)
+    assert merged.err == "#2 is merged, and nothing new came since\n"
+    assert github.tip("octo/app", BRANCH) is None
+
+    commit(sandbox, "Add four")
+    assert sandbox.chatml("pr", NAME).out.endswith("/pull/3\n")
+
+
+def test_two_at_once_open_one(sandbox: Sandbox, github: GitHub) -> None:
+    both = [sandbox.start("pr", NAME, "--json") for _ in range(2)]
+    outs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outs
+    assert len(github.pulls) == 1
+
+
+def test_another_one_on_the_way_is_taken(sandbox: Sandbox, github: GitHub) -> None:
+    """The answer is lost though the pull request was made; and one of another owner's branch is no business of ours."""
+    sandbox.git("push", "-q", str(sandbox.repo.parent / "me.git"), f"main:{BRANCH}")
+    github._create({"repositoryId": "octo/app", "headRefName": f"me:{BRANCH}", "baseRefName": "main", **EMPTY})
+    github.failures["PullRequestCreate"] = Failure("Something went wrong", done=True)
+    done = sandbox.chatml("pr", NAME, "--json")
+    assert (done.json["number"], done.json["created"]) == (2, False)
+
+
+EMPTY = {"title": "", "body": "", "draft": False}
+
+
+def test_pushed_but_not_opened_is_finished_by_the_next_call(sandbox: Sandbox, github: GitHub) -> None:
+    github.failures["PullRequestCreate"] = Failure("Something went wrong")
+    fails(sandbox.chatml("pr", NAME, code=1), "gh pr create: Something went wrong", f"'chatml pr {NAME}'")
+    assert github.tip("octo/app", BRANCH)
+    assert sandbox.session(NAME)["pr"] is None
+    assert sandbox.chatml("pr", NAME).err == f"{BRANCH} is on origin already\nopened #1\n"
+
+
+def test_uncommitted_work(sandbox: Sandbox, github: GitHub) -> None:
+    (worktree(sandbox) / "left over").write_text("x")
+    fails(sandbox.chatml("pr", NAME, code=1), "has uncommitted work", f"chatml pr {NAME} --commit MESSAGE")
+    assert sandbox.chatml("pr", NAME, "--commit", " ", code=2).err.startswith("error: --commit is empty")
+
+    hook = sandbox.repo / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\necho 'tests are red' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    fails(sandbox.chatml("pr", NAME, "--commit", "All", code=1), "could not commit: tests are red")
+    assert github.tip("octo/app", BRANCH) is None
+
+
+def test_a_conflict_is_not_committed_away(sandbox: Sandbox, github: GitHub) -> None:
+    path = worktree(sandbox)
+    sandbox.git("checkout", "-q", "-b", "other", "main")
+    sandbox.commit("other", one="different")
+    sandbox.git("merge", "other", cwd=path, check=False)
+    fails(sandbox.chatml("pr", NAME, "--commit", "All", code=1), "conflicts")
+    sandbox.git("merge", "--abort", cwd=path)
+    sandbox.git("checkout", "-q", "--detach", cwd=path)
+    fails(sandbox.chatml("pr", NAME, code=1), f"no branch, not on {BRANCH}")
+    assert github.pulls == []
+
+
+def test_no_commits(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("reset", "-q", "--hard", "main", cwd=worktree(sandbox))
+    fails(sandbox.chatml("pr", NAME, code=1), f"'{NAME}' has no commits that main does not have")
+    assert github.tip("octo/app", BRANCH) is None
+
+
+def test_branch_deleted_and_worktree_gone(sandbox: Sandbox, github: GitHub) -> None:
+    shutil.rmtree(worktree(sandbox))
+    tip = sandbox.git("rev-parse", BRANCH)
+    fails(sandbox.chatml("pr", NAME, "--commit", "x", code=1), "nothing to commit")
+    sandbox.git("worktree", "prune")
+    sandbox.git("branch", "-q", "-D", BRANCH)
+    fails(sandbox.chatml("pr", NAME, code=1), f"the branch of '{NAME}' is gone", f"git branch {BRANCH}")
+    sandbox.git("branch", BRANCH, tip)
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", BRANCH) == tip
+
+
+@pytest.mark.usefixtures("github")
+def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
+    moved = sandbox.repo.parent / "else where"
+    moved.mkdir()
+    for name in ("app", "app.chatml"):
+        (sandbox.repo.parent / name).rename(moved / name)
+    assert sandbox.chatml("pr", NAME, cwd=moved / "app").out.endswith("/pull/1\n")
+    (moved / "app.chatml" / NAME / "new").write_text("x")
+    fails(sandbox.chatml("pr", NAME, cwd=moved / "app", code=1), "uncommitted")
+
+
+def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: GitHub) -> None:
+    fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "nothing pushed by chatml")
+    sandbox.chatml("pr", NAME)
+    amended = commit(sandbox, "Add two, better", "--amend")
+    fails(sandbox.chatml("pr", NAME, code=1), f"chatml pr {NAME} --force-with-lease")
+    sandbox.chatml("pr", NAME, "--force-with-lease")
+    assert github.tip("octo/app", BRANCH) == amended
+
+    theirs = sandbox.git("commit-tree", "-p", amended, "-m", "by a colleague", f"{amended}^{{tree}}")
+    sandbox.git("push", "-q", str(sandbox.repo.parent / "octo.git"), f"{theirs}:refs/heads/{BRANCH}")
+    commit(sandbox, "Add two, best", "--amend")
+    fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "somebody else has pushed")
+    assert github.tip("octo/app", BRANCH) == theirs
+
+
+def test_refused_by_hooks(sandbox: Sandbox, github: GitHub) -> None:
+    ours, theirs = sandbox.repo / ".git/hooks/pre-push", sandbox.repo.parent / "octo.git/hooks/pre-receive"
+    for hook in (ours, theirs):
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\npwd\necho 'error: GH006: Protected branch'\nexit 1\n")
+        hook.chmod(0o755)
+    fails(sandbox.chatml("pr", NAME, code=1), f"the pre-push hook refused the push: {worktree(sandbox)}")
+    ours.unlink()
+    fails(sandbox.chatml("pr", NAME, code=1), "origin refused the push", "GH006: Protected branch")
+    assert github.pulls == []
+    theirs.unlink()
+    assert sandbox.chatml("pr", NAME).out
+
+
+def test_a_remote_that_is_not_there(sandbox: Sandbox, github: GitHub) -> None:
+    (sandbox.repo.parent / "octo.git").rename(sandbox.repo.parent / "away.git")
+    github.repositories["octo/app"] = sandbox.repo.parent / "away.git"
+    fails(sandbox.chatml("pr", NAME, code=1), "could not push to origin", "git ls-remote origin")
+
+
+def test_choice_of_remote(sandbox: Sandbox, github: GitHub) -> None:
+    url = "http://github.localhost/me/app.git"
+    sandbox.git("remote", "rename", "origin", "upstream")
+    sandbox.git("remote", "add", "fork", url)
+    fails(sandbox.chatml("pr", NAME, code=1), "which remote? there are fork, upstream", "--remote")
+    fails(sandbox.chatml("pr", NAME, "--remote", "frok", code=1), "did you mean 'fork'?")
+    sandbox.git("config", "remote.pushDefault", "fork")
+    sandbox.chatml("pr", NAME)
+    [pull] = github.pulls
+    assert (pull.repo, pull.owner) == ("octo/app", "me")
+    assert github.tip("me/app", BRANCH)
+    assert github.tip("octo/app", BRANCH) is None
+    assert sandbox.chatml("pr", NAME, "--json").json["created"] is False
+
+    sandbox.git("remote", "add", "backup", str(sandbox.repo.parent / "me.git"))
+    fails(sandbox.chatml("pr", NAME, "--remote", "backup", code=1), "remote 'backup'", "is no repository on GitHub")
+    for name in ("upstream", "fork", "backup"):
+        sandbox.git("remote", "remove", name)
+    fails(sandbox.chatml("pr", NAME, code=1), "no remote to push to", "git remote add origin")
+
+
+def test_a_remote_elsewhere(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("remote", "set-url", "origin", "https://gitlab.example.com/octo/app.git")
+    fails(sandbox.chatml("pr", NAME, code=1), "none of this repository's remotes is on a GitHub")
+    assert github.asked == []
+
+
+FAILURES: dict[str, tuple[Failure, str, str]] = {
+    "bad token": (Failure("Bad credentials", 401), "does not accept gh's login: HTTP 401", "gh auth login"),
+    "no access": (Failure("Could not resolve to a Repository"), "no such repository", "gh auth status"),
+    "forbidden": (Failure("Resource not accessible by integration"), "may not do that", "token"),
+    "trouble": (Failure("Bad gateway", 502), "a problem of its own: HTTP 502", "githubstatus"),
+    "rate limit": (Failure("API rate limit exceeded", 403), "rate limit for this login is used up", "rate_limit"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_what_github_refuses(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    failure, meaning, hint = FAILURES[case]
+    github.failures["RepositoryInfo"] = failure
+    fails(sandbox.chatml("pr", NAME, code=1), meaning, hint)
+    assert github.tip("octo/app", BRANCH) is None, "nothing is pushed before that is settled"
+
+
+def test_checks_that_may_not_be_read_are_no_failure(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    github.failures["PullRequestByNumberChecks"] = Failure("Resource not accessible by personal access token")
+    assert sandbox.chatml("pr", NAME, "--json").json["checks"] is None
+    assert "PullRequestByNumberChecks" not in github.failures
+
+
+def test_no_network_no_login_no_gh_old_gh(sandbox: Sandbox, github: GitHub) -> None:
+    unreachable = {"http_proxy": "http://127.0.0.1:9"}
+    fails(sandbox.chatml("pr", NAME, code=1, env=unreachable), "GitHub could not be reached", "connection refused")
+    strangers = {"GH_HOST": "", "GH_TOKEN": ""}
+    fails(sandbox.chatml("pr", NAME, code=1, env=strangers), "gh is not logged in", "gh auth login")
+
+    tools = sandbox.home / "tools"
+    tools.mkdir()
+    for name in ("git", "sh"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    fails(sandbox.chatml("pr", NAME, code=1, env={"PATH": str(tools)}), "gh, which opens", "https://cli.github.com")
+    # No such old gh can be installed here; this is what it says.
+    (tools / "gh").write_text("#!/bin/sh\necho 'unknown flag: --json' >&2\nexit 1\n")
+    (tools / "gh").chmod(0o755)
+    fails(sandbox.chatml("pr", NAME, code=1, env={"PATH": str(tools)}), "too old: unknown flag", "2.0 or later")
+    assert github.tip("octo/app", BRANCH) is None
+
+
+def test_web(sandbox: Sandbox, github: GitHub) -> None:
+    seen = sandbox.home / "seen"
+    browser = sandbox.home / "browser"
+    browser.write_text(f"#!/bin/sh\necho \"$1\" > '{seen}'\n")
+    browser.chmod(0o755)
+    opened = sandbox.chatml("pr", NAME, "-q", "--web", env={"BROWSER": str(browser)})
+    assert seen.read_text() == opened.out == f"{github.url('octo/app', 1)}\n"
+    none = sandbox.chatml("pr", NAME, "-q", "--web", env={"BROWSER": "/nowhere"}, code=1)
+    assert none.out == opened.out
+    assert none.err.startswith("error: no browser could be opened: ")
+
+
+def test_while_the_agent_is_at_work(sandbox: Sandbox, github: GitHub) -> None:
+    script: dict[str, Any] = {"*": {"turns": [["first"], [{"Bash": {"command": "touch open"}}, [{"hold": "on"}]]]}}
+    with ScriptedApi(script) as api:
+        sandbox.env["ANTHROPIC_BASE_URL"] = api.url
+        sandbox.chatml("send", NAME, "go on", env={"http_proxy": ""})
+        try:
+            wait_until((worktree(sandbox) / "open").exists, "the agent to write")
+            fails(sandbox.chatml("pr", NAME, "--commit", "x", code=1), "is at work", f"chatml wait {NAME}")
+            opened = sandbox.chatml("pr", NAME)
+        finally:
+            sandbox.chatml("stop", NAME, "-q")
+    assert opened.err.startswith("the agent is still at work, and what is not committed yet is left out")
+    assert github.tip("octo/app", BRANCH) == sandbox.git("rev-parse", BRANCH)
+    assert sandbox.session(NAME)["pr"]["number"] == 1, "the worker keeps what it did not write"
+    wait_until(lambda: not marked_processes(sandbox.home), "the worker to end")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([], None),
+        ([{"state": "SUCCESS"}, {"status": "COMPLETED", "conclusion": "SKIPPED"}], "passing"),
+        ([{"state": "SUCCESS"}, {"status": "IN_PROGRESS", "conclusion": ""}], "pending"),
+        ([{"state": "EXPECTED"}, {"status": "COMPLETED", "conclusion": "TIMED_OUT"}], "failing"),
+    ],
+)
+def test_checks_in_one_word(states: list[dict[str, str]], expected: str | None) -> None:
+    assert verdict(states) == expected
