@@ -46,6 +46,7 @@ def test_a_person_looks_in_types_and_leaves(sandbox: Sandbox, serve: Serve) -> N
         window.press("C-u")
         window.type("thänks, 世界!")
         window.expect("You said: thänks, 世界!", "count-things is done; type a message to go on")
+        sandbox.until("count-things", "done")
         window.press("C-c")
         window.expect("detached; count-things is done")
         window.type("echo left with $?")
