@@ -33,9 +33,9 @@ def steps(side: Side, began: Moment, name: str, asked: float) -> dict[str, float
     pids = {kind: pid for pid, command in side.processes().items() for kind in _kinds(command)}
     marks = {
         "new: interpreter, imports, finding the repository": since(store.read().created_at),
-        "new: branch, worktree and record": _since_start(pids["worker"], began),
+        "new: branch, worktree and record": started(pids["worker"]) - began.monotonic,
         "worker: interpreter, imports": since(status["preparing"]),
-        "worker: checkout, beside the SDK's import": _since_start(pids["cli"], began),
+        "worker: checkout, beside the SDK's import": started(pids["cli"]) - began.monotonic,
         "CLI: start and handshake": since(status["running"]),
         "CLI: from the message to the request": asked - began.monotonic,
     }
@@ -49,7 +49,3 @@ def steps(side: Side, began: Moment, name: str, asked: float) -> dict[str, float
 def _kinds(command: str) -> list[str]:
     return [kind for kind, word in (("worker", "chatml.worker"), ("cli", "--output-format")) if word in command]
 
-
-def _since_start(pid: int, began: Moment) -> float:
-    at = started(pid)
-    return began.monotonic - began.monotonic if at is None else at - began.monotonic

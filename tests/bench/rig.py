@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,8 @@ from tests.support import Sandbox, init_repository, marked_processes, sealed_env
 PATIENCE = 60.0
 """Seconds after which a wait is given up, and the run with it."""
 
-TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+TICK = os.sysconf("SC_CLK_TCK")
+"""Ticks a second, the unit of CPU time and start times in proc(5)."""
 
 
 @dataclass
@@ -185,18 +185,19 @@ def _place(script: Script) -> Iterator[tuple[Sandbox, ScriptedApi]]:
 
 @contextlib.contextmanager
 def _ending(side: Side) -> Iterator[None]:
+    """End a side by its own means, then whatever still runs under its home."""
     try:
         yield
     finally:
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             side.end()
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            for pid in side.processes() if number else ():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number or 0)
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(TimeoutError):
                 wait(lambda: not side.processes(), "all processes to end", 5.0)
                 break
+            for pid in side.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 def bundled_cli() -> Path:
@@ -233,13 +234,12 @@ def cpu(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICK if fields else 0.0
 
 
-def started(pid: int) -> float | None:
-    """When a process was started, as `time.monotonic` counts, to 10 ms."""
+def started(pid: int) -> float:
+    """When a process was started, as `time.monotonic` counts, to 10 ms. ProcessLookupError once it is gone."""
     fields = _stat(pid)
     if not fields:
-        return None
-    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
-    return int(fields[19]) / TICK + (time.monotonic() - since_boot)
+        raise ProcessLookupError(pid)
+    return int(fields[19]) / TICK + time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _stat(pid: int) -> list[str]:

@@ -13,7 +13,7 @@ from chatml.model import Session
 from chatml.store import SessionStore, Store
 from tests.bench import anatomy
 from tests.bench.figures import Samples
-from tests.bench.rig import PATIENCE, Side, chatml_side, claude_side, read_bytes, wait
+from tests.bench.rig import PATIENCE, ClaudeBackground, Side, chatml_side, claude_side, read_bytes, wait
 
 HELD: Script = {"*": [{"hold": "model"}, "Done."]}
 """The model takes its time: a session goes on until the hold is released."""
@@ -96,7 +96,7 @@ def _start(side: Side, prompt: str) -> tuple[float, float, dict[str, float]]:
     returned, said = side.run(side.start_argv(prompt))
     side.api.wait_for(lambda: len(side.api.requests) > before, PATIENCE)
     asked = side.api.requests[before].time
-    steps = anatomy.steps(side, moment, said.strip(), asked) if type(side) is Side else {}
+    steps = {} if isinstance(side, ClaudeBackground) else anatomy.steps(side, moment, said.strip(), asked)
     side.end_one(said)
     return returned, (asked - moment.monotonic) * 1000, steps
 
