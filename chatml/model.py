@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
@@ -196,7 +196,11 @@ class Session:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON data, with every key of the contract present."""
-        data = asdict(self)
+        # Not by `dataclasses.asdict`: its deep copies were a third of the time of `ls` with a thousand sessions.
+        data = dict(vars(self))
+        for key in ("base", "tokens", *_OPTIONAL):
+            if data[key] is not None:
+                data[key] = dict(vars(data[key]))
         data["status"] = self.status.value
         return data
 
@@ -208,8 +212,7 @@ class Session:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Session:
         """The session of a record; TypeError, ValueError, KeyError or AttributeError where it is damaged."""
-        known = {f.name for f in fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
+        values = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         values["status"] = Status(data["status"])
         values["base"] = Base(**data["base"])
         values["tokens"] = Tokens(**(data.get("tokens") or {}))

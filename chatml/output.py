@@ -86,11 +86,7 @@ def json_line(data: Any) -> None:
 
 
 def _encodable(text: str) -> str:
-    return (
-        text.encode("utf-8", "backslashreplace").decode("utf-8")
-        if any("\ud800" <= c <= "\udfff" for c in text)
-        else text
-    )
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,22 @@ class SessionStore:
         self.folder = folder
         self.name = folder.name
         self.record = folder / "session.json"
-        self.events = folder / "events.jsonl"
-        self.inbox = folder / "inbox.jsonl"
-        self.log = folder / "worker.log"
-        self.worker_lock = WorkerLock(folder / "worker.lock")
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "worker.log"
+
+    @cached_property
+    def worker_lock(self) -> WorkerLock:
+        return WorkerLock(self.folder / "worker.lock")
 
     def exists(self) -> bool:
         return self.record.exists()

