@@ -39,6 +39,10 @@ class UsageError(ChatmlError):
     exit_code = 2
 
 
+class NotARepositoryError(ChatmlError):
+    """The command was called outside of any repository."""
+
+
 class GitError(ChatmlError):
     """A git command failed; keeps what ran and what it said."""
 

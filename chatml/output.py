@@ -166,6 +166,25 @@ def screen() -> Iterator[Callable[[str], None]]:
         click.echo("\x1b[?7h\x1b[?25h\x1b[?1049l", nl=False)
 
 
+@contextlib.contextmanager
+def in_place() -> Iterator[Callable[[str], None]]:
+    """A function that draws its text over the one it drew before, within the normal flow of the terminal."""
+    drawn = 0
+
+    def draw(text: str) -> None:
+        nonlocal drawn
+        lines = text.splitlines()
+        up = f"\x1b[{drawn}A" if drawn else ""
+        click.echo(up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False, color=True)
+        drawn = len(lines)
+
+    click.echo("\x1b[?25l", nl=False)
+    try:
+        yield draw
+    finally:
+        click.echo("\x1b[?25h", nl=False)
+
+
 def color_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--color auto|always|never`, settled for all printing before the command runs."""
 

@@ -112,16 +112,31 @@ def run(
         raise
 
 
-def attach(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
+def attach(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
     """Run a command with this process's own input, output and terminal; its exit code, negative for a signal.
 
     Ctrl-C is the command's: a pager, for one, goes on.
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        return subprocess.run(argv, env=dict(env), check=False).returncode
+        return subprocess.run(argv, env=dict(env), cwd=cwd, check=False).returncode
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def call(argv: Sequence[str], *, env: Mapping[str, str], grace: float = 5.0) -> int:
+    """Run a command with this process's own output and nothing to read; its exit code, negative for a signal.
+
+    Where this process is to end (Ctrl-C on a terminal reaches both), the command has `grace` seconds to end first.
+    """
+    process = subprocess.Popen(argv, env=dict(env), stdin=subprocess.DEVNULL)
+    try:
+        return process.wait()
+    except BaseException:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+        stop_child(process, group=False)
+        raise
 
 
 def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0) -> None:
@@ -181,17 +196,24 @@ def python() -> list[str]:
     return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
-def marked(marker: str) -> list[int]:
-    """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
-    wanted = f"{MARKER}={marker}".encode()
-    found = []
+def marks() -> dict[int, str]:
+    """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
+    start = f"{MARKER}=".encode()
+    found = {}
     for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self/environ").exists() else ():
         try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+            variables = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # gone, or somebody else's
-    return [pid for pid in found if pid != os.getpid()]
+        for variable in variables:
+            if variable.startswith(start) and int(entry.name) != os.getpid():
+                found[int(entry.name)] = variable[len(start) :].decode("ascii", "replace")
+    return found
+
+
+def marked(marker: str) -> list[int]:
+    """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
+    return [pid for pid, found in marks().items() if found == marker]
 
 
 def sweep(marker: str, grace: float = 2.0) -> int:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import proc
-from chatml.errors import ChatmlError, GitError
+from chatml.errors import ChatmlError, GitError, NotARepositoryError
 
 MINIMUM_GIT = (2, 31)
 """First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
@@ -89,7 +89,7 @@ class Repository:
                     "this repository belongs to another user, so git refuses it",
                     hint=f"if you trust it: git config --global --add safe.directory {start}",
                 )
-            raise ChatmlError(
+            raise NotARepositoryError(
                 f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
             )
         top = Path(paths[2]) if result.code == 0 else None

@@ -1,0 +1,257 @@
+"""Whether one repository is ready for sessions, and what broken commands have left behind in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from chatml import config, proc
+from chatml.checks import Finding, count, ok, problem, warning
+from chatml.config import Config
+from chatml.errors import ChatmlError
+from chatml.model import Session, Status
+from chatml.repo import Repository, git
+from chatml.store import CorruptRecordError, Store, WorkerLock
+
+LOW_SPACE = 1 << 30
+"""Bytes of free disk below which a checkout and its build may not fit."""
+
+NO_SPACE = 100 << 20
+"""Bytes of free disk below which records and logs may not fit."""
+
+IN_THE_MAKING = 60.0
+"""Seconds for which a session's folder may be in the making: `new` and `restore` take far less."""
+
+ENDING = 3.0
+"""Seconds that the processes of a session which just ended may take to go."""
+
+
+def check(
+    repository: Repository, store: Store, found: Sequence[Session], damaged: Sequence[CorruptRecordError]
+) -> Iterator[Finding]:
+    """All findings about a repository and its sessions, as they were found just now."""
+    names = {*(one.name for one in found), *(one.name for one in damaged)}
+    for name, findings in (
+        ("repository", _commits(repository)),
+        ("identity", _identity(repository)),
+        ("config", _settings(repository, store)),
+        ("state", _state(repository, store)),
+        ("locks", _locks(repository)),
+        ("worktrees", _space(repository, store)),
+        ("trust", _trust(repository)),
+        ("sessions", _sessions(found, damaged)),
+        ("worktrees", _missing_worktrees(repository, found)),
+        ("leftovers", _unknown_worktrees(repository, store, names)),
+        ("leftovers", _unfinished(repository, store)),
+        ("leftovers", _orphans(store, found)),
+    ):
+        try:
+            yield from findings
+        except ChatmlError as error:
+            yield problem(name, error.message, error.hint)
+        except OSError as error:
+            yield problem(name, f"{(error.strerror or str(error)).lower()}: {error.filename}")
+
+
+def _commits(repository: Repository) -> Iterator[Finding]:
+    repository.resolve("HEAD")
+    yield ok("repository", f"repository {repository.home}")
+
+
+def _identity(repository: Repository) -> Iterator[Finding]:
+    for which in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+        if git("var", which, at=repository.cwd, check=False).code:
+            hint = "git config --global user.name 'Your Name' && git config --global user.email you@example.com"
+            yield problem("identity", "git knows no name and e-mail for commits, so no agent can commit", hint)
+            return
+    yield ok("identity", "git knows whose name commits carry")
+
+
+def _settings(repository: Repository, store: Store) -> Iterator[Finding]:
+    settings = config.load(state_dir=store.root, top=repository.top)
+    for sentence in settings.ignored:
+        yield warning("config", sentence)
+    places = sorted({place.partition(":")[0] for place in settings.origins.values()})
+    yield ok("config", f"settings from {', '.join(places)}" if places else "no settings: all defaults")
+
+
+def _ground(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that exists."""
+    return path if path.exists() or path == path.parent else _ground(path.parent)
+
+
+def _writable(path: Path) -> str | None:
+    """The folder that can't be written in, for `path` to be made or changed."""
+    ground = _ground(path)
+    return None if os.access(ground, os.W_OK | os.X_OK) else str(ground)
+
+
+def _worktrees_dir(repository: Repository, store: Store) -> Path:
+    """Where worktrees are made. ChatmlError for a place that is refused."""
+    try:
+        settings = config.load(state_dir=store.root, top=repository.top)
+    except ChatmlError:  # that is a finding of its own
+        settings = Config()
+    return config.worktrees_dir(settings, repository.home, repository.name, repository.common_dir)
+
+
+def _among_worktrees(repository: Repository, store: Store, pattern: str) -> list[Path]:
+    try:
+        return sorted(_worktrees_dir(repository, store).glob(pattern))
+    except ChatmlError:  # that is a finding of its own, too
+        return []
+
+
+def _state(repository: Repository, store: Store) -> Iterator[Finding]:
+    for folder in (store.root, store.sessions, repository.common_dir / "worktrees", repository.common_dir / "refs"):
+        if blocked := _writable(folder):
+            yield problem("state", f"can't write in {blocked}", "check its owner and permissions, and the file system")
+            return
+    yield ok("state", f"state in {store.root}")
+
+
+def _locks(repository: Repository) -> Iterator[Finding]:
+    """Take a lock twice, on a file that is there anyway and that nobody else locks."""
+    first, second = (WorkerLock(repository.common_dir / "config") for _ in range(2))
+    try:
+        if not proc.wait_until(first.take, 1.0):
+            yield warning("locks", "file locks could not be tried", "another 'chatml doctor' may be running")
+        elif second.take():
+            yield problem(
+                "locks",
+                f"file locks do nothing on the file system of {repository.common_dir}",
+                "sessions need them: use a local disk, or a network file system with locks",
+            )
+        else:
+            yield ok("locks", "file locks work")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        yield problem("locks", f"file locks don't work in {repository.common_dir}: {reason}", "use a local disk")
+    finally:
+        first.release()
+        second.release()
+
+
+def _space(repository: Repository, store: Store) -> Iterator[Finding]:
+    folder = _worktrees_dir(repository, store)
+    if blocked := _writable(folder):
+        yield problem("worktrees", f"can't write in {blocked}", "see 'worktrees' in the configuration")
+        return
+    free = shutil.disk_usage(_ground(folder)).free
+    text = f"{free / (1 << 30):.1f} GiB free for worktrees in {folder}"
+    if free < NO_SPACE:
+        yield problem("worktrees", text, "free some space, or set 'worktrees' to another disk")
+    elif free < LOW_SPACE:
+        yield warning("worktrees", text, "free some space, or set 'worktrees' to another disk")
+    else:
+        yield ok("worktrees", text)
+
+
+def _trust(repository: Repository) -> Iterator[Finding]:
+    try:
+        from chatml.agents.claude import trusts
+    except ImportError:
+        return  # a finding of its own, on the machine
+    if trusts(repository.home):
+        yield ok("trust", "trusted in Claude Code: the project's settings, hooks and MCP servers are used")
+        return
+    top = repository.top or repository.home
+    unused = [name for name in (".claude", ".mcp.json") if (top / name).exists()]
+    text = "not trusted in Claude Code: CLAUDE.md is read; settings, hooks, MCP servers are not"
+    if unused:
+        yield warning("trust", text, "to trust them: run 'claude' here once, and accept")
+    else:
+        yield ok("trust", text)
+
+
+def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -> Iterator[Finding]:
+    for error in damaged:
+        yield problem("sessions", error.message, error.hint)
+    for session in found:
+        if session.status is Status.CRASHED:
+            yield warning(
+                "sessions", f"the worker of '{session.name}' died", f"go on with 'chatml resume {session.name}'"
+            )
+    each = (f"{sum(one.status is status for one in found)} {status.value}" for status in Status)
+    kinds = ", ".join(text for text in each if not text.startswith("0 "))
+    yield ok("sessions", count(len(found), "session") + (f": {kinds}" if kinds else ""))
+
+
+def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iterator[Finding]:
+    gone = {str(worktree.path) for worktree in repository.worktrees()[1:] if worktree.prunable}
+    for session in found:
+        if session.worktree in gone or not os.path.isdir(session.worktree):
+            gone.discard(session.worktree)
+            yield warning(
+                "worktrees",
+                f"the worktree of '{session.name}' is gone: {session.worktree}",
+                f"'chatml resume {session.name}' makes it again from its branch, 'chatml rm {session.name}' removes it",
+            )
+    for path in sorted(gone):
+        yield warning("worktrees", f"git knows a worktree that is gone: {path}", "forget it with 'git worktree prune'")
+
+
+def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) -> Iterator[Finding]:
+    """What lies among the worktrees and belongs to no session, also not to one whose record is damaged."""
+    known = {os.path.realpath(worktree.path) for worktree in repository.worktrees()}
+    for path in _among_worktrees(repository, store, "[!.]*"):
+        place = shlex.quote(str(path))
+        if path.name in names or not path.is_dir():
+            continue
+        if os.path.realpath(path) in known:
+            yield warning(
+                "leftovers",
+                f"a worktree without a session: {path}",
+                f"look into it; then remove it with 'git worktree remove {place}'",
+            )
+        elif (path / ".git").exists() or not any(path.iterdir()):
+            yield warning("leftovers", f"a folder that is no worktree of this repository: {path}", "look into it")
+
+
+def _unfinished(repository: Repository, store: Store) -> Iterator[Finding]:
+    """What a `new`, `restore` or `rm` that was killed has left; what `rm` set aside is in the trash already."""
+    made = sorted(store.sessions.glob(".new-*"))
+    gone = [*sorted(store.sessions.glob(".gone-*")), *_among_worktrees(repository, store, ".gone-*")]
+    for path in (*made, *gone):
+        if _age(path) > IN_THE_MAKING:
+            what = "the removal" if path in gone else "the making"
+            hint = f"no command uses it any more: rm -rf {shlex.quote(str(path))}"
+            yield warning("leftovers", f"{what} of a session was interrupted and left {path}", hint)
+    for name in sorted(store.names()):
+        session = store.session(name)
+        if not session.exists() and _age(session.folder) > IN_THE_MAKING:
+            yield warning("leftovers", f"state of a session without a record: {session.folder}", "look into it")
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was last changed; 0 for what is gone by now."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
+    """Processes of sessions that have no worker, once those that are just ending had their time."""
+
+    def left() -> dict[str, list[int]]:
+        names = {session.id: session.name for session in found}
+        pids: dict[str, list[int]] = {}
+        for pid, marker in proc.marks().items():
+            if marker in names and not store.session(names[marker]).worker_lock.held():
+                pids.setdefault(names[marker], []).append(pid)
+        return pids
+
+    if proc.wait_until(lambda: not left(), ENDING, step=0.2):
+        return
+    for name, pids in left().items():
+        which = " ".join(map(str, sorted(pids)))
+        yield warning(
+            "leftovers",
+            f"{count(len(pids), 'process', 'processes')} of '{name}' outlived its worker",
+            f"look with 'ps {which}'; end with 'kill {which}'",
+        )

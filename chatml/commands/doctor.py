@@ -1,0 +1,68 @@
+"""`chatml doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from chatml import output, sessions
+from chatml.checks import Finding, Level, count, machine, problem, project
+from chatml.errors import ChatmlError, NotARepositoryError
+
+COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
+
+
+@click.command()
+@output.json_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, as_json: bool) -> int:
+    """Check that everything chatml needs is there.
+
+    Looks at this machine and, within a repository, at its settings, sessions and leftovers; changes nothing, and
+    uses no network. Exit code 1 if there is a problem; warnings are allowed.
+    """
+    found = []
+    for finding in _check(at):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        output.json_answer([finding.to_json() for finding in found])
+    else:
+        output.note(_summary(found))
+    return 1 if any(finding.level is Level.PROBLEM for finding in found) else 0
+
+
+def _check(at: Path) -> Iterator[Finding]:
+    on_machine = list(machine.check())
+    yield from on_machine
+    try:
+        here = sessions.open_project(at)
+        found, damaged = sessions.load_all(here)
+    except NotARepositoryError:
+        return
+    except OSError as error:
+        yield problem("state", f"{(error.strerror or str(error)).lower()}: {error.filename}")
+        return
+    except ChatmlError as error:
+        if error.message not in {finding.message for finding in on_machine}:
+            yield problem("repository", error.message, error.hint)
+        return
+    yield from project.check(here.repo, here.store, found, damaged)
+
+
+def _print(finding: Finding) -> None:
+    level = output.style(f"{finding.level.value:<9}", fg=COLORS[finding.level])
+    output.answer(level + output.one_line(finding.message))
+    if finding.hint:
+        output.answer(" " * 9 + output.style(output.one_line(finding.hint), fg="cyan"))
+
+
+def _summary(found: list[Finding]) -> str:
+    problems, warnings = (sum(one.level is level for one in found) for level in (Level.PROBLEM, Level.WARNING))
+    text = f"{count(problems, 'problem')}, {count(warnings, 'warning')}" if problems or warnings else "all is well"
+    inside = any(one.check == "repository" for one in found)
+    return text + ("" if inside else "; not in a repository, so only the machine was checked")
