@@ -115,7 +115,7 @@ def test_ls_on_a_terminal(sandbox: Sandbox, serve: Serve) -> None:
         window.type("clear; chatml ls --watch")
         window.expect("NAME", "running")
         api.release("on")
-        screen = window.expect("Think. Yes.")
-        assert "running" not in screen
+        window.expect("Think. Yes.", "done")
+        wait_until(lambda: "running" not in window.screen(), "all to be done", window.screen)
         window.press("C-c")
         window.expect("$")
