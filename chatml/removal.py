@@ -8,8 +8,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import landing, sessions, trash
+from chatml import sessions, trash
 from chatml.errors import ChatmlError
+from chatml.landing import landed
 from chatml.model import Session, Status, now
 from chatml.repo import git
 from chatml.sessions import Project
@@ -47,9 +48,9 @@ def _uncommitted(worktree: Path) -> list[str]:
 
 
 def _unlanded(project: Project, session: Session, tip: str, where: str) -> list[str]:
-    if tip == session.base.commit or landing.landed_in(project.repo, session, tip):
+    if tip == session.base.commit or landed.landed_in(project.repo, session, tip):
         return []
-    if landing.pushed_to(project.repo, tip):
+    if landed.pushed_to(project.repo, tip):
         return []
     if where == "checked out" and tip == project.repo.tip(session.branch):
         return []  # the branch has it, and is asked about by itself
@@ -64,7 +65,7 @@ def is_merged(project: Project, session: Session) -> bool:
     tip = project.repo.tip(session.branch)
     if tip is None or tip == session.base.commit:
         return False
-    return landing.landed_in(project.repo, session, tip) is not None and not objections(project, session)
+    return landed.landed_in(project.repo, session, tip) is not None and not objections(project, session)
 
 
 def check(project: Project, session: Session, keep_branch: bool) -> None:

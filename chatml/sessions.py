@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import config, events, proc, workspace
-from chatml.changes import measure
 from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
+from chatml.landing.changes import measure
 from chatml.model import Base, Failure, Session, Status, now
 from chatml.repo import Repository
 from chatml.runners import local

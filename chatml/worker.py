@@ -14,9 +14,9 @@ from typing import Any
 from chatml import proc, workspace
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
-from chatml.changes import measure
 from chatml.errors import ChatmlError, Kind
 from chatml.events import Inbox, Log, read
+from chatml.landing.changes import measure
 from chatml.model import Failure, Session, Status
 from chatml.store import SessionStore
 

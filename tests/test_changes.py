@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatml.changes import PATCH, Comparison, file_changes, measure
 from chatml.errors import ChatmlError
+from chatml.landing.changes import PATCH, Comparison, file_changes, measure
 from chatml.model import Changes
 from chatml.repo import populate
 from chatml.snapshot import snapshot

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from chatml import changes, output, sessions
-from chatml.changes import Comparison
+from chatml import output, sessions
 from chatml.errors import UsageError
+from chatml.landing import changes
+from chatml.landing.changes import Comparison
 from chatml.model import Base
 
 WATCH_EVERY = 0.5

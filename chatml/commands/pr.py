@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from chatml import output, pull, sessions
+from chatml import output, sessions
 from chatml.errors import UsageError
+from chatml.landing import pull
 
 
 @click.command()

@@ -48,4 +48,3 @@ def steps(side: Side, began: Moment, name: str, asked: float) -> dict[str, float
 
 def _kinds(command: str) -> list[str]:
     return [kind for kind, word in (("worker", "chatml.worker"), ("cli", "--output-format")) if word in command]
-

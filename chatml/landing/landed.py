@@ -1,4 +1,4 @@
-"""Bringing changes home: whether a session's work has landed, its changes, its pull request."""
+"""Whether a session's work has landed in its base, also after a squash or a rebase."""
 
 from __future__ import annotations
 

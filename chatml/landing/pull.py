@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import describe, output, push, repo
+from chatml import output, repo
 from chatml.errors import ChatmlError, GitError
-from chatml.github import Hub, Pull
+from chatml.landing import describe, push
+from chatml.landing.github import Hub, Pull
 from chatml.model import PullRequest, Session
 from chatml.repo import Commit, Repository, Worktree
 from chatml.store import SessionStore, lock
@@ -245,9 +246,7 @@ def _update(work: Work, hub: Hub, pull: Pull) -> None:
         work.tell(f"--draft changes nothing on one that is open: gh pr ready --undo {pull.number}")
 
 
-def _open(
-    work: Work, hub: Hub, owner: str, base: str, commits: Sequence[Commit], tip: str
-) -> tuple[int, str, bool]:
+def _open(work: Work, hub: Hub, owner: str, base: str, commits: Sequence[Commit], tip: str) -> tuple[int, str, bool]:
     """Open the pull request; one that appeared meanwhile, or whose answer was lost, is taken as it is."""
     branch, order = work.session.branch, work.order
     title = order.title or describe.title(work.session, commits)

@@ -1,0 +1,1 @@
+"""Bringing changes home: what a session changed, whether it has landed, its pull request."""
