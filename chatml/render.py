@@ -214,7 +214,7 @@ class Transcript:
             yield f"{indent}  {line}"
 
     def _folded(self, text: str, first: str = "  ", **how: Any) -> Iterator[str]:
-        lines = output.printable(text).splitlines()
+        lines = output.printable(text).expandtabs(4).splitlines()
         kept = lines[:FOLD_LINES] if self._fold and len(lines) > FOLD_LINES + 1 else lines
         room = output.width() - 4
         for number, line in enumerate(kept):

@@ -158,8 +158,12 @@ class Repository:
     def worktrees(self) -> list[Worktree]:
         """All registered worktrees, the main one first."""
         found = []
-        for block in self.git("worktree", "list", "--porcelain", "-z").text.split("\0\0"):
-            entry = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
+        end = "\0"
+        listed = self.git("worktree", "list", "--porcelain", "-z", check=False)
+        if listed.code:  # git before 2.36 doesn't know -z: all but paths with a newline
+            end, listed = "\n", self.git("worktree", "list", "--porcelain")
+        for block in listed.text.split(end * 2):
+            entry = dict(line.partition(" ")[::2] for line in block.split(end) if line)
             if "worktree" in entry:
                 found.append(
                     Worktree(
