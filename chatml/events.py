@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chatml.errors import ChatmlError
 from chatml.model import Event, now
 from chatml.store import SessionStore
 
@@ -65,7 +67,7 @@ class Log:
 def _parse(line: bytes) -> Event | None:
     try:
         return Event.from_json(json.loads(line.decode("utf-8", "surrogatepass")))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -108,23 +110,38 @@ def follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event | None]:
 
 
 def post(store: SessionStore, entry: Mapping[str, Any]) -> None:
-    """Add one entry to the inbox, synced; the caller holds the session's lock."""
-    raw = json.dumps({"time": now(), **entry}, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
-    with store.inbox.open("ab+") as file:
+    """Add one entry to the inbox, synced; the caller holds the session's lock. OSError, and nothing added."""
+    line = json.dumps({"time": now(), **entry}, ensure_ascii=False, separators=(",", ":"))
+    raw = line.encode("utf-8", "surrogatepass") + b"\n"
+    # Unbuffered: a buffer would be written after all when it is closed, once a full disk has space again.
+    with store.inbox.open("ab+", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                raw = b"\n" + raw
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            raw = b"\n" + raw  # the line before was torn by a crash
         try:
-            file.write(raw + b"\n")
-            file.flush()
+            while raw:
+                raw = raw[file.write(raw) :]
             os.fsync(file.fileno())
         except OSError:
-            os.ftruncate(file.fileno(), size)  # a full disk must not leave half a message
+            os.ftruncate(file.fileno(), size)
             raise
+
+
+@contextlib.contextmanager
+def posted(store: SessionStore, *entries: Mapping[str, Any]) -> Iterator[None]:
+    """Add entries to the inbox, and take them back where what follows fails; the caller holds the session's lock.
+
+    So that nobody sends a message twice because the first time was said to have failed.
+    """
+    size = store.inbox.stat().st_size if store.inbox.exists() else 0
+    try:
+        for entry in entries:
+            post(store, entry)
+        yield
+    except (OSError, ChatmlError):
+        with contextlib.suppress(OSError):
+            os.truncate(store.inbox, size)
+        raise
 
 
 class Inbox:
@@ -135,18 +152,21 @@ class Inbox:
         self._offset = 0
 
     def take(self) -> list[dict[str, Any]]:
-        """The entries that came since the last call."""
+        """The entries that came since the last call; all of them again where the file has shrunk."""
         try:
-            if self._path.stat().st_size == self._offset:
-                return []
+            size = self._path.stat().st_size
         except FileNotFoundError:
             return []
+        if size == self._offset:
+            return []
+        if size < self._offset:
+            self._offset = 0
         lines, self._offset = _lines(self._path, self._offset)
         entries = []
         for line in lines:
             try:
                 entry = json.loads(line.decode("utf-8", "surrogatepass"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(entry, dict) and isinstance(entry.get("id"), str):
                 entries.append(entry)

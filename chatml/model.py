@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from chatml import typed
+
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
@@ -211,20 +213,12 @@ class Session:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Session:
-        """The session of a record; TypeError, ValueError, KeyError or AttributeError where it is damaged."""
-        values = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
-        values["status"] = Status(data["status"])
-        values["base"] = Base(**data["base"])
-        values["tokens"] = Tokens(**(data.get("tokens") or {}))
-        for key, kind in _OPTIONAL.items():
-            values[key] = kind(**data[key]) if data.get(key) else None
-        for key in ("conflicts", "command", "resume_command"):
-            if values.get(key) is not None:
-                values[key] = tuple(values[key])
-        session = cls(**values)
-        for key in ("name", "prompt", "branch", "worktree", "agent", "permission_mode", "created_at", "updated_at"):
-            if not isinstance(getattr(session, key), str):
-                raise TypeError(f"{key} is not text")
+        """The session of a record; TypeError or ValueError, naming the key, where it is damaged."""
+        session = typed.build(cls, data, "the record")
+        for stamp in (session.created_at, session.updated_at):
+            parse_time(stamp)
+        if not session.name or "\0" in session.worktree + session.repository + session.branch:
+            raise ValueError("name, worktree, repository or branch is none")
         return session
 
 
@@ -257,7 +251,7 @@ PUBLIC_KEYS = (
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 
-_OPTIONAL: Mapping[str, type[Any]] = {"changes": Changes, "pr": PullRequest, "error": Failure, "request": Request}
+_OPTIONAL = ("changes", "pr", "error", "request")
 
 
 @dataclass(frozen=True)
@@ -274,5 +268,20 @@ class Event:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Event:
+        """The event of a line of a log; TypeError or ValueError where the line is damaged."""
         rest = {key: value for key, value in data.items() if key not in ("seq", "time", "type")}
-        return cls(seq=int(data["seq"]), time=str(data["time"]), type=str(data["type"]), data=rest)
+        for key, kind in _EVENT_TYPES.items():
+            if type(rest.get(key)) not in kind:
+                raise TypeError(f"{key} is of the wrong type")
+        if type(data["seq"]) is not int:
+            raise TypeError("seq is no number")
+        return cls(seq=data["seq"], time=str(data["time"]), type=str(data["type"]), data=rest)
+
+
+_EVENT_TYPES: Mapping[str, set[type]] = {
+    "text": {str, type(None)},
+    "input": {dict, type(None)},
+    "duration_ms": {int, float, type(None)},
+    "cost_usd": {int, float, type(None)},
+}
+"""What those who show events rely on."""

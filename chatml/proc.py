@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatml import guard
+
 MARKER = "CHATML_SESSION_ID"
 """Environment variable that every process of a session inherits, whatever it detaches from."""
 
@@ -83,10 +85,11 @@ def run(
     """Run a command to its end and keep what it said; never raises for its exit code.
 
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
-    says so (looked at ten times a second); the whole process group is stopped first.
+    says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
+    and what it started end with this process too, however that ends.
     """
     process = subprocess.Popen(
-        argv,
+        guarded(argv, group=True) if cancelled is not None else argv,
         cwd=cwd,
         env=dict(env) if env is not None else None,
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -191,6 +194,16 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], ou
     return process.pid
 
 
+def guarded(argv: Sequence[str], group: bool = False) -> list[str]:
+    """`argv` as a command that ends when this process does; with `group`, so does all that it started.
+
+    In a group it must be started as the leader of one.
+    """
+    if sys.platform == "win32":
+        return list(argv)
+    return [sys.executable, "-I", "-S", guard.__file__, *(["--group"] if group else []), str(os.getpid()), *argv]
+
+
 def python() -> list[str]:
     """The command of this interpreter for our own modules: never picks up a module from the working directory."""
     return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
@@ -198,22 +211,32 @@ def python() -> list[str]:
 
 def marks() -> dict[int, str]:
     """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if _readable_environments() else []
+    found = ((pid, _mark(pid)) for pid in pids if pid != os.getpid())
+    return {pid: marker for pid, marker in found if marker is not None}
+
+
+def _mark(pid: int) -> str | None:
     start = f"{MARKER}=".encode()
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self/environ").exists() else ():
-        try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue  # gone, or somebody else's
-        for variable in variables:
-            if variable.startswith(start) and int(entry.name) != os.getpid():
-                found[int(entry.name)] = variable[len(start) :].decode("ascii", "replace")
-    return found
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None  # gone, or somebody else's
+    return next((one[len(start) :].decode("ascii", "replace") for one in variables if one.startswith(start)), None)
 
 
 def marked(marker: str) -> list[int]:
     """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
     return [pid for pid, found in marks().items() if found == marker]
+
+
+def is_marked(pid: int, marker: str) -> bool:
+    """Whether the process is of this session, so that a stale PID ends nobody else; True where that can't be seen."""
+    return _mark(pid) == marker if _readable_environments() else pid > 1
+
+
+def _readable_environments() -> bool:
+    return os.path.exists("/proc/self/environ")
 
 
 def sweep(marker: str, grace: float = 2.0) -> int:

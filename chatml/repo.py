@@ -80,7 +80,7 @@ class Repository:
             at=start, check=False,
         )  # fmt: skip
         paths = result.text.split("\n")
-        if result.code and len(paths) < 3:
+        if paths[0] == "--path-format=absolute" or (result.code and len(paths) < 3):  # an old git repeats it
             if version() < MINIMUM_GIT:
                 found = ".".join(map(str, version()))
                 raise ChatmlError(f"git {found} is too old", hint="chatml needs git 2.31 or later")
@@ -92,6 +92,8 @@ class Repository:
             raise NotARepositoryError(
                 f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
             )
+        if len(paths) != (3 if result.code else 4):
+            raise ChatmlError("the path of this repository contains a line break", hint="rename that folder")
         top = Path(paths[2]) if result.code == 0 else None
         return cls(start, Path(paths[0]), Path(paths[1]), top)
 
@@ -132,6 +134,13 @@ class Repository:
                 )
             raise ChatmlError(f"not a commit: '{ref}'", hint="a branch, tag or commit that 'git rev-parse' understands")
         return result.text.strip()
+
+    def ref_name(self, ref: str) -> str | None:
+        """`ref` as a name that means the same in every worktree; None for what is no branch, tag or other ref."""
+        full = git("rev-parse", "--symbolic-full-name", ref, at=self.cwd, check=False).text.strip()
+        if not full.startswith("refs/"):
+            return None
+        return ref if full.endswith(f"/{ref}") else full.removeprefix("refs/heads/")
 
     def head_ref(self) -> str | None:
         """The branch checked out where the command was called, or None."""

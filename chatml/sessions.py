@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import config, events, proc, workspace
+from chatml.agents.base import GO_ON
 from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.landing.changes import measure
@@ -28,8 +29,6 @@ MAX_MESSAGE = 1_000_000
 
 STOP_GRACE = 15.0
 """Seconds that a worker has to end: the SDK alone takes up to 6.5 s to disconnect in the middle of a turn."""
-
-GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,9 @@ def check_message(text: str) -> str:
         raise UsageError("the message is empty", "say what the agent shall do")
     if "\0" in text:
         raise UsageError("the message contains a NUL character", "it must be text")
+    if odd := re.search(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", text):
+        what = "is not valid UTF-8" if odd[0] >= "\ud800" else f"contains the control character {odd[0]!r}"
+        raise UsageError(f"the message {what}", "it must be text; put anything else into a file and name that file")
     if len(text) > MAX_MESSAGE:
         raise UsageError(
             f"the message has {len(text):,} characters, more than {MAX_MESSAGE:,}",
@@ -80,23 +82,31 @@ def check_message(text: str) -> str:
 def slug(prompt: str) -> str:
     """A name made from a prompt, in any language: valid as a folder and as the last part of a ref."""
     text = unicodedata.normalize("NFC", prompt.strip().lower())
-    words = re.findall(
-        r"[^\W_]+", "".join(c if unicodedata.category(c)[0] in "LNM" or c.isspace() else " " for c in text)
-    )
     name = ""
-    for word in words:
+    for word in "".join(c if _in_word(c) else " " for c in text).split():
         longer = f"{name}-{word}" if name else word[:MAX_NAME]
         if len(longer) > MAX_NAME:
             break
         name = longer
-    return unicodedata.normalize("NFC", name) or "session"
+    name = unicodedata.normalize("NFC", name) or "session"
+    return f"{name}-session" if _RESERVED.fullmatch(name) else name
+
+
+def _in_word(char: str) -> bool:
+    """Letters, digits, and the marks without which many scripts can't be written."""
+    return unicodedata.category(char)[0] in "LNM"
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What is no file on Windows (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
 
 
 def check_name(name: str) -> str:
     """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
     good = (
         0 < len(name) <= MAX_NAME
-        and re.fullmatch(r"[\w.-]+", name)
+        and all(char in "_.-" or _in_word(char) for char in name)
+        and not _RESERVED.fullmatch(name)
         and name[0] not in ".-"
         and not name.endswith((".", ".lock"))
         and ".." not in name
@@ -127,12 +137,14 @@ def create(project: Project, order: Order) -> Session:
         undo.callback(_unmake, project, session)
         start = session.base.commit if session.owns_branch else None
         try:
-            project.repo.add_worktree(Path(session.worktree), session.branch, start)
+            with project.store.lock():  # git fails where it finds the half-made worktree of another one
+                project.repo.add_worktree(Path(session.worktree), session.branch, start)
         except GitError as error:
             raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
         with store.lock():
             session = start_worker(store, session)
         undo.pop_all()
+        # The stage is gone, having become the session.
     return session
 
 
@@ -149,7 +161,9 @@ def _draft(project: Project, order: Order) -> Session:
             )
         _check_free(repository, order.branch)
     if settings.base is not None:
-        base = Base(settings.base, repository.resolve(settings.base))
+        commit = repository.resolve(settings.base)
+        # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
+        base = Base(repository.ref_name(settings.base) or commit, commit)
     else:
         commit = repository.resolve("HEAD")
         base = Base(repository.head_ref() or commit, commit)
@@ -230,28 +244,30 @@ def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str
         return f"a session named '{name}' exists already"
     if branch is not None and project.repo.tip(branch) is not None:
         return f"a branch named '{branch}' exists already"
-    if folder.exists():
+    if os.path.lexists(folder):
         return f"{folder} exists already"
     return None
 
 
-def _why_no_worktree(project: Project, session: Session) -> str | None:
+def _why_no_worktree(project: Project, session: Session) -> str:
     parts = session.branch.split("/")
     for end in range(1, len(parts)):
         if project.repo.tip("/".join(parts[:end])):
             return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
-    return None
+    return f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
 
 
 def _forget(store: SessionStore) -> None:
     from chatml.store import remove_tree
 
     remove_tree(store.folder)
+    store.worker_lock.release()
 
 
 def _unmake(project: Project, session: Session) -> None:
     """Undo a worktree and branch that nobody has used yet."""
-    project.repo.git("worktree", "remove", "--force", session.worktree, check=False)
+    with project.store.lock():
+        project.repo.git("worktree", "remove", "--force", session.worktree, check=False)
     if session.owns_branch:
         project.repo.delete_branch(session.branch, session.base.commit)
     with suppress(OSError):
@@ -350,13 +366,16 @@ def _here(project: Project) -> Session:
 
 def start_worker(store: SessionStore, session: Session) -> Session:
     """Start the session's worker if none lives; the caller holds the session's lock."""
-    if store.worker_lock.held():
+    if not store.worker_lock.take():
         return session
-    ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None, updated_at=now())
-    store.write(ready)
-    pid = local.start(store, session.id)
-    started = replace(ready, pid=pid)
-    store.write(started)
+    try:
+        ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None, updated_at=now())
+        store.write(ready)
+        started = replace(ready, pid=local.start(store, session.id))
+    finally:
+        store.worker_lock.release()
+    with suppress(OSError):  # the worker lives, and writes it down itself
+        store.write(started)
     return started
 
 
@@ -364,14 +383,13 @@ def send(project: Project, name: str, text: str, interrupt: bool = False) -> str
     """Put a message into the session's inbox and see that a worker reads it; returns the message's id."""
     text = check_message(text)
     store = _existing(project, name)
-    message_id = str(uuid.uuid4())
+    message = {"id": str(uuid.uuid4()), "type": "message", "text": text}
+    first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
     with store.lock():
         session = _relocated(project, store)
-        if interrupt:
-            events.post(store, {"id": str(uuid.uuid4()), "type": "interrupt"})
-        events.post(store, {"id": message_id, "type": "message", "text": text})
-        start_worker(store, session)
-    return message_id
+        with events.posted(store, *first, message):
+            start_worker(store, session)
+    return message["id"]
 
 
 def _existing(project: Project, name: str) -> SessionStore:
@@ -440,15 +458,28 @@ def stop(project: Project, name: str) -> bool:
 
 
 def end_worker(store: SessionStore, session: Session) -> None:
-    """End a living worker: ask, then kill, then what it has left. It holds its lock, so its PID is true."""
-    if session.pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(session.pid, signal.SIGTERM)
-    if not proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE) and session.pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(session.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    """End a living worker: ask, then kill, then what it has left."""
+    asked: set[int] = set()
+
+    def ended() -> bool:
+        if not store.worker_lock.held():
+            return True
+        pid = store.read().pid  # not yet known while the worker is being started
+        if pid is not None and pid not in asked and proc.is_marked(pid, session.id):
+            asked.add(pid)
+            _signal(pid, signal.SIGTERM)
+        return False
+
+    if not proc.wait_until(ended, STOP_GRACE):
+        for pid in asked:
+            _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE)
     proc.sweep(session.id)
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def failure_of(session: Session) -> Failure | None:

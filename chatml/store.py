@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +27,18 @@ except ImportError:  # Windows: liveness falls back to the lock library
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for a lock that is only ever held for milliseconds; longer means a stuck process or disk."""
 
+STAGE = ".new-"
+"""How the folders of sessions in the making begin."""
+
+PROBED = 2.0
+"""Seconds to try for a lock that nobody holds: those who look whether it's held hold it themselves for microseconds."""
+
 
 def write_json(path: Path, data: Any) -> None:
     """Replace `path` by `data`, whole or not at all, also across a power cut."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
-    write_file(path, text.encode("utf-8", "surrogateescape"))
+    # A lone surrogate is what Python makes of a byte in a path that is no text, and what a model may say.
+    write_file(path, text.encode("utf-8", "surrogatepass"))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -54,7 +62,7 @@ def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(path, timeout=timeout, mode=0o600):
+        with FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.01):
             yield
     except Timeout as error:
         raise ChatmlError(
@@ -75,11 +83,16 @@ class WorkerLock:
         self.fd: int | None = None
 
     def take(self) -> bool:
-        """Take the lock if it is free."""
+        """Take the lock if it is free; True as well where it is ours already."""
+        if self.fd is not None:
+            return True
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not _try_lock(fd, shared=False):
-            os.close(fd)
-            return False
+        deadline = time.monotonic() + PROBED
+        while not _try_lock(fd, shared=False):
+            if time.monotonic() >= deadline or self.held():
+                os.close(fd)
+                return False
+            time.sleep(0.001)
         self.fd = fd
         return True
 
@@ -95,8 +108,10 @@ class WorkerLock:
 
     def held(self) -> bool:
         """Whether some process holds it. Probing takes it shared, so that two probes never see each other."""
+        if self.fd is not None:
+            return True
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # also on a disk that can't be written
         except FileNotFoundError:
             return False
         try:
@@ -114,19 +129,11 @@ def _try_lock(fd: int, shared: bool) -> bool:
         except OSError:
             return False
         return True
-    for attempt in range(2):
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if shared or attempt:
-                return False
-            # The holder may be a probe, gone in microseconds: let it finish once.
-            import time
-
-            time.sleep(0.002)
-        else:
-            return True
-    return False
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class CorruptRecordError(ChatmlError):
@@ -176,9 +183,16 @@ class SessionStore:
 
         `name` is the session that it must be about, where that is not the folder's name: in a staged one.
         """
-        raw = self.record.read_bytes()
         try:
-            data = json.loads(raw.decode("utf-8", "surrogateescape"))
+            raw = self.record.read_bytes()
+        except FileNotFoundError:
+            if self.folder.is_dir():
+                raise CorruptRecordError(self.name, self.record, "it is missing") from None
+            raise
+        except IsADirectoryError as error:
+            raise CorruptRecordError(self.name, self.record, "a folder stands in its place") from error
+        try:
+            data = json.loads(raw.decode("utf-8", "surrogatepass"))
             schema = data["schema"]
             if schema != SCHEMA:
                 raise ValueError(f"written by another version of chatml (schema {schema}, known: {SCHEMA})")
@@ -220,7 +234,7 @@ class Store:
         """The names of all sessions, in no order that means anything."""
         try:
             with os.scandir(self.sessions) as entries:
-                return [entry.name for entry in entries if not entry.name.startswith(".")]
+                return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
 
@@ -229,21 +243,39 @@ class Store:
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[SessionStore]:
-        """A folder for a session in the making, unseen by all others until `claim`; gone if not claimed."""
+        """A folder for a session in the making, unseen by all others until `claim`; gone if not claimed.
+
+        Its worker lock is held from the start: a session whose maker lives is no crashed one, and nobody else starts
+        a worker for it. What makers left who were killed is removed.
+        """
         self.sessions.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=self.sessions))
+        with self.lock():
+            self._sweep_stages()
+            staged = SessionStore(Path(tempfile.mkdtemp(prefix=STAGE, dir=self.sessions)))
+            staged.worker_lock.take()
         try:
-            yield SessionStore(folder)
+            yield staged
         finally:
-            remove_tree(folder)
+            remove_tree(staged.folder)
+            staged.worker_lock.release()
+
+    def _sweep_stages(self) -> None:
+        with os.scandir(self.sessions) as entries:
+            left = [Path(entry.path) for entry in entries if entry.name.startswith(STAGE)]
+        for folder in left:
+            if not SessionStore(folder).worker_lock.held():
+                remove_tree(folder)
 
     def claim(self, staged: SessionStore, name: str) -> SessionStore:
-        """Give a staged session its name, in one step. FileExistsError where the name is taken."""
+        """Give a staged session its name, in one step; its worker lock comes along. FileExistsError where taken."""
         target = self.session(name)
         try:
             os.rename(staged.folder, target.folder)
         except OSError as error:
-            raise FileExistsError(name) from error
+            if target.folder.exists():
+                raise FileExistsError(name) from error
+            raise
+        target.worker_lock.fd, staged.worker_lock.fd = staged.worker_lock.fd, None
         return target
 
 

@@ -7,7 +7,10 @@ import os
 import signal
 import sys
 import time
+import traceback
 import uuid
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +42,11 @@ class Worker:
         self.session = store.read()
         self.log = Log(store.events)
         self.inbox = Inbox(store)
-        self.taken = {str(event.data.get("id")) for event in read(store.events) if event.type == "message"}
+        past = read(store.events)
+        self.first = not past
+        self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
         self.sent: dict[str, str] = {}
+        self.recap = ""
         self.waiting: list[Message] = []
         self.idle = True
         self.failure: Failure | None = None
@@ -56,31 +62,35 @@ class Worker:
     async def run(self) -> None:
         """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # whatever terminal that was, it is none of ours
         try:
             await self._prepare()
-            while True:
-                await self._converse()
-                if await self._rest():
-                    return
+            while not await self._work():
+                pass
         except Stopped:
             self._end_stopped()
+        except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
+            fail(self.store, _failure(error), self.log)
+
+    async def _work(self) -> bool:
+        """Converse until there is nothing more to do; False where something came in just then."""
+        try:
+            await self._converse()
         except AgentError as error:
-            self._fail(error.failure)
-        except ChatmlError as error:
-            self._fail(Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint))
-        except OSError as error:
-            self._fail(
-                Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or self.store.folder}")
-            )
+            proc.sweep(self.session.id)  # an agent that was killed leaves its tools running
+            self.failure = error.failure
+            self.log.append("error", kind=error.failure.kind, message=error.failure.message, hint=error.failure.hint)
+            return self._rest(known={message.id for message in self.waiting})
+        return self._rest()
 
     def _told_to_end(self) -> None:
         self.stopping = True
         self.changed.set()
 
     async def _prepare(self) -> None:
-        if self.session.agent_started:
+        if not self.first:
             proc.sweep(self.session.id)  # what a worker that was killed has left
         self._status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
         loading = asyncio.create_task(asyncio.to_thread(_agent_factory, self.session))
@@ -94,14 +104,17 @@ class Worker:
         for line in said.splitlines():
             self.log.append("setup", line=line)
 
-    async def _rest(self) -> bool:
-        """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send."""
+    def _rest(self, known: Collection[str] = ()) -> bool:
+        """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.
+
+        What is `known` has waited already when the agent failed, and waits on.
+        """
         with self.store.lock():
             self._receive()
-            if self.waiting:
+            if any(message.id not in known for message in self.waiting):
                 return False
             end = Status.FAILED if self.failure else Status.DONE
-            self._status(end, locked=True, activity=None, pid=None, error=self.failure)
+            self._status(end, locked=True, activity=None, request=None, pid=None, error=self.failure)
             self.store.worker_lock.release()
         return True
 
@@ -114,19 +127,15 @@ class Worker:
                 self._status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
             self.store.worker_lock.release()
 
-    def _fail(self, failure: Failure) -> None:
-        self.log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
-        with self.store.lock():
-            self.session = self.store.read()
-            self._status(Status.FAILED, locked=True, activity=None, request=None, pid=None, error=failure)
-            self.store.worker_lock.release()
-
     # --- the conversation -------------------------------------------------------------------------------------
 
     async def _converse(self) -> None:
         """From the first waiting message until the agent has answered all of them."""
+        self.idle = True
+        self._receive()
         agent = await self._start_agent()
         loop = asyncio.get_running_loop()
+        self._skip_taken(agent)
         reader = asyncio.create_task(self._read(agent))
         try:
             while True:
@@ -134,17 +143,17 @@ class Worker:
                 if self.stopping:
                     await agent.interrupt()
                     raise Stopped
-                if reader.done():
-                    reader.result()
                 if self._receive():
                     await agent.interrupt()
+                if self.idle and not self.sent and not self.waiting:
+                    return
+                if reader.done():
+                    reader.result()
                 while self.waiting:
                     message = self.waiting.pop(0)
                     self.sent[message.id] = message.text
                     self.idle = False
-                    await agent.send(message)
-                if self.idle and not self.sent:
-                    return
+                    await agent.send(replace(message, text=self.recap + message.text))
                 tick = loop.call_later(POLL, self.changed.set)  # `wait_for` makes a task each time: 1.6 times the CPU
                 await self.changed.wait()
                 tick.cancel()
@@ -176,25 +185,35 @@ class Worker:
         self._status(Status.RUNNING, activity=None)
         return agent
 
+    def _skip_taken(self, agent: Agent) -> None:
+        """What the agent had read before it or the last worker died is not said twice; it is told to go on."""
+        held = [message for message in self.waiting if agent.holds(message)]
+        self.waiting = [message for message in self.waiting if message not in held]
+        self.sent = {message.id: message.text for message in held}
+        self._consumed(tuple(self.sent))
+        if held and not self.waiting:
+            self.waiting = [Message(str(uuid.uuid4()), base.GO_ON)]
+
     def _begin_anew(self) -> Session:
         """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
         said = [event.data["text"] for event in read(self.store.events) if event.type == "message"]
         self._update(session_id=str(uuid.uuid4()), agent_started=False, agent_cost_usd=0.0)
-        self.log.append("error", kind=Kind.AGENT.value, message="the agent's conversation was lost; it starts anew")
         if said:
+            lost = "the agent's conversation was lost; it starts anew"
+            self.log.append("error", kind=Kind.AGENT.value, message=lost)
             recap = "Your earlier conversation about this task was lost. These were the messages to you, oldest first:"
-            first = self.waiting.pop(0) if self.waiting else Message(str(uuid.uuid4()), "Go on.")
-            text = "\n\n".join([recap, *said, "What is new:", first.text])
-            self.waiting.insert(0, Message(first.id, text))
+            self.recap = "\n\n".join([recap, *said, "What is new:", ""])
+            self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
         return self.session
 
     def _receive(self) -> bool:
         """Take what came in; whether somebody asked to interrupt the turn."""
         interrupt = False
+        seen = {*self.taken, *self.sent, *(message.id for message in self.waiting)}
         for entry in self.inbox.take():
             if entry.get("type") == "interrupt":
                 interrupt = not self.idle
-            elif entry.get("type") == "message" and entry["id"] not in self.taken:
+            elif entry.get("type") == "message" and entry["id"] not in seen:
                 self.waiting.append(Message(entry["id"], str(entry.get("text", ""))))
         return interrupt
 
@@ -245,6 +264,7 @@ class Worker:
             if text is None:
                 continue
             self.taken.add(i)
+            self.recap = ""
             self.log.append("message", id=i, text=text)
             self.idle = False
             self.failure = None
@@ -343,6 +363,33 @@ def instruction(session: Session) -> str:
     )
 
 
+def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
+    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
+    try:
+        if log is not None:
+            log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+    finally:
+        with store.lock():
+            try:
+                rest = {"activity": None, "request": None, "pid": None, "error": failure}
+                store.write(store.read().moved_to(Status.FAILED, **rest))
+            finally:
+                store.worker_lock.release()
+
+
+def _failure(error: Exception) -> Failure:
+    """What ended the worker, as the record tells it."""
+    if isinstance(error, AgentError):
+        return error.failure
+    if isinstance(error, ChatmlError):
+        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint)
+    hint = "go on with 'chatml resume' once that is mended"
+    if isinstance(error, OSError):
+        return Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or 'worker'}".lower(), hint)
+    traceback.print_exception(error)
+    return Failure(Kind.INTERNAL.value, f"a bug in chatml: {type(error).__name__}: {error}", "see worker.log")
+
+
 def _agent_factory(session: Session) -> base.MakeAgent:
     """Loads the agent's code, which may be slow: called beside the checkout."""
     if session.command is not None:
@@ -358,7 +405,10 @@ def main(argv: list[str]) -> int:
     """`python -m chatml.worker FOLDER LOCK_FD`: started by a runner, never by hand."""
     store = SessionStore(Path(argv[0]))
     store.worker_lock.adopt(int(argv[1]))
-    asyncio.run(_run(store))
+    try:
+        asyncio.run(_run(store))
+    except (OSError, ChatmlError) as error:
+        fail(store, _failure(error))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from chatml import repo
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
+from chatml.store import Store
 
 
 def is_worktree(path: Path) -> bool:
@@ -46,9 +48,21 @@ def restore_folder(session: Session) -> None:
             f"remove the session with 'chatml rm --force {session.name}'",
             Kind.WORKTREE,
         )
-    repository.git("worktree", "prune")
     made = repository.tip(session.branch) is not None
-    repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
+    with Store(repository.common_dir).lock():
+        _drop_unfinished(repository.common_dir, worktree)
+        repository.git("worktree", "prune")
+        repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
+
+
+def _drop_unfinished(common_dir: Path, worktree: Path) -> None:
+    """Unlock what a killed `git worktree add` has left: git itself keeps it for ever, as locked."""
+    for place in common_dir.glob("worktrees/*/gitdir"):
+        with contextlib.suppress(OSError):
+            lock = place.with_name("locked")
+            mine = os.fsdecode(place.read_bytes().rstrip(b"\n")) == str(worktree / ".git")
+            if mine and lock.read_text().strip() == "initializing":  # the reason that git-worktree(1) gives
+                lock.unlink()
 
 
 def _never_made(session: Session) -> bool:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from chatml.model import Failure, Session, Tokens
 
+GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
+"""What an agent is told whose turn broke off, where a person has said nothing new."""
+
 
 @dataclass(frozen=True)
 class Started:
@@ -138,6 +141,9 @@ class Agent(Protocol):
 
     async def start(self) -> None:
         """Start, or resume the session's conversation. AgentError where that fails."""
+
+    def holds(self, message: Message) -> bool:
+        """Whether the conversation that was resumed has this message already: a crash can hide that it was taken."""
 
     async def send(self, message: Message) -> None:
         """Hand over a message, at once also in the middle of a turn."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chatml import guard
+from chatml import proc
 from chatml.agents.base import AgentError, Denied, Message, Setting, Signal, Started, summarize
 from chatml.agents.lean import import_sdk
 from chatml.errors import Kind
@@ -25,6 +25,7 @@ import claude_agent_sdk as sdk  # noqa: E402
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput  # noqa: E402
 
 from chatml.agents.claude_messages import Translator  # noqa: E402
+from chatml.agents.claude_transcript import ClaudeTranscript, config_dir  # noqa: E402
 
 GIT_RULES = tuple(
     f"Bash(git {verb}:*)" for verb in ("add", "commit", "status", "diff", "log", "show", "restore --staged", "mv", "rm")
@@ -45,6 +46,9 @@ FILE_TOOLS = "Write|Edit|MultiEdit|NotebookEdit"
 MAX_BUFFER = 128 * 1024 * 1024
 """Bytes of one message. The SDK's default of 1 MiB ends a session that edits a file of 3 MB or reads a large image."""
 
+MAX_MEMORY = 100_000
+"""Bytes of a CLAUDE.md: it travels as one argument of a command, which Linux limits to 128 KiB (MAX_ARG_STRLEN)."""
+
 NOBODY = (
     "This needs a person's permission and nobody can be asked right now. Go on without it, and say so in your answer."
 )
@@ -60,7 +64,8 @@ class ClaudeAgent:
         self._setting = setting
         self._stderr: deque[str] = deque(maxlen=40)
         self._refused: deque[Denied] = deque()
-        self._translate = Translator(session)
+        self._transcript = ClaudeTranscript(session.session_id)
+        self._translate = Translator(session, self._transcript.cost())
         self._client: sdk.ClaudeSDKClient | None = None
 
     async def start(self) -> None:
@@ -71,6 +76,9 @@ class ClaudeAgent:
         except Exception as error:
             raise self._failed(error) from error
         self._client = client
+
+    def holds(self, message: Message) -> bool:
+        return self._transcript.holds(message.id)
 
     async def send(self, message: Message) -> None:
         async def one() -> AsyncIterator[dict[str, Any]]:
@@ -114,7 +122,7 @@ class ClaudeAgent:
     def _failed(self, error: Exception) -> AgentError:
         """The SDK's exception as what it means for the session."""
         text = f"{error} {' '.join(self._stderr)}"
-        if "No conversation found" in text:
+        if "No conversation found" in text or "is already in use" in text:
             return AgentError(Failure(Kind.AGENT.value, "the agent no longer has this conversation"), resumable=False)
         if isinstance(error, sdk.CLINotFoundError | FileNotFoundError):
             return AgentError(Failure(Kind.AGENT.value, "the Claude Code CLI is missing", "see 'chatml doctor'"))
@@ -130,7 +138,9 @@ class ClaudeAgent:
 
     def _options(self) -> sdk.ClaudeAgentOptions:
         session = self._session
-        resumed = {"resume": session.session_id} if session.agent_started else {"session_id": session.session_id}
+        # A first worker that was killed early leaves a conversation that the record doesn't know of.
+        known = session.agent_started or self._transcript.path is not None
+        resumed = {"resume": session.session_id} if known else {"session_id": session.session_id}
         trusted = trusts(Path(session.repository))
         instruction = self._setting.instruction
         if not trusted:
@@ -182,9 +192,9 @@ class ClaudeAgent:
         cli = find_cli()
         if cli is None:
             raise FileNotFoundError("claude")
-        words = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(cli)]
         script = self._setting.state_dir / "claude"
-        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        words = shlex.join(proc.guarded([str(cli)]))
+        script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8", errors="surrogateescape")
         script.chmod(0o700)
         return script
 
@@ -239,11 +249,6 @@ def _is_git(target: Path, worktree: Path) -> bool:
     return (target.relative_to(worktree).parts or ("",))[0] == ".git"
 
 
-def config_dir() -> Path:
-    """Where Claude Code keeps its own files."""
-    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
-
-
 def _is_plan(target: str) -> bool:
     """Plan mode writes its plan into a folder of Claude Code's own."""
     return target.startswith(os.path.realpath(config_dir() / "plans") + os.sep)
@@ -270,9 +275,16 @@ def trusts(repository: Path) -> bool:
 
 
 def project_memory(worktree: Path) -> str:
-    """The repository's CLAUDE.md as part of the instruction: text is harmless where its settings are not."""
+    """The repository's CLAUDE.md as part of the instruction: text is harmless where its settings are not.
+
+    Only a file of the repository's own: a link could lead to any other, or to one without an end.
+    """
+    file = Path(os.path.realpath(worktree / "CLAUDE.md"))
+    if not (file.is_relative_to(os.path.realpath(worktree)) and file.is_file()):
+        return ""
     try:
-        text = (worktree / "CLAUDE.md").read_text(encoding="utf-8", errors="replace")
+        with file.open("rb") as opened:
+            text = opened.read(MAX_MEMORY).decode("utf-8", "ignore").replace("\0", "")
     except OSError:
         return ""
-    return f"\n\n# The repository's own instructions (CLAUDE.md)\n\n{text[:60_000]}"
+    return f"\n\n# The repository's own instructions (CLAUDE.md)\n\n{text}"

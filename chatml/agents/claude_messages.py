@@ -40,9 +40,14 @@ HINTS = {
 class Translator:
     """Turns the SDK's messages into signals; remembers what only a later message explains."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, carried: float | None = None) -> None:
+        """`carried` is the cost that the CLI goes on counting from, where it tells.
+
+        Less than we know of means that it was killed before it wrote its count down; more, that it went on for a
+        moment after a worker that was.
+        """
         self._session = session
-        self._total = session.agent_cost_usd
+        self._total = session.agent_cost_usd if carried is None else min(carried, session.agent_cost_usd)
         self._api_error: tuple[str, str] | None = None
         self._resets_at: int | None = None
 

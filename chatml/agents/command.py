@@ -7,12 +7,10 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-from chatml import guard
+from chatml import proc
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Session, Tokens
@@ -40,6 +38,9 @@ class CommandAgent:
         if shutil.which(program) is None:
             hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
+
+    def holds(self, message: Message) -> bool:  # noqa: ARG002
+        return False  # a program of any kind tells nothing of what it has read
 
     async def send(self, message: Message) -> None:
         self._messages.put_nowait(message)
@@ -99,9 +100,8 @@ class CommandAgent:
         words = self._session.resume_command if self._began else None
         argv = [word.replace("{prompt}", prompt) for word in words or self._session.command or ()]
         program = shutil.which(argv[0]) or argv[0]
-        guarded = [sys.executable, "-I", "-S", str(Path(guard.__file__)), str(os.getpid()), program, *argv[1:]]
         return await asyncio.create_subprocess_exec(
-            *guarded,
+            *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
             env={**os.environ, **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,

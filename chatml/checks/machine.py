@@ -49,7 +49,7 @@ def _git() -> Finding:
 
 def _claude() -> Iterator[Finding]:
     try:
-        from chatml.agents import claude
+        from chatml.agents import claude, claude_transcript
     except Exception as error:  # noqa: BLE001 - a broken installation can fail in any way, and is what is looked for
         yield problem("claude", f"the Agent SDK can't be loaded: {error}", "install chatml again")
         return
@@ -69,7 +69,7 @@ def _claude() -> Iterator[Finding]:
         yield problem("claude", f"the Claude Code CLI does not run: {cli}: {reason}", "install chatml again")
         return
     yield ok("claude", f"Claude Code {version.group()} ({which})")
-    yield _credentials(claude.config_dir())
+    yield _credentials(claude_transcript.config_dir())
 
 
 def _credentials(folder: Path) -> Finding:

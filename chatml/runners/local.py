@@ -9,7 +9,8 @@ from chatml.store import SessionStore
 def start(store: SessionStore, session_id: str) -> int | None:
     """Start the session's worker and hand it the worker lock; the caller holds the session's lock.
 
-    Returns the worker's PID, or None where one lives already.
+    Returns the worker's PID, or None where one lives already. The caller may hold the worker lock already, as the
+    maker of a session does.
     """
     lock = store.worker_lock
     if not lock.take():

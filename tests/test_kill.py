@@ -1,0 +1,199 @@
+"""SIGKILL of the worker and of the agent at each step of a session's life: `ls` stays true, nothing lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chatml.demo.api import ScriptedApi
+from chatml.demo.script import Script
+from tests.faults import (
+    Serve,
+    agents,
+    all_gone,
+    arrived,
+    cost_is_true,
+    delivered_once,
+    fifo,
+    has_reader,
+    kill,
+    logged,
+    snapshot,
+    worker,
+)
+from tests.support import Sandbox, wait_until
+
+Reach = Callable[[Sandbox, ScriptedApi, Path], None]
+
+LATE = "import sys; p = sys.argv[1]; print(file=open(p + '.at', 'a')); open(p).read(); print(file=open('late', 'a'))"
+"""A tool that stands still at a pipe, ignores being asked to end, and writes once it is let go."""
+
+STUBBORN = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; {LATE}"
+
+
+def _at_once(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del sandbox, api, pipe
+
+
+def _connecting(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del api, pipe
+    wait_until(lambda: bool(agents(sandbox)), "the agent's process")
+
+
+def _holding(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del sandbox, pipe
+    api.wait_for(lambda: api.holding["here"])
+
+
+def _streaming(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del pipe
+    api.wait_for(lambda: api.holding["here"])
+    wait_until(lambda: bool(logged(sandbox, "task", "delta")), "the first words")
+
+
+def _in_tool(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del sandbox, api
+    arrived(pipe, 2)
+
+
+def _queued(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    _streaming(sandbox, api, pipe)
+    sandbox.chatml("send", "task", "second-message")
+
+
+def _turn_ended(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    del api, pipe
+    wait_until(lambda: bool(logged(sandbox, "task", "turn")), "the end of the turn")
+
+
+def _resumed(sandbox: Sandbox, api: ScriptedApi, pipe: Path) -> None:
+    sandbox.until("task", "done")
+    sandbox.chatml("send", "task", "second-message")
+    _streaming(sandbox, api, pipe)
+
+
+HOLD = {"hold": "here"}
+ANSWER: Script = {"*": ["All", "right."]}
+BLOCKED: Script = {
+    "*": ["I run it.", {"Bash": {"command": f'setsid python3 -c "{STUBBORN}" "$PIPE" & python3 -c "{LATE}" "$PIPE"'}}]
+}
+POINTS: dict[str, tuple[Script, Reach]] = {
+    "at once": (ANSWER, _at_once),
+    "while the agent connects": (ANSWER, _connecting),
+    "before the first word": ({"*": [[HOLD, "All right."]]}, _holding),
+    "in mid-stream": ({"*": [["All ", HOLD, "right."]]}, _streaming),
+    "in a tool": ({"*": [BLOCKED["*"]]}, _in_tool),
+    "between a tool and the answer": ({"*": [{"Bash": {"command": "echo x"}}, [HOLD, "All right."]]}, _holding),
+    "with a message queued": ({"*": [["All ", HOLD, "right."]]}, _queued),
+    "at the end of the turn": (ANSWER, _turn_ended),
+    "in a later turn": ({"*": {"turns": [["One."], [["Tw", HOLD, "o."]]]}}, _resumed),
+}
+"""How far a session gets, and how the test knows that it is there."""
+
+
+@pytest.mark.parametrize(
+    ("victim", "point"), [("worker", point) for point in POINTS] + [("agent", point) for point in POINTS][1:]
+)
+def test_a_session_goes_on_after_a_kill(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path, victim: str, point: str
+) -> None:
+    script, reach = POINTS[point]
+    pipe = sandbox.env["PIPE"] = str(fifo(tmp_path / "pipe"))
+    api = serve(script)
+    made = sandbox.chatml("new", "first-message", "--name=task", "--permission-mode=bypassPermissions", "--json").json
+    reach(sandbox, api, Path(pipe))
+    for pid in agents(sandbox) if victim == "agent" else [worker(sandbox, "task")]:
+        kill(pid)
+
+    if victim == "agent":
+        sandbox.chatml("wait", "task", "-q", code=None)
+    status = sandbox.session("task")["status"]
+    assert status in ({"failed"} if victim == "agent" else {"crashed"}) | ({"done"} if _turn_ended is reach else set())
+    all_gone(sandbox)
+    before = snapshot(Path(made["worktree"]))
+    api.release("here")
+    assert not has_reader(Path(pipe))
+
+    sandbox.chatml("send", "task", "last-message", "--wait")
+    assert sandbox.session("task")["status"] == "done"
+    sent = ["first-message", *(["second-message"] if reach in (_queued, _resumed) else []), "last-message"]
+    delivered_once(sandbox, api, "task", *sent)
+    cost_is_true(sandbox, api, "task")
+    if reach is not _at_once:
+        assert snapshot(Path(made["worktree"])) == before
+
+
+CHECKOUT = {
+    "hook": ("hooks/post-checkout", "if [ -p $PIPE ]; then sleep 1000 & echo >>$PIPE.at; cat $PIPE; fi; touch {}/hook"),
+    "filter": ("smudge", "if [ -p $PIPE ]; then echo >>$PIPE.at; cat $PIPE >&2; fi; cat"),
+}
+"""Programs that git runs while it fills a worktree: after all files, and amid them (the index is locked)."""
+
+
+@pytest.mark.parametrize("where", CHECKOUT)
+def test_a_killed_checkout_ends_and_is_begun_again(sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str) -> None:
+    pipe = fifo(tmp_path / "pipe")
+    sandbox.env["PIPE"] = str(pipe)
+    sandbox.commit("more", a="a", b="b", c="c", _dot_gitattributes="b filter=slow\n")
+    sandbox.git("config", "filter.slow.smudge", str(sandbox.repo / ".git" / "smudge"))
+    place, text = CHECKOUT[where]
+    program = sandbox.repo / ".git" / place
+    program.write_text("#!/bin/sh\n" + text.format(tmp_path))
+    program.chmod(0o700)
+    api = serve({"*": ["All right."]})
+    worktree = Path(sandbox.chatml("new", "first-message", "--name", "task", "--json").json["worktree"])
+    arrived(pipe)
+    assert sandbox.session("task")["status"] == "preparing"
+    kill(worker(sandbox, "task"))
+
+    assert sandbox.session("task")["status"] == "crashed"
+    all_gone(sandbox)
+    pipe.unlink()
+    sandbox.chatml("resume", "task", "-q")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message")
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
+    assert {path.name for path in worktree.iterdir()} == {"README.md", "a", "b", "c", ".git", ".gitattributes"}
+    assert (tmp_path / "hook").exists() == (where == "hook")
+
+
+def test_a_worker_that_is_told_to_end_leaves_the_turn_to_be_resumed(sandbox: Sandbox, serve: Serve) -> None:
+    """As a machine does that shuts down; a hang-up of some terminal ends nothing."""
+    api = serve({"*": [["All ", HOLD, "right."]]})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    _streaming(sandbox, api, sandbox.repo)
+    pid = worker(sandbox, "task")
+    os.kill(pid, signal.SIGHUP)
+    sandbox.chatml("send", "task", "second-message")
+    os.kill(pid, signal.SIGTERM)
+    all_gone(sandbox)
+    assert sandbox.session("task")["status"] == "crashed"
+    api.release("here")
+    sandbox.chatml("resume", "--all", "-q")
+    sandbox.chatml("wait", "-q")
+    delivered_once(sandbox, api, "task", "first-message", "second-message")
+
+
+def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox: Sandbox, serve: Serve) -> None:
+    """The worker stands still while the agent reads a message, so that it can't write down that it was read."""
+    api = serve({"*": [[HOLD, {"Read": {"file_path": "{cwd}/README.md"}}], [{"hold": "there"}, "All right."]]})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    api.wait_for(lambda: api.holding["here"])
+    sandbox.chatml("send", "task", "second-message")
+    transcript = next((sandbox.home / ".claude" / "projects").glob("*/*.jsonl"))
+    wait_until(lambda: "second-message" in transcript.read_text(), "the message to reach the agent")
+    pid = worker(sandbox, "task")
+    os.kill(pid, signal.SIGSTOP)
+    api.release("here")
+    api.wait_for(lambda: api.holding["there"])
+    kill(pid)
+    all_gone(sandbox)
+    api.release("there")
+    assert [event["text"] for event in sandbox.events("task") if event["type"] == "message"] == []
+    sandbox.chatml("resume", "task", "-q")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message", "second-message")
