@@ -107,7 +107,7 @@ def test_it_says_when_a_session_goes_wrong(sandbox: Sandbox, tmp_path: Path) -> 
     (tmp_path / "broken" / "claude_agent_sdk.py").write_text("raise ImportError('half installed')\n")
     path = os.pathsep.join([str(tmp_path / "broken"), sandbox.env["PYTHONPATH"]])
     done = sandbox.chatml("demo", "--rm", code=1, env={"PYTHONPATH": path})
-    assert "error: add-due-dates is crashed" in done.err
+    assert "error: add-due-dates is failed" in done.err
     assert "chatml doctor" in done.err
     assert "chatml send" not in done.out
     assert (sandbox.repo / "chatml-demo" / "todo").is_dir()  # to look into, in spite of --rm

@@ -221,10 +221,6 @@ def _unfinished(repository: Repository, store: Store) -> Iterator[Finding]:
             what = "the removal" if path in gone else "the making"
             hint = f"no command uses it any more: rm -rf {shlex.quote(str(path))}"
             yield warning("leftovers", f"{what} of a session was interrupted and left {path}", hint)
-    for name in sorted(store.names()):
-        session = store.session(name)
-        if not session.exists() and _age(session.folder) > IN_THE_MAKING:
-            yield warning("leftovers", f"state of a session without a record: {session.folder}", "look into it")
 
 
 def _age(path: Path) -> float:
