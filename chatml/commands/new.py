@@ -16,7 +16,7 @@ from chatml.model import Session
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--name", help="Name of the session (default: made from the prompt).")
+@click.option("--name", metavar="NAME", help="Name of the session (default: made from the prompt).")
 @click.option(
     "--base",
     metavar="REF",
@@ -29,8 +29,8 @@ from chatml.model import Session
     shell_complete=completing.refs("refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
-@click.option("--agent", help="Which agent does the task.")
-@click.option("--model", help="Model that the agent uses.")
+@click.option("--agent", metavar="AGENT", help="Which agent does the task.")
+@click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop the agent after N model turns.")
 @click.option(
