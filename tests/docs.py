@@ -46,7 +46,7 @@ def completion(shell: str) -> str:
 
 
 def root_page(ctx: click.Context) -> Iterator[str]:
-    yield from _head("chatml", _summary(root), ctx)
+    yield from _head("chatml", summary(root), ctx)
     yield ".Ar command"
     yield ".Op Ar argument ..."
     yield ".Sh DESCRIPTION"
@@ -104,7 +104,9 @@ def _head(title: str, summary: str, ctx: click.Context) -> Iterator[str]:
     yield f".Nm {'chatml ' + str(ctx.info_name) if ctx.parent else 'chatml'}"
     params = ctx.command.get_params(ctx)
     yield from (f".Op {_flags(param, ctx)}" for param in params if isinstance(param, click.Option))
-    yield from (f".{_argument(param, ctx)}" for param in params if isinstance(param, click.Argument))
+    for param in params:
+        if isinstance(param, click.Argument):
+            yield from _argument(param, ctx)
 
 
 def _flags(param: click.Option, ctx: click.Context) -> str:
@@ -120,11 +122,11 @@ def _value(param: click.Option, ctx: click.Context) -> str:
     return _arg(param.make_metavar(ctx))
 
 
-def _argument(param: click.Parameter, ctx: click.Context) -> str:
-    """`Op Ar NAME ...`: the arguments as the usage line has them."""
-    shown = param.make_metavar(ctx).replace("…", " ...")
-    macros = [f"Op Ar {_arg(word[1:-1])}" if word[0] == "[" else f"Ar {_arg(word)}" for word in shown.split(" ")]
-    return re.sub(r"Op Ar (\S+) Ar \S*\.\.\.", r"Op Ar \1 ...", " ".join(macros))
+def _argument(param: click.Parameter, ctx: click.Context) -> Iterator[str]:
+    """The arguments as the usage line has them: `[NAME]… MESSAGE` for instance."""
+    for optional, word in re.findall(r"(\[)?(\w+)", param.make_metavar(ctx)):
+        more = " ..." if f"{word}]…" in param.make_metavar(ctx) else ""
+        yield f".{'Op ' if optional else ''}Ar {_arg(word)}{more}"
 
 
 def _options(ctx: click.Context) -> Iterator[str]:
@@ -169,7 +171,7 @@ def _sentences(text: str) -> Iterator[str]:
     return (_text(sentence) for sentence in re.split(r"(?<=[.!?:]) (?=['\"]?[A-Z])", flowing))
 
 
-def _summary(command: click.Command) -> str:
+def summary(command: click.Command) -> str:
     """The first sentence of a command's help."""
     return " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
 

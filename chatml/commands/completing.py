@@ -55,6 +55,11 @@ def refs(*places: str) -> Completer:
     return _completer(lambda project: dict.fromkeys(project.repo.short_refs(*places), ""))
 
 
+def agents() -> Completer:
+    """Completes the agents that `--agent` knows."""
+    return _completer(lambda project: dict.fromkeys(["claude", *project.config.agents], ""))
+
+
 def _completer(find: Callable[[sessions.Project], dict[str, str]]) -> Completer:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         from click.shell_completion import CompletionItem

@@ -29,7 +29,7 @@ from chatml.model import Session
     shell_complete=completing.refs("refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
-@click.option("--agent", metavar="AGENT", help="Which agent does the task.")
+@click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
 @click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop the agent after N model turns.")
