@@ -39,7 +39,9 @@ def completion(shell: str) -> str:
     made = get_completion_class(shell)
     assert made is not None
     one = made(root, {}, "chatml", "_CHATML_COMPLETE")
-    return one.source_template % one.source_vars()
+    # Of a file in zsh's function path, click knows only the first call: at every second TAB nothing would come.
+    first, every = "$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] == _chatml"
+    return (one.source_template % one.source_vars()).replace(first, every)
 
 
 # --- pages, in mdoc(7) --------------------------------------------------------------------------------------------
