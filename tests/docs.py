@@ -126,9 +126,8 @@ def _value(param: click.Option, ctx: click.Context) -> str:
 
 def _argument(param: click.Parameter, ctx: click.Context) -> Iterator[str]:
     """The arguments as the usage line has them: `[NAME]… MESSAGE` for instance."""
-    for optional, word in re.findall(r"(\[)?(\w+)", param.make_metavar(ctx)):
-        more = " ..." if f"{word}]…" in param.make_metavar(ctx) else ""
-        yield f".{'Op ' if optional else ''}Ar {_arg(word)}{more}"
+    for optional, marker, word, more in re.findall(r"(\[)?(-- )?(\w+)\]?(…)?", param.make_metavar(ctx)):
+        yield f".{'Op ' * bool(optional)}{'Cm -- ' * bool(marker)}Ar {word}{' ...' * bool(more)}"
 
 
 def _options(ctx: click.Context) -> Iterator[str]:
