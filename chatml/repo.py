@@ -157,6 +157,11 @@ class Repository:
         result = self.git("config", "--get", key, check=False)
         return result.text.rstrip("\n") if result.code == 0 else None
 
+    def short_refs(self, *places: str) -> list[str]:
+        """The refs under these places, as people write them; the symbolic ones (`origin/HEAD`) left out."""
+        form = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)"
+        return self.git("for-each-ref", form, *places).text.split()
+
     def valid_branch(self, branch: str) -> bool:
         return self.git("check-ref-format", "--branch", branch, check=False).code == 0
 

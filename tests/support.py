@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,9 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 30.0
 """Seconds after which a wait is given up: far beyond what a loaded machine needs, so reaching it is a failure."""
+
+
+def needs(*programs: str) -> pytest.MarkDecorator:
+    """Skips a test, and says why, where one of these programs is not installed."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.commands import completing
 from chatml.errors import UsageError
 from chatml.landing import changes
 from chatml.landing.changes import Comparison
@@ -38,7 +39,7 @@ class PathsCommand(click.Command):
 
 
 @click.command(cls=PathsCommand)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.names())
 @click.argument("paths", metavar="[-- PATH…]", nargs=-1)
 @click.option("--stat", is_flag=True, help="Only how much changed in each file.")
 @click.option("--name-only", is_flag=True, help="Only the names of the changed files.")
@@ -49,9 +50,10 @@ class PathsCommand(click.Command):
 def command(
     at: Path, name: str | None, paths: tuple[str, ...], stat: bool, name_only: bool, watch: bool, as_json: bool
 ) -> int:
-    """Show a session's changes: committed, staged, unstaged and untracked.
+    """Show a session's changes.
 
-    Against the merge base with the session's base as it is now, in git's own format. On a terminal with your git
+    Committed, staged, unstaged and untracked, against the merge base with the session's base as it is now, in git's
+    own format. On a terminal with your git
     colours, pager and diff settings; elsewhere a complete patch that 'git apply' takes. PATHs are relative to where
     you stand in the session's worktree, or else to its top.
     """

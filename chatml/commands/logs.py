@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import following
+from chatml.commands import completing, following
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.names())
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the turn ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print one event a line, as JSON.")
 @output.color_option

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from chatml import output, render, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 
@@ -17,7 +18,7 @@ REDRAW = 0.25
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names())
 @click.option(
     "--status",
     "statuses",

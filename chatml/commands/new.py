@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import following
+from chatml.commands import completing, following
 from chatml.config import PERMISSION_MODES, with_flags
 from chatml.errors import UsageError
 from chatml.model import Session
@@ -16,11 +16,21 @@ from chatml.model import Session
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--name", help="Name of the session (default: made from the prompt).")
-@click.option("--base", metavar="REF", help="Start from this commit (default: the one checked out here).")
-@click.option("--branch", metavar="EXISTING", help="Work on this existing branch instead of a new one.")
-@click.option("--agent", help="Which agent does the task.")
-@click.option("--model", help="Model that the agent uses.")
+@click.option("--name", metavar="NAME", help="Name of the session (default: made from the prompt).")
+@click.option(
+    "--base",
+    metavar="REF",
+    shell_complete=completing.refs("refs/heads", "refs/remotes", "refs/tags"),
+    help="Start from this commit (default: the one checked out here).",
+)
+@click.option(
+    "--branch",
+    metavar="EXISTING",
+    shell_complete=completing.refs("refs/heads"),
+    help="Work on this existing branch instead of a new one.",
+)
+@click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
+@click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
 @click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop the agent after N model turns.")
 @click.option(

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.names())
 @click.pass_obj
 def command(at: Path, name: str | None) -> int:
     """Print the path of a session's worktree.

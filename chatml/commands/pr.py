@@ -9,16 +9,22 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.commands import completing
 from chatml.errors import UsageError
 from chatml.landing import pull
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.names())
 @click.option("--title", help="Title (default: the only commit's subject, else made from the prompt).")
 @click.option("--body", metavar="TEXT", help="Description; - reads standard input (default: made from the session).")
 @click.option("--draft", is_flag=True, help="Open it as a draft.")
-@click.option("--base", metavar="BRANCH", help="Branch to merge into (default: what the session started from).")
+@click.option(
+    "--base",
+    metavar="BRANCH",
+    shell_complete=completing.refs("refs/heads"),
+    help="Branch to merge into (default: what the session started from).",
+)
 @click.option("--remote", metavar="NAME", help="Remote to push to (default: as git push would choose).")
 @click.option("--commit", metavar="MESSAGE", help="Commit everything uncommitted first, as you, with your hooks.")
 @click.option(

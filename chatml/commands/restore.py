@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from chatml import output, removal, render, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.removed())
 @output.quiet_option
 @output.color_option
 @click.pass_obj

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Status
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(*completing.INTERRUPTED))
 @click.option("--all", "all_of_them", is_flag=True, help="Resume every session that was stopped, crashed or failed.")
 @output.quiet_option
 @output.color_option

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from chatml import output, removal, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names())
 @click.option("--force", "-f", is_flag=True, help="Also where work would be lost; it stays recoverable.")
 @click.option("--merged", is_flag=True, help="All sessions at rest whose work has landed.")
 @click.option("--all", "all_of_them", is_flag=True, help="All sessions.")

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import following
+from chatml.commands import completing, following
 from chatml.errors import ChatmlError, UsageError
 
 
 @click.command()
-@click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True)
+@click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True, shell_complete=completing.names())
 @click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
 @click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
 @click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")

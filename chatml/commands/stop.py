@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(*completing.AT_WORK))
 @click.option("--all", "all_of_them", is_flag=True, help="Stop every session that is at work.")
 @output.quiet_option
 @output.color_option

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import following
+from chatml.commands import completing, following
 from chatml.errors import ChatmlError
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1)
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(*completing.AT_WORK))
 @click.option("--any", "any_one", is_flag=True, help="Return as soon as one of them is at rest.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."

@@ -1,0 +1,117 @@
+"""What the manual pages say beside the program's own help: exit codes, environment, files, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+DESCRIPTION = (
+    "chatml runs coding agents in parallel on one git repository. Each task gets a session: its own branch, its own "
+    "git worktree, and an agent that works there in a detached process. Nobody waits for an agent, no agent touches "
+    "another's files, and closing the terminal stops nothing.",
+    "A session is queued, preparing, running, waiting (it needs a person), done, failed (the agent or the setup ended "
+    "in an error), stopped (by a person) or crashed (its process died). In each of these, 'chatml send' continues it.",
+    "There is no server, no daemon and no account. All that chatml knows lies in files under .git/chatml. Inside a "
+    "session's worktree, NAME may be left out of every command that takes one.",
+)
+
+EXIT_STATUS: Mapping[str, str] = {
+    "0": "Success.",
+    "1": "An expected failure. A line 'error: ...' on standard error says what is wrong, 'hint: ...' what to do.",
+    "2": "Wrong usage: an unknown command or option, or a missing or invalid value.",
+    "3": "A session needs a person ('wait', 'new --wait', 'send --wait').",
+    "70": "A bug in chatml. The traceback is in the file that the message names.",
+    "124": "The time of --timeout was over.",
+    "130": "Ended by Ctrl-C.",
+}
+EXIT_STATUS_NOTE = (
+    "With several names, the rest is still done after a failure, and the highest code is returned. "
+    "A closed pipe is no error."
+)
+
+ENVIRONMENT: Mapping[str, str] = {
+    "CHATML_BASE": "Like the key 'base' of the configuration; so with every key that holds one value, in capitals: "
+    "CHATML_MODEL, CHATML_PERMISSION_MODE, and so on. A list has one item a line. Empty counts as not set.",
+    "ANTHROPIC_API_KEY": "The key that the agent uses. Without it, the agent uses the login of Claude Code.",
+    "CLAUDE_CONFIG_DIR": "Where Claude Code keeps its login, settings and conversations (default: ~/.claude).",
+    "CLAUDE_CODE_MAX_RETRIES": "How often the agent asks again after an error of the model's server (default: 3).",
+    "EDITOR, VISUAL": "The editor that 'chatml new' opens without a prompt.",
+    "FORCE_COLOR": "Print colours also where the output is no terminal. '--color' goes before it.",
+    "NO_COLOR": "Print no colours. '--color' goes before it.",
+    "XDG_CONFIG_HOME": "Where the person's own configuration lies (default: ~/.config).",
+}
+
+FILES: Mapping[str, str] = {
+    ".git/chatml/config.yaml": "Settings of this person for this repository.",
+    ".chatml.yaml": "Settings of the team, committed. Commands in it are not run.",
+    "~/.config/chatml/config.yaml": "Settings of this person for all repositories.",
+    ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
+    "(messages to the agent), worker.log, and the locks.",
+    "../REPOSITORY.chatml/NAME": "The session's worktree, beside the main checkout.",
+    "refs/chatml/trash/NAME": "What 'chatml rm' removed, for 'chatml restore'.",
+}
+
+EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
+    "chatml": (
+        (
+            "Start two tasks, and see what they do:",
+            'chatml new "add rate limiting"\nchatml new "fix the flaky test"\nchatml ls',
+        ),
+        ("Look into one; Ctrl-C leaves and stops nothing:", "chatml attach add-rate-limiting"),
+        ("Tell it something, while it works or later:", 'chatml send add-rate-limiting "per user, not per address"'),
+        (
+            "Review, open the pull request, clean up:",
+            "chatml diff add-rate-limiting\nchatml pr add-rate-limiting\nchatml rm add-rate-limiting",
+        ),
+    ),
+    "new": (
+        ("From what is checked out here:", 'chatml new "add rate limiting"'),
+        ("From another commit, under a name of your own:", 'chatml new --name limit --base origin/main "add limits"'),
+        (
+            "In a script, and go on when it is done:",
+            'name=$(chatml new -q "update the changelog") && chatml wait "$name"',
+        ),
+        ("A long task from a file:", "chatml new - < task.md"),
+        ("A plan only, nothing changed:", 'chatml new --permission-mode plan "how would you split this module?"'),
+    ),
+    "ls": (
+        ("What needs a person:", "chatml ls --status waiting --status failed --status crashed"),
+        ("What all sessions have cost:", "chatml ls --json | jq 'map(.cost_usd) | add'"),
+        ("Keep it on the screen:", "chatml ls --watch"),
+    ),
+    "attach": (("", "chatml attach add-rate-limiting"), ("Every event as JSON:", "chatml attach limit --json")),
+    "logs": (
+        ("", "chatml logs add-rate-limiting | less"),
+        (
+            "Every command that the agent ran:",
+            "chatml logs limit --json | jq -r 'select(.name==\"Bash\").input.command'",
+        ),
+    ),
+    "wait": (
+        ("All that are at work, ten minutes at most:", "chatml wait --timeout 600"),
+        ("The first of two:", "chatml wait --any left right"),
+    ),
+    "send": (
+        ("", 'chatml send add-rate-limiting "per user, not per address"'),
+        ("Stop what it does, and tell it another thing:", 'chatml send --interrupt limit "leave the tests alone"'),
+        ("The output of a command:", "npm test 2>&1 | chatml send limit -"),
+    ),
+    "stop": (("", "chatml stop add-rate-limiting"), ("Everything that runs:", "chatml stop --all")),
+    "resume": (("After a reboot:", "chatml resume --all"),),
+    "diff": (
+        ("", "chatml diff add-rate-limiting"),
+        ("Only what is in one folder:", "chatml diff add-rate-limiting -- src"),
+        ("Try it in the main checkout, without the session's commits:", "chatml diff limit | git apply"),
+    ),
+    "path": (
+        ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
+        ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
+    ),
+    "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
+    "rm": (
+        ("All whose work has landed:", "chatml rm --merged"),
+        ("What would be removed, and what is in the way:", "chatml rm --all --dry-run"),
+    ),
+    "restore": (("What can come back:", "chatml restore"), ("", "chatml restore add-rate-limiting")),
+    "doctor": (("", "chatml doctor"),),
+    "demo": (("", "chatml demo"),),
+}

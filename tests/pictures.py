@@ -1,0 +1,83 @@
+"""Takes the README's pictures in a real terminal, of sessions that really run: `python -m tests.pictures --write`."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from chatml.demo import sample
+from chatml.demo.api import ScriptedApi
+from tests.support import ROOT, Sandbox, sealed_env, wait_until
+from tests.terminal import Terminal, terminal
+
+FOLDER = ROOT / "tests" / "pictures"
+COLUMNS = 88
+
+PAUSE = 1.5
+"""Seconds before each of the model's answers: long enough to meet the sessions in the middle of their work."""
+
+
+def take(home: Path) -> dict[str, str]:
+    """The screens, with their colours, by the name of the picture."""
+    with ScriptedApi(sample.script(PAUSE), delay=PAUSE / 30) as api:
+        env = {**sealed_env(home, api.url), "CLAUDE_CODE_MAX_RETRIES": "3"}
+        box = Sandbox(home, home / sample.NAME, env)
+        sample.make_repository(box.repo, box.env)
+        try:
+            with terminal(box, COLUMNS) as window:
+                screens = {"ls": _ls(window, api), "attach": _attach(window, api)}
+        finally:
+            box.chatml("stop", "--all", "-q", code=None)
+    # A temporary folder is nobody's home.
+    return {name: screen.replace(str(home), "/home/ada") for name, screen in screens.items()}
+
+
+def _ls(window: Terminal, api: ScriptedApi) -> str:
+    window.press("C-l")
+    for task in sample.TASKS:
+        window.type(f'chatml new -q "{task.prompt}"')
+        window.expect(f"\n{task.name}\n$")
+    wait_until(lambda: bool(api.holding[sample.HOLD]), "the moment to redirect")
+    window.type("chatml ls")
+    window.expect("write-a-guide  ", sample.DATES.name + "  ")
+    return window.colours()
+
+
+def _attach(window: Terminal, api: ScriptedApi) -> str:
+    window.type("clear; chatml attach " + sample.DATES.name)
+    window.expect("I store dates as words")
+    window.type(sample.REDIRECT)
+    window.expect("(sent: ")
+    api.release(sample.HOLD)
+    window.expect("turn ended")
+    return window.colours()
+
+
+def svg(screen: str, title: str) -> str:
+    """A terminal's screen as a picture that loads nothing from elsewhere."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(screen.rstrip()), soft_wrap=True)
+    form = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    return console.export_svg(title=title, code_format=form, unique_id=re.sub(r"\W", "-", title))
+
+
+def main(argv: list[str]) -> int:
+    if argv != ["--write"]:
+        print("usage: python -m tests.pictures --write", file=sys.stderr)
+        return 2
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        for name, screen in take(Path(home)).items():
+            (FOLDER / f"{name}.svg").write_text(svg(screen, f"chatml {name}"), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

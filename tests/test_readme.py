@@ -1,0 +1,138 @@
+"""The README tells the truth: its commands exist, its recipes work, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from chatml.cli import COMMANDS, root
+from chatml.config import load
+from tests import manual
+from tests.support import ROOT, needs
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [(language, text) for language, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)]
+
+
+def blocks(language: str) -> list[str]:
+    return [text for found, text in BLOCKS if found == language]
+
+
+def shown() -> Iterator[str]:
+    """Every line of shell that the README and the manual show."""
+    for text in blocks("sh"):
+        yield from text.splitlines()
+    for text in blocks("console"):
+        yield from (line[2:] for line in text.splitlines() if line.startswith("$ "))
+    for text in blocks("yaml") + blocks("make"):
+        yield from (line.strip().removeprefix("- run: ") for line in text.splitlines() if "chatml " in line)
+    for examples in manual.EXAMPLES.values():
+        for _, commands in examples:
+            yield from commands.splitlines()
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """The arguments of every call of chatml in a line of shell, those within `$(…)` too."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.wordchars += "$%@"
+    lexer.commenters = "#"
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if "$(" in word:
+            yield from calls(word.partition("$(")[2].rpartition(")")[0])
+        if word[0] not in "();<>|&":
+            words.append(word)
+            continue
+        yield from _call(words)
+        # What follows a redirection is a file; all else begins a new command.
+        words = ["redirected"] if word[0] in "<>" else []
+
+
+def _call(words: list[str]) -> Iterator[list[str]]:
+    if "chatml" in (names := [Path(word).name for word in words]):
+        place = names.index("chatml")
+        if place == 0 or words[place - 1] in ("do", "then", "if", "!"):
+            yield words[place + 1 :]
+
+
+CALLS = sorted({tuple(call) for line in shown() for call in calls(line)})
+
+
+TABLE = README.partition("## Commands")[2].partition("\n## ")[0]
+ROWS = re.findall(r"^\| `(\w+)[^|]*\|[^|]*\|(.*)\|$", TABLE, re.MULTILINE)
+
+
+def test_every_command_is_shown_and_in_the_table() -> None:
+    assert {call[0] for call in CALLS if call} >= set(COMMANDS)
+    assert sorted(name for name, _ in ROWS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_a_command_shown_is_one_that_the_parser_takes(call: tuple[str, ...]) -> None:
+    ctx = root.make_context("chatml", list(call))
+    name, command, args = root.resolve_command(ctx, [*ctx._protected_args, *ctx.args])
+    assert command is not None
+    command.make_context(name, list(args), parent=ctx)
+
+
+def test_options_in_the_table_exist() -> None:
+    for name, row in ROWS:
+        command = root.get_command(click.Context(root), name)
+        assert command is not None
+        known = {option for param in command.params for option in param.opts}
+        assert set(re.findall(r"`(-[\w-]+)", row)) <= known, name
+
+
+def test_ci_runs_the_line_for_tests() -> None:
+    (line,) = [line for line in shown() if line.endswith("&& .venv/bin/pytest")]
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == line
+
+
+def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
+    (text,) = [text for text in blocks("yaml") if text.startswith("base:")]
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    config = load(state_dir=tmp_path, top=None, environ={})
+    assert config.ignored == (), "keys without effect are listed below it"
+    assert config.branch_prefix == "chatml/"
+
+
+@needs("make")
+def test_the_makefile_runs(tmp_path: Path) -> None:
+    (makefile,) = blocks("make")
+    (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
+    (tmp_path / "chores").mkdir()
+    (tmp_path / "chores" / "tidy.md").write_text("Tidy up.\n", encoding="utf-8")
+    done = subprocess.run(["make", "-n", "chores"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["chatml new --wait --name tidy - < chores/tidy.md", "chatml diff tidy --stat"]
+
+
+def test_the_job_for_github_is_one() -> None:
+    (text,) = [text for text in blocks("yaml") if "runs-on" in text]
+    job = yaml.safe_load(text)["jobs"]["changelog"]
+    assert all(set(step) <= {"uses", "with", "run"} for step in job["steps"])
+
+
+def test_links_lead_somewhere() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("https://"):
+            assert (ROOT / target).is_file(), target
+
+
+def test_the_layout_shown_is_the_real_one() -> None:
+    (text,) = [text for language, text in BLOCKS if not language and text.startswith("chatml/\n")]
+    named = set(re.findall(r"(?:^  |  )(\w+(?:\.py|/))  ", text))
+    real = {path.name + "/" * path.is_dir() for path in (ROOT / "chatml").iterdir() if not path.name.startswith("__")}
+    assert {name for name in named if name not in ("man/", "completions/")} == real
