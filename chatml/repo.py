@@ -129,9 +129,7 @@ class Repository:
         )
         if result.code:
             if ref == "HEAD":
-                raise ChatmlError(
-                    "this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init"
-                )
+                raise _unborn()
             raise ChatmlError(f"not a commit: '{ref}'", hint="a branch, tag or commit that 'git rev-parse' understands")
         return result.text.strip()
 
@@ -142,10 +140,13 @@ class Repository:
             return None
         return ref if full.endswith(f"/{ref}") else full.removeprefix("refs/heads/")
 
-    def head_ref(self) -> str | None:
-        """The branch checked out where the command was called, or None."""
-        result = git("symbolic-ref", "--quiet", "--short", "HEAD", at=self.cwd, check=False)
-        return result.text.strip() if result.code == 0 else None
+    def checked_out(self) -> tuple[str, str | None]:
+        """The commit checked out where the command was called, and its branch if any. ChatmlError without a commit."""
+        result = git("rev-parse", "HEAD^{commit}", "--abbrev-ref", "HEAD", at=self.cwd, check=False)
+        if result.code:
+            raise _unborn()
+        commit, branch = result.text.splitlines()
+        return commit, None if branch == "HEAD" else branch
 
     def tip(self, branch: str) -> str | None:
         """The commit of a local branch, or None."""
@@ -201,6 +202,10 @@ class Repository:
     def delete_branch(self, branch: str, expected: str) -> bool:
         """Delete a branch if it still is where we last saw it."""
         return self.git("update-ref", "-d", f"refs/heads/{branch}", expected, check=False).code == 0
+
+
+def _unborn() -> ChatmlError:
+    return ChatmlError("this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init")
 
 
 def populate(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:

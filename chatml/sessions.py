@@ -165,8 +165,8 @@ def _draft(project: Project, order: Order) -> Session:
         # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
         base = Base(repository.ref_name(settings.base) or commit, commit)
     else:
-        commit = repository.resolve("HEAD")
-        base = Base(repository.head_ref() or commit, commit)
+        commit, branch = repository.checked_out()
+        base = Base(branch or commit, commit)
     stamp = now()
     return Session(
         name="",
@@ -369,8 +369,10 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None, updated_at=now())
-        store.write(ready)
+        ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None)
+        if ready != session:  # a new session was born ready
+            ready = replace(ready, updated_at=now())
+            store.write(ready)
         started = replace(ready, pid=local.start(store, session.id))
     finally:
         store.worker_lock.release()

@@ -79,7 +79,7 @@ def start(samples: Samples, runs: int) -> None:
     with chatml_side(HELD) as ours, claude_side(HELD) as other:
         other.warm(keep=True)
         _start(ours, "warm up")
-        for number in range(2 * runs):
+        for number in range(4 * runs):
             returned, asked, steps = _start(ours, f"task number {number}")
             samples.add("new-returns", ours=returned)
             samples.add("first-request", ours=asked)
