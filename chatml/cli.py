@@ -152,7 +152,8 @@ def _os_error(error: OSError) -> ChatmlError:
         errno.ENAMETOOLONG: "choose something shorter",
     }
     where = f": {error.filename}" if error.filename else ""
-    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hints.get(error.errno or 0, "see 'chatml doctor'"))
+    hint = hints.get(error.errno or 0, "see 'chatml doctor'")
+    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hint)
 
 
 def _report_bug() -> int:

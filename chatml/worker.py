@@ -403,9 +403,9 @@ def _failure(error: Exception) -> Failure:
     """What ended the worker, as the record tells it."""
     if isinstance(error, AgentError):
         return error.failure
-    if isinstance(error, ChatmlError):
-        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint)
     hint = "go on with 'chatml resume' once that is mended"
+    if isinstance(error, ChatmlError):
+        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint or hint)
     if isinstance(error, OSError):
         return Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or 'worker'}".lower(), hint)
     traceback.print_exception(error)
