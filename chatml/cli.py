@@ -164,9 +164,13 @@ def _os_error(error: OSError) -> ChatmlError:
         errno.EACCES: "check the owner and permissions of that path",
         errno.EPERM: "check the owner and permissions of that path",
         errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+        errno.EISDIR: "a folder stands in the place of a file: move it away",
+        errno.ENOTDIR: "a file stands in the place of a folder: move it away",
+        errno.ENAMETOOLONG: "choose something shorter",
     }
     where = f": {error.filename}" if error.filename else ""
-    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hints.get(error.errno or 0))
+    hint = hints.get(error.errno or 0, "see 'chatml doctor'")
+    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hint)
 
 
 def _report_bug() -> int:

@@ -283,5 +283,7 @@ _EVENT_TYPES: Mapping[str, set[type]] = {
     "input": {dict, type(None)},
     "duration_ms": {int, float, type(None)},
     "cost_usd": {int, float, type(None)},
+    "tokens": {dict, type(None)},
+    "result": {str, type(None)},
 }
 """What those who show events rely on."""

@@ -343,13 +343,24 @@ def resolve(project: Project, name: str | None) -> Session:
     if name is None:
         return _here(project)
     try:
-        return load(project, name)
+        session = load(project, name)
+        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
+            _mend(project, name)
+            session = load(project, name)
+        return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
         from chatml.output import nearest
 
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None
+
+
+def _mend(project: Project, name: str) -> None:
+    """Find the session's worktree again, after its repository was moved."""
+    store = project.store.session(name)
+    with store.lock():
+        _relocated(project, store)
 
 
 def _here(project: Project) -> Session:

@@ -20,8 +20,9 @@ from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import ChatmlError, Kind
 from chatml.events import Inbox, Log, read
 from chatml.landing.changes import measure
-from chatml.model import Failure, Session, Status
+from chatml.model import Failure, Session, Status, Tokens
 from chatml.store import SessionStore
+from chatml.typed import build
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -44,6 +45,7 @@ class Worker:
         self.inbox = Inbox(store)
         past = read(store.events)
         self.first = not past
+        self.lost = [event.data for event in past if event.type == "turn"][self.session.turns :]
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
         self.sent: dict[str, str] = {}
         self.recap = ""
@@ -92,6 +94,7 @@ class Worker:
     async def _prepare(self) -> None:
         if not self.first:
             proc.sweep(self.session.id)  # what a worker that was killed has left
+            self._count_lost_turns()
         self._status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
         loading = asyncio.create_task(asyncio.to_thread(_agent_factory, self.session))
         try:
@@ -103,6 +106,18 @@ class Worker:
         self._update(populated=True)
         for line in said.splitlines():
             self.log.append("setup", line=line)
+
+    def _count_lost_turns(self) -> None:
+        """Turns that the log has and the record has not: the last worker was killed between the two."""
+        for data in self.lost:
+            cost = float(data.get("cost_usd") or 0)
+            self._update(
+                turns=self.session.turns + 1,
+                cost_usd=round(self.session.cost_usd + cost, 6),
+                agent_cost_usd=self.session.agent_cost_usd + cost,
+                tokens=self.session.tokens + _tokens(data.get("tokens")),
+                result=data.get("result") or self.session.result,
+            )
 
     def _rest(self, known: Collection[str] = ()) -> bool:
         """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.
@@ -377,13 +392,20 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
                 store.worker_lock.release()
 
 
+def _tokens(data: Any) -> Tokens:
+    try:
+        return build(Tokens, data, "tokens")
+    except (TypeError, ValueError):
+        return Tokens()
+
+
 def _failure(error: Exception) -> Failure:
     """What ended the worker, as the record tells it."""
     if isinstance(error, AgentError):
         return error.failure
-    if isinstance(error, ChatmlError):
-        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint)
     hint = "go on with 'chatml resume' once that is mended"
+    if isinstance(error, ChatmlError):
+        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint or hint)
     if isinstance(error, OSError):
         return Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or 'worker'}".lower(), hint)
     traceback.print_exception(error)

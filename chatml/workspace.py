@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from chatml import repo
@@ -30,8 +32,35 @@ def prepare(session: Session, cancelled: Callable[[], bool]) -> str:
         restore_folder(session)
         return repo.populate(worktree, cancelled)
     if session.populated:
+        _check_head(session)
         return ""
+    _unlock_index(worktree)
     return repo.populate(worktree, cancelled)
+
+
+def _admin(worktree: Path) -> Path:
+    """Where git keeps what it knows of a linked worktree (gitrepository-layout(5)). OSError where none stands there."""
+    link = os.fsdecode((worktree / ".git").read_bytes())
+    return Path(worktree, link.removeprefix("gitdir: ").rstrip("\n"))
+
+
+def _check_head(session: Session) -> None:
+    """An agent on a branch that is gone would commit a history of its own, without its base."""
+    worktree = Path(session.worktree)
+    if repo.git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", at=worktree, check=False).code == 0:
+        return
+    try:
+        last = (_admin(worktree) / "logs" / "HEAD").read_text(errors="replace").splitlines()[-1].split()[1]
+    except (OSError, IndexError):
+        last = session.base.commit
+    hint = f"bring it back where it was: git -C {shlex.quote(session.worktree)} update-ref HEAD {last}"
+    raise ChatmlError(f"the branch that '{session.name}' works on is gone", hint, Kind.WORKTREE)
+
+
+def _unlock_index(worktree: Path) -> None:
+    """Nobody but a worker that was killed has worked on this index: its lock is left over."""
+    with contextlib.suppress(OSError):
+        (_admin(worktree) / "index.lock").unlink()
 
 
 def restore_folder(session: Session) -> None:
@@ -78,8 +107,7 @@ def glance(session: Session) -> str | None:
     """
     worktree = session.worktree
     try:
-        with open(f"{worktree}/.git", encoding="utf-8", errors="surrogateescape") as link:
-            admin = link.read().removeprefix("gitdir: ").strip()
+        admin = _admin(Path(worktree))
         seen = [os.stat(worktree).st_mtime_ns]
     except OSError:
         return None
@@ -93,17 +121,27 @@ def _mtime(path: str) -> int:
         return 0
 
 
+def _is_ours(admin: Path, common_dir: Path) -> bool:
+    """Whether a worktree belongs to this repository: the one that it names is this one, or is no more."""
+    return not admin.exists() or os.path.realpath(admin.parent.parent) == os.path.realpath(common_dir)
+
+
 def relocate(session: Session, repository: Repository) -> Session:
     """The session with its worktree and repository where they are now, after the repository was moved.
 
-    Git keeps absolute paths in both directions; `git worktree repair` mends them once the new place is known.
+    Git keeps absolute paths in both directions; `git worktree repair` mends them once the new place is known. Where
+    the repository was copied instead, the worktree stays with the first one: ChatmlError.
     """
-    from dataclasses import replace
-
     if session.repository == str(repository.home):
         return session
     relative = os.path.relpath(session.worktree, session.repository)
     moved = Path(os.path.normpath(repository.home / relative))
     here = Path(session.worktree) if is_worktree(Path(session.worktree)) else moved
+    if is_worktree(here) and not _is_ours(_admin(here), repository.common_dir):
+        raise ChatmlError(
+            f"the worktree of '{session.name}' belongs to another copy of this repository: {here}",
+            f"go on with it there; to forget it here, delete {repository.common_dir}/chatml/sessions/{session.name}",
+            Kind.WORKTREE,
+        )
     repository.git("worktree", "repair", str(here), check=False)
     return replace(session, repository=str(repository.home), worktree=str(here))

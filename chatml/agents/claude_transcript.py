@@ -29,10 +29,15 @@ class ClaudeTranscript:
         return any(self._find(f'"{key}":"{message_id}"') is not None for key in ("uuid", "source_uuid"))
 
     def cost(self) -> float | None:
-        """US dollars that the CLI counts on from when it resumes; it writes them down only when it ends in order."""
+        """US dollars that the CLI counts on from when it resumes; it writes them down only when it ends in order.
+
+        None where that can't be told.
+        """
+        if self.path is None:
+            return None
         line = self._find('{"type":"cost-state"')
         if line is None:
-            return None
+            return 0.0
         try:
             return float(json.loads(line)["totalCostUSD"])
         except (ValueError, KeyError, TypeError):

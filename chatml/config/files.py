@@ -70,7 +70,7 @@ def file_data(path: Path, source: Source) -> dict[str, Any]:
     """What the file holds as plain data, its lines noted in `source`; nothing where there is no file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ChatmlError(f"{source.name}: not a regular file")
+            raise ChatmlError(f"{source.name}: not a regular file", hint="move it away")
         with path.open("rb") as file:
             raw = file.read(LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,0 +1,241 @@
+"""The world changes under a session: its repository is moved or copied, its folder or branch goes, the disk is full."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import Serve, all_gone, delivered_once, logged
+from tests.support import Sandbox, init_repository
+
+
+@pytest.fixture
+def rested(sandbox: Sandbox, serve: Serve) -> Path:
+    """The worktree of a session `task` that has committed a file and is at rest."""
+    serve(
+        {
+            "*": {
+                "turns": [
+                    [
+                        {"Write": {"file_path": "{cwd}/made", "content": "1\n"}},
+                        {"Bash": {"command": "git add made && git commit -qm made"}},
+                        "Made.",
+                    ],
+                    [{"Bash": {"command": "git log --format=%s -1; ls"}}, "Seen."],
+                ]
+            }
+        }
+    )
+    return Path(sandbox.chatml("new", "first-message", "--name", "task", "--wait", "--json").json["worktree"])
+
+
+def _goes_on(sandbox: Sandbox, worktree: Path) -> None:
+    """A second turn works, in this worktree, with all that was committed."""
+    sandbox.chatml("send", "task", "second-message", "--wait")
+    assert sandbox.chatml("path", "task").out == f"{worktree}\n"
+    seen = [event["output"] for event in logged(sandbox, "task", "tool_result")][-1]
+    assert seen.split() == ["made", "README.md", "made"]
+    assert sandbox.session("task")["changes"]["commits"] == 1
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["with its worktrees", "alone"])
+def test_a_repository_that_was_moved(sandbox: Sandbox, rested: Path, together: bool) -> None:
+    parent = sandbox.repo.parent
+    if together:
+        (parent / "new place").mkdir()
+        rested.parent.rename(parent / "new place" / "app.chatml")
+        rested = parent / "new place" / "app.chatml" / "task"
+    sandbox.repo = sandbox.repo.rename(parent / ("new place/app" if together else "app2"))
+    assert sandbox.session("task")["status"] == "done"
+    assert sandbox.chatml("path", "task").out == f"{rested}\n"
+    assert sandbox.chatml("path", cwd=rested).out == f"{rested}\n"
+    _goes_on(sandbox, rested)
+
+
+def test_a_repository_that_was_copied_leaves_the_first_ones_worktree_alone(sandbox: Sandbox, rested: Path) -> None:
+    first, copy = sandbox.repo, sandbox.repo.with_name("copy")
+    shutil.copytree(first, copy, symlinks=True)
+    sandbox.repo = copy
+    assert sandbox.chatml("ls", "-q").out == "task\n"
+    for args in (["send", "task", "second-message"], ["resume", "task"], ["stop", "task"], ["path", "task"]):
+        refused = sandbox.chatml(*args, code=1)
+        assert refused.err.startswith("error: the worktree of 'task' belongs to another copy of this repository: ")
+    sandbox.repo = first
+    assert sandbox.git("rev-parse", "--git-common-dir", cwd=rested) == str(first / ".git")
+    _goes_on(sandbox, rested)
+
+
+def test_a_worktree_folder_that_was_deleted_is_made_again(sandbox: Sandbox, rested: Path) -> None:
+    shutil.rmtree(rested.parent)
+    assert sandbox.session("task")["status"] == "done"
+    gone = sandbox.chatml("path", "task", code=1)
+    assert gone.err.startswith("error: the worktree of 'task' is gone: ")
+    _goes_on(sandbox, rested)
+
+
+def test_what_stands_in_a_worktrees_place_is_not_touched(sandbox: Sandbox, rested: Path) -> None:
+    """The branch is checked out elsewhere, then something else is where the worktree was; at last both are away."""
+    shutil.rmtree(rested)
+    elsewhere = sandbox.repo.with_name("elsewhere")
+    sandbox.git("worktree", "add", "-qf", str(elsewhere), "chatml/task")
+
+    def refused() -> str:
+        sandbox.chatml("send", "task", "second-message", "--wait", code=1)
+        error = sandbox.session("task")["error"]
+        assert error["kind"] == "worktree"
+        assert error["hint"]
+        return str(error["message"])
+
+    assert str(elsewhere) in refused()
+    sandbox.git("worktree", "remove", str(elsewhere))
+    rested.mkdir()
+    (rested / "mine").write_text("precious")
+    assert refused() == f"{rested} is not the session's worktree any more"
+    assert (rested / "mine").read_text() == "precious"
+    shutil.rmtree(rested)
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task")
+    assert (rested / "made").exists()
+
+
+def test_a_branch_that_was_deleted_or_moved_by_hand(sandbox: Sandbox, rested: Path) -> None:
+    tip = sandbox.git("rev-parse", "chatml/task")
+    sandbox.git("update-ref", "-d", "refs/heads/chatml/task")
+    sandbox.chatml("send", "task", "second-message", "--wait", code=1)
+    error = sandbox.session("task")["error"]
+    assert error["message"] == "the branch that 'task' works on is gone"
+    assert error["kind"] == "worktree"
+    subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True, env=sandbox.env)
+    assert sandbox.git("rev-parse", "chatml/task") == tip
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task")
+    # Moved away: what the worktree holds stays as it is, and is a change against the branch as it is now.
+    sandbox.git("update-ref", "refs/heads/chatml/task", "main")
+    sandbox.chatml("send", "task", "third-message", "--wait")
+    changes = sandbox.session("task")["changes"]
+    assert (changes["files"], changes["commits"], changes["uncommitted"]) == (1, 0, True)
+    shutil.rmtree(rested)
+    sandbox.git("update-ref", "-d", "refs/heads/chatml/task")
+    sandbox.chatml("send", "task", "fourth-message", "--wait", code=1)
+    assert sandbox.session("task")["error"]["message"] == "both the worktree and the branch of 'task' are gone"
+
+
+@pytest.fixture
+def small_disk(sandbox: Sandbox) -> Iterator[Path]:
+    """The sandbox's repository on a file system of its own, of 4 MB."""
+    place = sandbox.repo.with_name("disk")
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
+    sandbox.repo = place / "app"
+    init_repository(sandbox.repo, sandbox.env)
+    yield place
+    sandbox.chatml("stop", "--all", "-q", code=None)
+    all_gone(sandbox)
+    subprocess.run(["umount", place], check=True)
+
+
+def _fill(ballast: Path) -> Path:
+    """Write until not a byte is left."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return ballast
+
+
+def test_a_full_disk_loses_nothing(sandbox: Sandbox, small_disk: Path, serve: Serve) -> None:
+    api = serve({"*": [[{"hold": "here"}, "I look.", {"Bash": {"command": "ls"}}], "Fine."]})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    api.wait_for(lambda: api.holding["here"])
+    ballast = _fill(small_disk / "ballast")
+    before = sandbox.git("for-each-ref"), sandbox.git("worktree", "list")
+
+    unsent = "unsent-message" + " and so on" * 1000  # more than fits into what is left of a page
+    for args in (["new", "x", "--name", "other"], ["send", "task", unsent]):
+        refused = sandbox.chatml(*args, code=1)
+        assert refused.err.startswith("error: "), refused
+        assert "hint: " in refused.err, refused
+    assert (sandbox.git("for-each-ref"), sandbox.git("worktree", "list")) == before
+    assert sandbox.chatml("ls", "-q").out == "task\n"
+
+    api.release("here")  # now the agent answers, and nothing of it can be written down
+    sandbox.chatml("wait", "task", code=1)
+    session = sandbox.session("task")
+    assert session["status"] in ("crashed", "failed")
+    all_gone(sandbox)
+    rest = _fill(small_disk / "rest")
+    sandbox.chatml("send", "task", unsent, code=1)
+    assert not sandbox.session("task")["pid"]
+
+    ballast.unlink()
+    rest.unlink()
+    sandbox.chatml("send", "task", "second-message", "--wait")
+    delivered_once(sandbox, api, "task", "first-message", "second-message")
+    assert "unsent" not in str([request.talk.texts for request in api.requests])
+    sandbox.chatml("new", "x", "--name", "other", "--wait")
+
+
+def test_a_checkout_that_does_not_fit_is_told_and_goes_on_with_space(
+    sandbox: Sandbox, small_disk: Path, serve: Serve
+) -> None:
+    api = serve({"*": ["Fine."]})
+    (sandbox.repo / "big").write_bytes(os.urandom(1_000_000))
+    sandbox.commit("big")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * 1_000_000)
+    sandbox.chatml("new", "first-message", "--name", "task", "--wait", code=1)
+    session = sandbox.session("task")
+    assert session["status"] in ("crashed", "failed")  # the latter only where there was still room to say so
+    assert session["status"] == "crashed" or session["error"]["kind"] == "worktree"
+    ballast.unlink()
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task")
+    delivered_once(sandbox, api, "task", "first-message")
+    worktree = Path(sandbox.session("task")["worktree"])
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
+
+
+def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: Path) -> None:
+    del rested
+    state = sandbox.repo / ".git" / "chatml"
+    bound = subprocess.run(["mount", "--bind", "-o", "ro", state, state], capture_output=True, text=True, check=False)
+    if bound.returncode:
+        pytest.skip(f"needs the right to mount a file system: {bound.stderr.strip()}")
+    try:
+        (sandbox.repo / "README.md").write_text("changed\n")
+        assert sandbox.session("task")["status"] == "done"
+        assert "Made." in sandbox.chatml("logs", "task").out
+        for args in (["send", "task", "x"], ["new", "x"], ["resume", "task"]):
+            refused = sandbox.chatml(*args, code=1)
+            assert refused.err.startswith("error: read-only file system: ")
+            assert "\nhint: " in refused.err
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert sandbox.git("branch", "--list", "chatml/*", "--format=%(refname:short)") == "chatml/task"
+
+
+@pytest.mark.parametrize("echoes", [True, False], ids=["repeats what it does not know", "fails"])
+def test_a_git_that_is_too_old_is_told(sandbox: Sandbox, tmp_path: Path, echoes: bool) -> None:
+    """A stand-in for git 2.20, which prints an option that it does not know."""
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    rest = 'printf "%s\\n" --path-format=absolute .git .git "$PWD"' if echoes else "echo usage >&2; exit 129"
+    old.write_text(f'#!/bin/sh\ncase "$*" in *version*) echo git version 2.20.1;; *) {rest};; esac\n')
+    old.chmod(0o700)
+    refused = sandbox.chatml("ls", code=1, env={"PATH": f"{old.parent}:{sandbox.env['PATH']}"})
+    assert refused.err == "error: git 2.20.1 is too old\nhint: chatml needs git 2.31 or later\n"
+    missing = sandbox.chatml("ls", code=1, env={"PATH": str(tmp_path)})
+    assert missing.err.startswith("error: git is not installed, or not in PATH\nhint: ")
