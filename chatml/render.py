@@ -171,9 +171,9 @@ class Transcript:
                 name = self._calls.get(str(data.get("id")), "")
                 text = str(data.get("output", "")).strip("\n")
                 if not text:
-                    yield output.style(f"  ⎿ {mark}", fg=color) + (f" {name}" if self._parallel() else "")
+                    yield output.style(f"  └ {mark}", fg=color) + (f" {name}" if self._parallel() else "")
                 else:
-                    yield from self._folded(text, first=output.style("  ⎿ ", fg=color), dim=True)
+                    yield from self._folded(text, first=output.style("  └ ", fg=color), dim=True)
             case "request":
                 yield output.style(
                     f"? {data.get('kind')}: {output.one_line(str(data.get('summary', '')))}", fg="yellow"

@@ -24,7 +24,7 @@ COMMITTED = ".chatml.yaml"
 COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
 """Keys that hold commands: read in a committed file, but not taken over from it without approval."""
 
-NOT_YET = frozenset({"max_parallel", "notify", "env_files", "setup", "teardown", "run"})
+NOT_YET = frozenset({"copy", "max_parallel", "notify", "env_files", "setup", "teardown", "run"})
 """Keys that are checked, and do nothing in this version."""
 
 
@@ -73,8 +73,7 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
                 ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
             else:
                 values[name], origins[name] = value, place
-                if name in NOT_YET:
-                    ignored.append(f"{place}: '{name}' has no effect in this version")
+    ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
     return Config(**values, origins=origins, ignored=tuple(ignored))
 
 
