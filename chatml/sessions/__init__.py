@@ -1,0 +1,27 @@
+"""The life of a session: create, find, reconcile with what is true, send, stop, resume."""
+
+from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
+from chatml.sessions.making import Order, check_name, create, slug
+from chatml.sessions.steering import check_message, end_worker, locate, pending, resume, send, start_worker, stop
+
+__all__ = [
+    "Order",
+    "Project",
+    "check_message",
+    "check_name",
+    "create",
+    "end_worker",
+    "failure_of",
+    "load",
+    "load_all",
+    "locate",
+    "open_project",
+    "pending",
+    "recount",
+    "resolve",
+    "resume",
+    "send",
+    "slug",
+    "start_worker",
+    "stop",
+]

@@ -1,0 +1,149 @@
+"""A repository and its sessions: finds them, and reconciles what their records say with what is true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from chatml import config, workspace
+from chatml.config import Config
+from chatml.errors import ChatmlError, UsageError
+from chatml.landing.changes import measure
+from chatml.model import Failure, Session, Status
+from chatml.repo import Repository
+from chatml.store import CorruptRecordError, SessionStore, Store
+
+
+@dataclass(frozen=True)
+class Project:
+    """One repository and its sessions, as seen from one directory."""
+
+    repo: Repository
+    store: Store
+
+    @cached_property
+    def config(self) -> Config:
+        return config.load(state_dir=self.store.root, top=self.repo.top)
+
+
+def open_project(start: Path) -> Project:
+    """The project that `start` lies in. ChatmlError outside of a repository."""
+    repository = Repository.discover(start)
+    return Project(repository, Store(repository.common_dir))
+
+
+def load(project: Project, name: str) -> Session:
+    """The session as it is now: an active record without a living worker is a crashed one. FileNotFoundError."""
+    store = project.store.session(name)
+    session = store.read()
+    if session.status.active and not store.worker_lock.held():
+        session = store.read()  # it may have come to rest between the two looks
+        if session.status.active and not store.worker_lock.held():
+            return replace(session, status=Status.CRASHED, pid=None)
+    return session
+
+
+def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:
+    """All sessions, oldest first, and the records that can't be read."""
+    found, damaged = [], []
+    for name in project.store.names():
+        try:
+            found.append(load(project, name))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed meanwhile
+        except CorruptRecordError as error:
+            damaged.append(error)
+    return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
+
+
+def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
+    """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
+
+    A living worker counts by itself. Those at rest are counted again where the worktree looks different from
+    outside, or `every` one of them.
+    """
+    stale = [one for one in found if not one.status.active and (every or _stale(one))]
+    if not stale:
+        return list(found)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        counted = dict(
+            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
+        )
+    return [counted.get(one.name, one) for one in found]
+
+
+def _stale(session: Session) -> bool:
+    seen = workspace.glance(session)
+    return seen is not None and seen != session.changes_seen
+
+
+def _counted(project: Project, session: Session) -> Session:
+    """The session with its changes counted anew, also in its record; as it was where that is not possible."""
+    try:
+        changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
+        seen = workspace.glance(session)
+        if changes != session.changes or seen != session.changes_seen:
+            project.store.session(session.name).update(
+                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
+            )
+    except (ChatmlError, OSError):
+        return session
+    return replace(session, changes=changes, changes_seen=seen)
+
+
+def resolve(project: Project, name: str | None) -> Session:
+    """The session of that name, or the one in whose worktree the command was called."""
+    if name is None:
+        return _here(project)
+    try:
+        session = load(project, name)
+        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
+            _mend(project, name)
+            session = load(project, name)
+        return session
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        from chatml.output import nearest
+
+        raise ChatmlError(
+            f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
+        ) from None
+
+
+def _mend(project: Project, name: str) -> None:
+    """Find the session's worktree again, after its repository was moved."""
+    store = project.store.session(name)
+    with store.lock():
+        relocated(project, store)
+
+
+def _here(project: Project) -> Session:
+    top = project.repo.top
+    if top is not None:
+        for session in load_all(project)[0]:
+            if os.path.realpath(session.worktree) == os.path.realpath(top):
+                return session
+    raise UsageError("no session named", "name one (see 'chatml ls'), or go into a session's worktree")
+
+
+def relocated(project: Project, store: SessionStore) -> Session:
+    """The record, mended if the repository was moved; the caller holds the session's lock."""
+    try:
+        session = store.read()
+    except FileNotFoundError:
+        raise ChatmlError(f"session '{store.name}' was removed just now") from None
+    here = workspace.relocate(session, project.repo)
+    if here != session:
+        store.write(here)
+    return here
+
+
+def failure_of(session: Session) -> Failure | None:
+    """Why a session is not going on, also for one that crashed."""
+    if session.status is Status.CRASHED:
+        return Failure("internal", "its worker ended without a word", f"go on with 'chatml resume {session.name}'")
+    return session.error

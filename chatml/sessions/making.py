@@ -1,0 +1,228 @@
+"""Makes a session whole, or not at all: its name, record, branch and worktree, and its first worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chatml import config, events
+from chatml.config import AgentCommand, Config
+from chatml.errors import ChatmlError, GitError, UsageError
+from chatml.model import Base, Session, Status, now
+from chatml.repo import Repository
+from chatml.sessions.finding import Project
+from chatml.sessions.steering import check_message, start_worker
+from chatml.store import SessionStore
+
+MAX_NAME = 40
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a new session is asked for."""
+
+    prompt: str
+    config: Config
+    name: str | None = None
+    branch: str | None = None
+
+
+def slug(prompt: str) -> str:
+    """A name made from a prompt, in any language: valid as a folder and as the last part of a ref."""
+    text = unicodedata.normalize("NFC", prompt.strip().lower())
+    name = ""
+    for word in "".join(c if _in_word(c) else " " for c in text).split():
+        longer = f"{name}-{word}" if name else word[:MAX_NAME]
+        if len(longer) > MAX_NAME:
+            break
+        name = longer
+    name = unicodedata.normalize("NFC", name) or "session"
+    return f"{name}-session" if _RESERVED.fullmatch(name) else name
+
+
+def _in_word(char: str) -> bool:
+    """Letters, digits, and the marks without which many scripts can't be written."""
+    return unicodedata.category(char)[0] in "LNM"
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What is no file on Windows (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
+
+
+def check_name(name: str) -> str:
+    """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
+    good = (
+        0 < len(name) <= MAX_NAME
+        and all(char in "_.-" or _in_word(char) for char in name)
+        and not _RESERVED.fullmatch(name)
+        and name[0] not in ".-"
+        and not name.endswith((".", ".lock"))
+        and ".." not in name
+        and name == unicodedata.normalize("NFC", name)
+    )
+    if not good:
+        raise UsageError(
+            f"not a valid name: {name!r}",
+            f"letters, digits, '-', '_' and '.', not first; at most {MAX_NAME} characters",
+        )
+    return name
+
+
+def create(project: Project, order: Order) -> Session:
+    """Make a session and start its worker; neither the checkout nor the agent is waited for.
+
+    ChatmlError, and nothing left behind, where that is not possible.
+    """
+    settings = order.config
+    name = check_name(order.name) if order.name is not None else None
+    draft = _draft(project, order)
+    with ExitStack() as undo:
+        staged = undo.enter_context(project.store.stage())
+        events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.prompt})
+        store = _claim(project, staged, draft, settings, name)
+        undo.callback(_forget, store)
+        session = store.read()
+        undo.callback(_unmake, project, session)
+        start = session.base.commit if session.owns_branch else None
+        try:
+            with project.store.lock():  # git fails where it finds the half-made worktree of another one
+                project.repo.add_worktree(Path(session.worktree), session.branch, start)
+        except GitError as error:
+            raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
+        with store.lock():
+            session = start_worker(store, session)
+        undo.pop_all()
+        # The stage is gone, having become the session.
+    return session
+
+
+def _draft(project: Project, order: Order) -> Session:
+    """The record of the session to be, but for its name and what follows from that."""
+    settings = order.config
+    repository = project.repo
+    program = _program(settings)
+    if order.branch is not None:
+        tip = repository.tip(order.branch)
+        if tip is None:
+            raise ChatmlError(
+                f"no such branch: '{order.branch}'", "name a local branch, or leave --branch out for a new one"
+            )
+        _check_free(repository, order.branch)
+    if settings.base is not None:
+        commit = repository.resolve(settings.base)
+        # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
+        base = Base(repository.ref_name(settings.base) or commit, commit)
+    else:
+        commit, branch = repository.checked_out()
+        base = Base(branch or commit, commit)
+    stamp = now()
+    return Session(
+        name="",
+        status=Status.PREPARING,
+        prompt=check_message(order.prompt),
+        branch=order.branch or "",
+        base=base,
+        worktree="",
+        agent=settings.agent,
+        model=settings.model,
+        permission_mode=settings.permission_mode,
+        session_id=str(uuid.uuid4()),
+        created_at=stamp,
+        updated_at=stamp,
+        repository=str(repository.home),
+        id=str(uuid.uuid4()),
+        max_turns=settings.max_turns,
+        max_budget_usd=settings.max_budget_usd,
+        owns_branch=order.branch is None,
+        command=program.command if program else None,
+        resume_command=program.resume if program else None,
+    )
+
+
+def _program(settings: Config) -> AgentCommand | None:
+    """The command behind the chosen agent; None for the one that is built in."""
+    if settings.agent == "claude":
+        return None
+    found = settings.agents.get(settings.agent)
+    if found is None:
+        known = ", ".join(["claude", *settings.agents])
+        raise UsageError(
+            f"no agent named '{settings.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
+        )
+    return found
+
+
+def _check_free(repository: Repository, branch: str) -> None:
+    for worktree in repository.worktrees():
+        if worktree.branch == branch:
+            raise ChatmlError(
+                f"branch '{branch}' is checked out in {worktree.path}", "a branch can have one worktree at a time"
+            )
+
+
+def _claim(project: Project, staged: SessionStore, draft: Session, settings: Config, name: str | None) -> SessionStore:
+    """Find a free name and take it, in one rename that only one of many can win."""
+    folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
+    wanted = name or slug(draft.prompt)
+    for candidate in [wanted] if name else _numbered(wanted):
+        branch = draft.branch or settings.branch_prefix + candidate
+        reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
+        if reason is None:
+            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder / candidate)))
+            try:
+                return project.store.claim(staged, candidate)
+            except FileExistsError:
+                reason = f"a session named '{candidate}' exists already"
+        if name:
+            raise ChatmlError(reason, "choose another --name, or see 'chatml ls'")
+    raise AssertionError("unreachable: the numbers never end")
+
+
+def _numbered(wanted: str) -> Iterable[str]:
+    yield wanted
+    number = 2
+    while True:
+        end = f"-{number}"
+        yield wanted[: MAX_NAME - len(end)].rstrip("-") + end
+        number += 1
+
+
+def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
+    if project.store.session(name).folder.exists():
+        return f"a session named '{name}' exists already"
+    if branch is not None and project.repo.tip(branch) is not None:
+        return f"a branch named '{branch}' exists already"
+    if os.path.lexists(folder):
+        return f"{folder} exists already"
+    return None
+
+
+def _why_no_worktree(project: Project, session: Session) -> str:
+    parts = session.branch.split("/")
+    for end in range(1, len(parts)):
+        if project.repo.tip("/".join(parts[:end])):
+            return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
+    return f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+
+
+def _forget(store: SessionStore) -> None:
+    from chatml.store import remove_tree
+
+    remove_tree(store.folder)
+    store.worker_lock.release()
+
+
+def _unmake(project: Project, session: Session) -> None:
+    """Undo a worktree and branch that nobody has used yet."""
+    with project.store.lock():
+        project.repo.git("worktree", "remove", "--force", session.worktree, check=False)
+    if session.owns_branch:
+        project.repo.delete_branch(session.branch, session.base.commit)
+    with suppress(OSError):
+        Path(session.worktree).parent.rmdir()

@@ -1,0 +1,149 @@
+"""Messages to a session, and its worker: started, stopped, resumed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+
+from chatml import events, proc
+from chatml.agents.base import GO_ON
+from chatml.errors import UsageError
+from chatml.model import Session, Status, now
+from chatml.runners import local
+from chatml.sessions.finding import Project, relocated, resolve
+from chatml.store import SessionStore
+
+MAX_MESSAGE = 1_000_000
+"""Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
+
+STOP_GRACE = 15.0
+"""Seconds that a worker has to end: the SDK alone takes up to 6.5 s to disconnect in the middle of a turn."""
+
+
+def check_message(text: str) -> str:
+    """`text` as a message to an agent. UsageError where it is empty, too long or not text."""
+    if not text.strip():
+        raise UsageError("the message is empty", "say what the agent shall do")
+    if "\0" in text:
+        raise UsageError("the message contains a NUL character", "it must be text")
+    if odd := re.search(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", text):
+        what = "is not valid UTF-8" if odd[0] >= "\ud800" else f"contains the control character {odd[0]!r}"
+        raise UsageError(f"the message {what}", "it must be text; put anything else into a file and name that file")
+    if len(text) > MAX_MESSAGE:
+        raise UsageError(
+            f"the message has {len(text):,} characters, more than {MAX_MESSAGE:,}",
+            "put it into a file and name that file",
+        )
+    return text.strip()
+
+
+def start_worker(store: SessionStore, session: Session) -> Session:
+    """Start the session's worker if none lives; the caller holds the session's lock."""
+    if not store.worker_lock.take():
+        return session
+    try:
+        ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None)
+        if ready != session:  # a new session was born ready
+            ready = replace(ready, updated_at=now())
+            store.write(ready)
+        started = replace(ready, pid=local.start(store, session.id))
+    finally:
+        store.worker_lock.release()
+    with suppress(OSError):  # the worker lives, and writes it down itself
+        store.write(started)
+    return started
+
+
+def send(project: Project, name: str, text: str, interrupt: bool = False) -> str:
+    """Put a message into the session's inbox and see that a worker reads it; returns the message's id."""
+    text = check_message(text)
+    store = _existing(project, name)
+    message = {"id": str(uuid.uuid4()), "type": "message", "text": text}
+    first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
+    with store.lock():
+        session = relocated(project, store)
+        with events.posted(store, *first, message):
+            start_worker(store, session)
+    return message["id"]
+
+
+def _existing(project: Project, name: str) -> SessionStore:
+    resolve(project, name)
+    return project.store.session(name)
+
+
+def locate(project: Project, name: str) -> SessionStore:
+    """The session's files, once its record says where the worktree is now, also after the repository was moved."""
+    store = _existing(project, name)
+    with store.lock():
+        relocated(project, store)
+    return store
+
+
+def pending(store: SessionStore) -> list[str]:
+    """The ids of the messages that no agent has taken yet."""
+    taken = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
+    sent = (entry["id"] for entry in events.Inbox(store).take() if entry.get("type") == "message")
+    return [i for i in sent if i not in taken]
+
+
+def resume(project: Project, name: str) -> bool:
+    """Go on with the interrupted turn; False where there is nothing to go on with."""
+    store = _existing(project, name)
+    with store.lock():
+        session = relocated(project, store)
+        if store.worker_lock.held():
+            return False
+        if not pending(store):
+            if session.status is Status.DONE:
+                return False
+            events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
+        start_worker(store, session)
+    return True
+
+
+def stop(project: Project, name: str) -> bool:
+    """End the session's turn and worker, and keep everything; False where it was at rest already."""
+    store = _existing(project, name)
+    with store.lock():
+        session = store.read()
+        alive = store.worker_lock.held()
+        if alive:
+            store.write(replace(session, stopping=True))
+    if alive:
+        end_worker(store, session)
+    with store.lock():
+        session = store.read()
+        if session.status.active or session.status is Status.QUEUED:
+            store.write(session.moved_to(Status.STOPPED, activity=None, request=None, pid=None, stopping=False))
+            return True
+    return alive
+
+
+def end_worker(store: SessionStore, session: Session) -> None:
+    """End a living worker: ask, then kill, then what it has left."""
+    asked: set[int] = set()
+
+    def ended() -> bool:
+        if not store.worker_lock.held():
+            return True
+        pid = store.read().pid  # not yet known while the worker is being started
+        if pid is not None and pid not in asked and proc.is_marked(pid, session.id):
+            asked.add(pid)
+            _signal(pid, signal.SIGTERM)
+        return False
+
+    if not proc.wait_until(ended, STOP_GRACE):
+        for pid in asked:
+            _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE)
+    proc.sweep(session.id)
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
