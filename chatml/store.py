@@ -27,6 +27,9 @@ except ImportError:  # Windows: liveness falls back to the lock library
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for a lock that is only ever held for milliseconds; longer means a stuck process or disk."""
 
+LOCK_POLL = 0.01
+"""Seconds between two tries for a lock that somebody holds."""
+
 STAGE = ".new-"
 """How the folders of sessions in the making begin."""
 
@@ -58,17 +61,39 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-    """Hold the file lock at `path`; the file itself stays. ChatmlError after `timeout` seconds."""
-    from filelock import FileLock, Timeout
+    """Hold the file lock at `path`; the file itself stays.
 
+    ChatmlError after `timeout` seconds; FileNotFoundError where its folder is gone, also while waiting. Not left to
+    filelock, which makes missing folders anew (a removed session would come back as an empty one), and which takes
+    the lock of a file that was moved away for the one at the path.
+    """
+    deadline = time.monotonic() + timeout
+    while (fd := _lock_at(path)) is None:
+        if time.monotonic() >= deadline:
+            raise ChatmlError(
+                f"another chatml command has held {path} for {timeout:.0f} s",
+                hint="wait for it, or end it if it hangs",
+            )
+        time.sleep(LOCK_POLL)
     try:
-        with FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.01):
-            yield
-    except Timeout as error:
-        raise ChatmlError(
-            f"another chatml command has held {path} for {timeout:.0f} s",
-            hint="wait for it, or end it if it hangs",
-        ) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock_at(path: Path) -> int | None:
+    """The open, locked file at `path`; None where another holds it, or has put another one there meanwhile."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if _try_lock(fd, shared=False) and os.path.samestat(os.fstat(fd), os.stat(path)):
+            return fd
+    except FileNotFoundError:
+        pass  # moved away between the two looks: the next open tells what is there now
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
 
 
 class WorkerLock:
@@ -174,9 +199,18 @@ class SessionStore:
     def exists(self) -> bool:
         return self.record.exists()
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the session's lock: around each read-modify-write, and around appends to the inbox."""
-        return lock(self.folder / "session.lock")
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the session's lock: around each read-modify-write, and around appends to the inbox.
+
+        The session is there as long as it is held; ChatmlError where it isn't any more.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(self.folder / "session.lock"))
+            except (FileNotFoundError, NotADirectoryError):
+                raise ChatmlError(f"session '{self.name}' was removed just now", "see 'chatml restore'") from None
+            yield
 
     def read(self, name: str | None = None) -> Session:
         """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood.
