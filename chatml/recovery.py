@@ -92,9 +92,9 @@ def restore(project: Project, label: str) -> Restored:
             raise ChatmlError(f"can't bring '{label}' back: {said}", "it is still in the trash") from error
     place = locate(project.repo, Path(session.worktree))
     put_back(kept_repositories(project.repo, session), place.path)
-    trash.drop(project.repo, found.label, found.commit)
     if place.admin is not None:
         (place.admin / MARK).unlink(missing_ok=True)
+    trash.drop(project.repo, found.label, found.commit)
     return Restored(session, remark)
 
 

@@ -1,8 +1,11 @@
-"""Sessions at rest that no agent has worked in: made as `new` and its worker leave them, in a fraction of the time."""
+"""Sessions at rest, made as `new` and its worker leave them but in no time; and all that can be seen of one."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +79,7 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
         os.path.relpath(path, git_dir)
         for part in ("chatml", "worktrees", "refs", "logs")
         for path in (git_dir / part).rglob("*")
-        if path.name not in ("repo.lock", "ORIG_HEAD") and "refs/chatml" not in str(path)
+        if path.name not in ("repo.lock", "ORIG_HEAD") and not re.search("refs/chatml|chatml/trash", str(path))
     }
     return {
         "worktrees": sandbox.git("worktree", "list", "--porcelain"),
@@ -85,3 +88,61 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
         "state": state,
         "beside": sorted(path.name for path in sandbox.repo.parent.iterdir()),
     }
+
+
+def raw(sandbox: Sandbox, folder: Path, *args: str) -> bytes:
+    """What git says, whatever bytes its paths are made of."""
+    done = subprocess.run(["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False)
+    return done.stdout + b"(%d)" % done.returncode
+
+
+def files(folder: Path) -> dict[bytes, tuple[str, bytes]]:
+    """Every file and link below a folder: what it is, and what is in it."""
+    found = {}
+    for here, names, inside in os.walk(os.fsencode(folder)):
+        names[:] = [name for name in names if os.path.join(here, name) != os.fsencode(folder / ".git")]
+        for name in [*inside, *(name for name in names if os.path.islink(os.path.join(here, name)))]:
+            path = os.path.join(here, name)
+            if os.path.islink(path):
+                found[path] = ("link", os.readlink(path))
+            elif path != os.fsencode(folder / ".git"):
+                kind = "program" if os.stat(path).st_mode & 0o100 else "file"
+                found[path] = (kind, Path(os.fsdecode(path)).read_bytes())
+    return found
+
+
+def state(sandbox: Sandbox, name: str, worktree: Path) -> dict[str, Any]:
+    """All of a session that a person or a program could look at."""
+    session = json.loads((sandbox.state(name) / "session.json").read_text())
+    return {
+        "files": files(worktree),
+        "status": raw(sandbox, worktree, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all"),
+        "index": raw(sandbox, worktree, "ls-files", "-s", "-v", "-z"),
+        "head": raw(sandbox, worktree, "symbolic-ref", "HEAD"),
+        "commit": raw(sandbox, worktree, "rev-parse", "HEAD"),
+        "branch": raw(sandbox, worktree, "rev-parse", session["branch"]),
+        "reflog": raw(sandbox, worktree, "log", "-g", "--format=%H %gs"),
+        "staged": raw(sandbox, worktree, "diff", "--cached", "--binary"),
+        "session": {
+            key: value for key, value in session.items() if key not in ("updated_at", "changes", "changes_seen")
+        },
+        "events": (sandbox.state(name) / "events.jsonl").read_text(),
+        "inbox": (sandbox.state(name) / "inbox.jsonl").read_text(),
+    }
+
+
+def assert_comes_back(sandbox: Sandbox, name: str, worktree: Path) -> None:
+    """Removing by force and restoring leaves everything as it was."""
+    before, outside = state(sandbox, name, worktree), traces(sandbox)
+    told = sandbox.chatml("rm", "--force", name)
+    assert not os.path.lexists(worktree), told
+    assert sandbox.chatml("ls", name, code=1).out == ""
+    sandbox.git("gc", "-q", "--prune=now")
+    sandbox.chatml("restore", name)
+    after = state(sandbox, name, worktree)
+    for part, value in before.items():
+        assert after[part] == value, part
+    sandbox.git("fsck", "--no-dangling", "--no-progress")
+    assert sandbox.git("for-each-ref", "refs/chatml") == ""
+    assert {**traces(sandbox), "state": 0, "config": 0} == {**outside, "state": 0, "config": 0}
+    assert not list((sandbox.repo / ".git" / "chatml").rglob(".*"))

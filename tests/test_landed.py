@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,14 @@ def move_on(sandbox: Sandbox) -> None:
 
 
 @pytest.fixture
-def worktree(sandbox: Sandbox) -> Iterator[Path]:
+def worktree(sandbox: Sandbox) -> Path:
     """A session with two commits, on a base that has moved on since."""
     sandbox.commit("before", a="1\n2\n3\n4\n5\n6\n7\n8\n9\n", other="0\n")
     folder = make_session(sandbox, "x")
     commit(sandbox, folder, "first", a="1\n2\n3\n4\nmine\n6\n7\n8\n9\n")
     commit(sandbox, folder, "second", b="new\n")
     sandbox.commit("meanwhile", other="1\n")
-    yield folder
+    return folder
 
 
 def outcome(sandbox: Sandbox) -> str:

@@ -6,80 +6,33 @@ import json
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chatml.demo.api import ScriptedApi
 from chatml.demo.script import Script
-from tests.made import commit, make_session, traces, write
+from tests.made import assert_comes_back, commit, files, make_session, raw, write
 from tests.support import Sandbox
 
 Serve = Callable[[Script], ScriptedApi]
 
 
-def raw(sandbox: Sandbox, folder: Path, *args: str) -> bytes:
-    """What git says, whatever bytes its paths are made of."""
-    done = subprocess.run(["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False)
-    return done.stdout + b"(%d)" % done.returncode
-
-
-def files(folder: Path) -> dict[bytes, tuple[str, bytes]]:
-    """Every file and link below a folder: what it is, and what is in it."""
-    found = {}
-    for here, names, inside in os.walk(os.fsencode(folder)):
-        names[:] = [name for name in names if os.path.join(here, name) != os.fsencode(folder / ".git")]
-        for name in [*inside, *(name for name in names if os.path.islink(os.path.join(here, name)))]:
-            path = os.path.join(here, name)
-            if os.path.islink(path):
-                found[path] = ("link", os.readlink(path))
-            elif path != os.fsencode(folder / ".git"):
-                kind = "program" if os.stat(path).st_mode & 0o100 else "file"
-                found[path] = (kind, Path(os.fsdecode(path)).read_bytes())
-    return found
-
-
-def state(sandbox: Sandbox, name: str, worktree: Path) -> dict[str, Any]:
-    """All of a session that a person or a program could look at."""
-    session = sandbox.session(name)
-    return {
-        "files": files(worktree),
-        "status": raw(sandbox, worktree, "status", "--porcelain=v2", "-z", "--branch", "--untracked-files=all"),
-        "index": raw(sandbox, worktree, "ls-files", "-s", "-v", "-z"),
-        "head": raw(sandbox, worktree, "symbolic-ref", "HEAD"),
-        "commit": raw(sandbox, worktree, "rev-parse", "HEAD"),
-        "branch": raw(sandbox, worktree, "rev-parse", session["branch"]),
-        "reflog": raw(sandbox, worktree, "log", "-g", "--format=%H %gs"),
-        "staged": raw(sandbox, worktree, "diff", "--cached", "--binary"),
-        "session": {key: value for key, value in session.items() if key != "updated_at"},
-        "events": sandbox.events(name),
-        "inbox": (sandbox.state(name) / "inbox.jsonl").read_text(),
-    }
-
-
-def assert_comes_back(sandbox: Sandbox, name: str, worktree: Path) -> None:
-    """Removing by force and restoring leaves everything as it was."""
-    before, outside = state(sandbox, name, worktree), traces(sandbox)
-    told = sandbox.chatml("rm", "--force", name)
-    assert not os.path.lexists(worktree), told
-    assert sandbox.chatml("ls", name, code=1).out == ""
-    sandbox.git("gc", "-q", "--prune=now")
-    sandbox.chatml("restore", name)
-    after = state(sandbox, name, worktree)
-    for part, value in before.items():
-        assert after[part] == value, part
-    sandbox.git("fsck", "--no-dangling", "--no-progress")
-    assert sandbox.git("for-each-ref", "refs/chatml") == ""
-    assert {**traces(sandbox), "state": 0, "config": 0} == {**outside, "state": 0, "config": 0}
-    assert not list((sandbox.repo / ".git" / "chatml").rglob(".*"))
-
-
 # --- any worktree -----------------------------------------------------------------------------------------------
 
-NAMES = [b"a", b"b", b"with space", b"new\nline", b"quo\"te's", b"caf\xe9", "ünï".encode(), b"-dash", b":(glob)*", b"x\\y"]
+NAMES = [
+    b"a",
+    b"b",
+    b"with space",
+    b"new\nline",
+    b"quo\"te's",
+    b"caf\xe9",
+    "ünï".encode(),
+    b"-dash",
+    b":(glob)*",
+    b"x\\y",
+]
 CONTENTS = [b"", b"one\n", b"two\r\nlines\n", b"\0\xff binary", b"no end", b"text\n" * 500]
 IGNORE = "*.log\nbuilt/\n"
 
@@ -96,13 +49,13 @@ class Chaos:
         return self.top.joinpath(*parts[:-1], parts[-1] + end)
 
     def known(self) -> Path:
-        found = [path for path in map(Path, map(os.fsdecode, files(self.top)))]
+        found = [Path(os.fsdecode(path)) for path in files(self.top)]
         return self.rng.choice(sorted(found)) if found else self.path()
 
     def make(self) -> None:
         path = self.path()
         for part in [*reversed(path.relative_to(self.top).parents)][1:]:
-            if os.path.lexists(self.top / part) and not (self.top / part).is_dir() or (self.top / part).is_symlink():
+            if (self.top / part).is_symlink() or (self.top / part).is_file():
                 (self.top / part).unlink()
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -203,9 +156,7 @@ def test_what_git_ignores(sandbox: Sandbox) -> None:
     (worktree / "large" / "data").write_bytes(b"\0" * 2_000_000)
     (worktree / "huge.bin").write_bytes(b"\0" * 2_000_000)
     told = sandbox.chatml("rm", "x").err
-    assert told.splitlines()[1] == (
-        "  not kept for restore, because git ignores it and it is large: huge.bin, large/"
-    )
+    assert told.splitlines()[1] == ("  not kept for restore, because git ignores it and it is large: huge.bin, large/")
     sandbox.chatml("restore", "x")
     found = {os.path.relpath(os.fsdecode(path), worktree) for path in files(worktree)}
     assert found == {".env", "small/notes", "small/deep/er", "src/a.bin", ".gitignore", "README.md"}
