@@ -21,11 +21,12 @@ from typing import Any
 from chatml import proc, safety, sessions, trash, workspace
 from chatml.errors import ChatmlError
 from chatml.landing import landed
+from chatml.locks import lock
 from chatml.model import Session, Status
 from chatml.repo import Repository
 from chatml.safety import Place, locate
 from chatml.sessions import Project
-from chatml.store import CorruptRecordError, SessionStore, lock, remove_tree
+from chatml.store import CorruptRecordError, SessionStore, remove_tree
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""

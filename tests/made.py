@@ -44,6 +44,7 @@ def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | 
         id=str(uuid.uuid4()),
         owns_branch=branch is None,
         agent_started=True,
+        populated=True,
     )
     with Store(sandbox.repo / ".git").stage() as staged:
         staged.write(replace(session, **changes))
