@@ -1,20 +1,40 @@
-"""Removes a session so that nothing is left behind and nothing is lost, and brings it back."""
+"""Removes a session so that nothing is left behind and nothing is lost.
+
+All of it is saved first. Then one rename takes the session's folder out of everybody's sight: before it nothing has
+changed, after it the session is removed. What follows only clears up, may be repeated after a kill at any point, and
+is finished by the next `rm`, `restore` or `new`: the folder, `.gone-ID`, says what is still to do, `.done-ID` that
+only files are left to delete.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+import shutil
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from chatml import sessions, trash
+from chatml import proc, safety, sessions, trash, workspace
 from chatml.errors import ChatmlError
 from chatml.landing import landed
-from chatml.model import Session, Status, now
-from chatml.repo import git
+from chatml.locks import lock
+from chatml.model import Session, Status
+from chatml.repo import Repository
+from chatml.safety import Place, locate
 from chatml.sessions import Project
-from chatml.store import SessionStore, remove_tree
+from chatml.store import CorruptRecordError, SessionStore, remove_tree
+
+GONE, DONE = ".gone-", ".done-"
+"""How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
+
+STARTS = 5
+"""How often a worker is stopped that a message has started again, before `rm` gives up."""
+
+PLAN = ".plan.json"
 
 
 @dataclass(frozen=True)
@@ -22,61 +42,39 @@ class Removed:
     """What became of a session's parts."""
 
     name: str
-    branch: str
-    branch_fate: str
-    trash: str
-    not_saved: tuple[str, ...]
+    fate: str
+    """What became of the branch, and where its commits are now: a sentence for people."""
+    left_out: tuple[str, ...] = ()
+    """Ignored files and folders that are too large for the trash."""
+    kept_aside: tuple[Path, ...] = ()
+    """Repositories that were inside the worktree, where they are now."""
+    not_deleted: Path | None = None
+    """What is left of the worktree, because it could not be deleted."""
 
 
-def objections(project: Project, session: Session, keep_branch: bool = False) -> list[str]:
-    """Why removing the session would lose work. GitError where that can't be found out: then nothing is removed."""
-    reasons: list[str] = []
-    worktree = Path(session.worktree)
-    if (worktree / ".git").exists():
-        reasons += _uncommitted(worktree)
-        reasons += _unlanded(project, session, git("rev-parse", "HEAD", at=worktree).text.strip(), "checked out")
-    tip = project.repo.tip(session.branch)
-    if tip is not None and session.owns_branch and not keep_branch:
-        reasons += _unlanded(project, session, tip, f"on {session.branch}")
-    return list(dict.fromkeys(reasons))
+# --- what to remove ---------------------------------------------------------------------------------------------
 
 
-def _uncommitted(worktree: Path) -> list[str]:
-    listed = git("status", "--porcelain", "-z", "--untracked-files=all", at=worktree).text
-    count = sum(1 for entry in listed.split("\0") if entry[2:3] == " ")
-    return [f"{count} uncommitted {'file' if count == 1 else 'files'}"] if count else []
+def find(project: Project, name: str) -> tuple[Session, Place]:
+    """The session and its worktree as they are now, also after the repository was moved."""
+    session = workspace.relocate(sessions.resolve(project, name), project.repo)
+    return session, locate(project.repo, Path(session.worktree))
 
 
-def _unlanded(project: Project, session: Session, tip: str, where: str) -> list[str]:
-    if tip == session.base.commit or landed.landed_in(project.repo, session, tip):
-        return []
-    if landed.pushed_to(project.repo, tip):
-        return []
-    if where == "checked out" and tip == project.repo.tip(session.branch):
-        return []  # the branch has it, and is asked about by itself
-    count = project.repo.git("rev-list", "--count", tip, "--not", session.base.commit).text.strip()
-    return [f"{count} {'commit' if count == '1' else 'commits'} {where} not landed in {session.base.ref}"]
+def merged(project: Project) -> Iterator[tuple[Session, list[str]]]:
+    """The sessions at rest that brought something that has landed, with what speaks against removing them."""
+    for session in sessions.load_all(project)[0]:
+        if session.status.active or session.status is Status.QUEUED:
+            continue
+        place = locate(project.repo, Path(session.worktree))
+        tip = project.repo.tip(session.branch)
+        if tip is None or not safety.brought(session, project.repo, place, tip):
+            continue
+        if landed.landed_in(project.repo, session, tip):
+            yield session, safety.objections(project.repo, session, place)
 
 
-def is_merged(project: Project, session: Session) -> bool:
-    """Whether the session is at rest, brought something, and all of it has landed."""
-    if session.status.active or session.status is Status.QUEUED:
-        return False
-    tip = project.repo.tip(session.branch)
-    if tip is None or tip == session.base.commit:
-        return False
-    return landed.landed_in(project.repo, session, tip) is not None and not objections(project, session)
-
-
-def check(project: Project, session: Session, keep_branch: bool) -> None:
-    """ChatmlError that says exactly why the session must not be removed without force."""
-    reasons = objections(project, session, keep_branch)
-    if reasons:
-        raise ChatmlError(
-            f"'{session.name}' has work that is nowhere else: {', '.join(reasons)}",
-            f"land it ('chatml pr {session.name}'), or remove it all the same with --force: "
-            f"'chatml restore {session.name}' brings it back",
-        )
+# --- remove -----------------------------------------------------------------------------------------------------
 
 
 def remove(project: Project, name: str, *, force: bool = False, keep_branch: bool = False) -> Removed:
@@ -85,119 +83,212 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     ChatmlError, and nothing removed, where that would lose work and `force` is not given; looked at before the
     worker is stopped and once more after, because the agent worked until then.
     """
-    session = sessions.resolve(project, name)
-    if not force:
-        check(project, session, keep_branch)
-    sessions.stop(project, name)
-    store = project.store.session(name)
-    with store.lock():
-        current = _still(store, session)
-        if store.worker_lock.held():
-            raise ChatmlError(f"'{name}' was started again just now", "try again")
-        if not force:
-            check(project, current, keep_branch)
-        return _remove(project, store, current, keep_branch)
-
-
-def _still(store: SessionStore, expected: Session) -> Session:
-    """The session, if it is the one that was looked at."""
     try:
-        session = store.read()
-    except FileNotFoundError:
-        session = None
-    if session is None or session.id != expected.id:
-        raise ChatmlError(f"session '{expected.name}' was removed just now")
-    return session
+        session, place = find(project, name)
+    except CorruptRecordError as error:
+        if force:
+            return _remove_damaged(project, name)
+        raise ChatmlError(
+            error.message, f"'chatml rm --force {name}' removes the record alone, and keeps it in the trash"
+        ) from error
+    safety.check(project.repo, session, place, force, keep_branch)
+    store = project.store.session(name)
+    try:
+        for _ in range(STARTS):
+            stopped = sessions.stop(project, name)
+            with store.lock():
+                if store.worker_lock.held():
+                    continue  # a message came in and was taken up
+                proc.sweep(session.id)  # what a worker that was killed has left
+                current, place = _still(project, store, session)
+                _check_again(project, current, place, stopped, force, keep_branch)
+                return _remove(project, store, current, place, keep_branch)
+    except OSError as error:
+        said = f"{(error.strerror or str(error)).lower()}: {error.filename}"
+        raise ChatmlError(f"can't remove '{name}': {said}", "nothing of it is lost; try again") from error
+    raise ChatmlError(f"'{name}' is started again and again by new messages", "try again when nobody sends any")
 
 
-def _remove(project: Project, store: SessionStore, session: Session, keep_branch: bool) -> Removed:
-    repository = project.repo
-    saved = trash.save(repository, store, session)
-    with trash.set_aside(repository, session) as aside:
-        # From here on nobody finds the folder by its path: what came in since is saved now, if anything did.
-        if aside is not None and (aside / ".git").is_file():
-            moved = replace(session, worktree=str(aside))
-            saved = _again(project, store, moved, saved)
-    repository.git("worktree", "remove", "--force", "--force", session.worktree, check=False)
-    fate = _branch_fate(project, session, keep_branch)
-    gone = store.folder.with_name(f".gone-{session.id}")
-    store.folder.rename(gone)
-    remove_tree(gone)
-    if aside is not None:
-        trash.delete_folder(aside)
-    with suppress(OSError):
-        Path(session.worktree).parent.rmdir()
-    return Removed(session.name, session.branch, fate, trash.PREFIX + session.name, saved.not_saved)
+def _still(project: Project, store: SessionStore, expected: Session) -> tuple[Session, Place]:
+    """The session as it is under its lock, if it is the one that was looked at."""
+    session = workspace.relocate(store.read(), project.repo)
+    if session.id != expected.id:
+        raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
+    return session, locate(project.repo, Path(session.worktree))
 
 
-def _again(project: Project, store: SessionStore, moved: Session, saved: trash.Saved) -> trash.Saved:
-    tree = trash.tree_of(Path(moved.worktree))
-    return saved if tree == saved.tree else trash.save(project.repo, store, moved)
+def _check_again(
+    project: Project, session: Session, place: Place, stopped: bool, force: bool, keep_branch: bool
+) -> None:
+    try:
+        safety.check(project.repo, session, place, force, keep_branch)
+    except ChatmlError as error:
+        if not stopped:
+            raise
+        hint = f"it was stopped, but not removed; 'chatml resume {session.name}' lets it go on"
+        raise ChatmlError(error.message, hint) from error
 
 
-def _branch_fate(project: Project, session: Session, keep_branch: bool) -> str:
-    """Delete the branch if that is ours to do, and say what became of it."""
-    repository = project.repo
-    tip = repository.tip(session.branch)
-    if tip is None:
+def _remove(project: Project, store: SessionStore, session: Session, place: Place, keep_branch: bool) -> Removed:
+    """Save the session, take it out of sight and clear up; all as it was where that fails. Its lock is held."""
+    tip = project.repo.tip(session.branch)
+    where = _whereabouts(project.repo, session, tip)
+    saved = trash.save(project.repo, store, session.name, session, place)
+    plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
+    (store.folder / PLAN).write_text(json.dumps(plan))
+    gone = SessionStore(store.folder.with_name(GONE + session.id))
+    store.folder.rename(gone.folder)
+    try:
+        removed = _clear(project, gone, session, plan)
+    except BaseException:
+        _undo(project, gone, store, session)
+        raise
+    fate = f"branch {session.branch} {removed.fate}" + (f" ({where})" if where else "")
+    return replace(removed, fate=fate, left_out=saved.left_out)
+
+
+def _whereabouts(repository: Repository, session: Session, tip: str | None) -> str | None:
+    """Where else the branch's commits are, for people; None where it has none, or they are nowhere."""
+    if tip is None or tip == session.base.commit:
+        return None
+    with contextlib.suppress(ChatmlError):
+        home = landed.landed_in(repository, session, tip)
+        if home:
+            return f"landed in {landed.short(home)}"
+        other = landed.also_on(repository, session, tip)
+        return f"not landed, but on {landed.short(other)}" if other else None
+    return None
+
+
+def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[str, Any]) -> Removed:
+    """Remove all that a saved session had. What was done already is passed over."""
+    repository, worktree = project.repo, Path(session.worktree)
+    aside = worktree.with_name(GONE + session.id)
+    place = locate(repository, worktree)
+    if place.folder is not None:
+        worktree.rename(aside)
+    kept: list[Path] = []
+    if place.admin is not None and (aside / ".git").is_file():
+        # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
+        trash.save(repository, gone, session.name, session, replace(place, folder=aside))
+        kept = safety.take_out(aside, safety.kept_repositories(repository, session))
+        (aside / ".git").unlink()
+    fate = _delete_branch(repository, session, plan["tip"])
+    if place.admin is not None:
+        place.admin.rename(gone.folder / "admin")
+        with contextlib.suppress(OSError):
+            place.admin.parent.rmdir()
+    done = gone.folder.with_name(DONE + session.id)
+    gone.folder.rename(done)
+    left = _delete(done, aside)
+    return Removed(session.name, fate, (), tuple(kept), left)
+
+
+def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Session) -> None:
+    """Put a session back that could not be cleared away, unless it is as good as gone."""
+    worktree = Path(session.worktree)
+    aside = worktree.with_name(GONE + session.id)
+    if os.path.lexists(aside) and not (aside / ".git").is_file():
+        return  # all is in the trash, and the next one finishes
+    with contextlib.suppress(OSError):
+        if os.path.lexists(aside) and not os.path.lexists(worktree):
+            aside.rename(worktree)
+            safety.put_back(safety.kept_repositories(project.repo, session), worktree)
+        if gone.folder.exists() and not store.folder.exists():
+            (gone.folder / PLAN).unlink(missing_ok=True)
+            gone.folder.rename(store.folder)
+
+
+def _delete_branch(repository: Repository, session: Session, tip: str | None) -> str:
+    """Delete the branch if it is ours and where it was, and say what became of it."""
+    there = repository.tip(session.branch)
+    if there is None:
         return "was gone already"
-    if keep_branch or not session.owns_branch:
+    if tip is None:
         return "kept"
     for worktree in repository.worktrees():
-        if worktree.branch == session.branch:
+        if worktree.branch == session.branch and worktree.path != Path(os.path.realpath(session.worktree)):
             return f"kept: it is checked out in {worktree.path}"
     if not repository.delete_branch(session.branch, tip):
-        return "kept: it was moved just now"
-    repository.git("config", "--remove-section", f"branch.{session.branch}", check=False)
+        return "kept: it was moved just now" if there != tip else "kept: git refused to delete it"
+    section = f"branch.{session.branch}"
+
+    def without_settings() -> bool:
+        """Others may hold the lock of the configuration for a moment."""
+        if trash.branch_config(repository, session.branch):
+            repository.git("config", "--local", "--remove-section", section, check=False)
+        return not trash.branch_config(repository, session.branch)
+
+    proc.wait_until(without_settings, 2.0)
     return "deleted"
 
 
-def removed_names(project: Project) -> Sequence[tuple[str, str]]:
-    """The sessions that can be brought back, with the time of their removal, newest first."""
-    return trash.names(project.repo)
+def _delete(done: Path, aside: Path) -> Path | None:
+    """Delete the files of a removed session; returns the folder of which something is left."""
+    if os.path.lexists(aside):
+        shutil.rmtree(aside, onerror=_writable)
+        if os.path.lexists(aside):
+            return aside
+    with contextlib.suppress(OSError):
+        aside.parent.rmdir()
+    remove_tree(done)
+    return None
 
 
-def restore(project: Project, name: str) -> Session:
-    """Bring a removed session back: branch, worktree with all its files, conversation and record."""
-    found = trash.find(project.repo, name)
-    if project.store.session(name).folder.exists():
-        raise ChatmlError(f"a session named '{name}' exists", "remove that one first: it stays recoverable too")
-    with ExitStack() as undo:
-        staged = undo.enter_context(project.store.stage())
-        trash.extract(project.repo, found, staged.folder)
-        session = _rested(SessionStore(staged.folder).read(name))
-        _bring_back_worktree(project, session, found, undo)
-        staged.write(session)
-        try:
-            project.store.claim(staged, name)
-        except FileExistsError:
-            raise ChatmlError(f"a session named '{name}' exists", "remove that one first") from None
-        undo.pop_all()
-    trash.bring_back_embedded(project.repo, session)
-    trash.drop(project.repo, found)
-    return session
+def _writable(function: Any, path: str, _: Any) -> None:
+    """Folders that forbid writing (a Go module cache, for one) are no reason to stop."""
+    with contextlib.suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        if not os.path.islink(path):
+            os.chmod(path, 0o700)
+        function(path)
 
 
-def _rested(session: Session) -> Session:
-    ended = {Status.DONE, Status.FAILED, Status.STOPPED}
-    status = session.status if session.status in ended else Status.STOPPED
-    return replace(session, status=status, pid=None, request=None, stopping=False, updated_at=now())
+def _remove_damaged(project: Project, name: str) -> Removed:
+    """Remove a record that can't be read, and nothing that isn't understood: worktree and branch stay."""
+    store = project.store.session(name)
+    with store.lock():
+        if store.worker_lock.held():
+            raise ChatmlError(f"the worker of '{name}' is at work", "end it first; its record can't be read")
+        trash.save(project.repo, store, name, None, None)
+        done = store.folder.with_name(DONE + str(uuid.uuid4()))
+        store.folder.rename(done)
+        remove_tree(done)
+    return Removed(name, "its record was damaged, so branch and worktree stay as they are")
 
 
-def _bring_back_worktree(project: Project, session: Session, found: trash.Found, undo: ExitStack) -> None:
-    repository, worktree = project.repo, Path(session.worktree)
-    if os.path.lexists(worktree):
-        raise ChatmlError(f"{worktree} is in the way", "move it away and try again")
-    tip: str | None = found.note.get("tip")
-    there = repository.tip(session.branch)
-    if there is not None and there != tip:
-        raise ChatmlError(
-            f"branch '{session.branch}' exists and is at another commit", "rename that branch and try again"
-        )
-    if tip is None and there is None:
+# --- what one who was killed has left ---------------------------------------------------------------------------
+
+
+def finish_interrupted(project: Project) -> list[str]:
+    """Clear up after an `rm` that was killed; returns what could not be cleared up."""
+    trouble = []
+    try:
+        left = [path for path in project.store.sessions.iterdir() if path.name.startswith((GONE, DONE))]
+    except FileNotFoundError:
+        left = []
+    for folder in left:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(folder / "session.lock", timeout=0))
+            except (ChatmlError, OSError):
+                continue  # its `rm` is at work, or has just ended
+            try:
+                _finish(project, SessionStore(folder))
+            except (ChatmlError, OSError, ValueError, KeyError) as error:
+                trouble.append(f"can't finish an interrupted removal: {error}; see {folder}")
+    return trouble
+
+
+def _finish(project: Project, left: SessionStore) -> None:
+    if left.folder.name.startswith(GONE):
+        plan = json.loads((left.folder / PLAN).read_text())
+        _clear(project, left, left.read(plan["name"]), plan)
         return
-    repository.add_worktree(worktree, session.branch, None if there else tip)
-    undo.callback(repository.git, "worktree", "remove", "--force", "--force", str(worktree), check=False)
-    if there is None and tip is not None:
-        undo.callback(repository.delete_branch, session.branch, tip)
-    trash.checkout(repository, found, worktree)
+    try:
+        plan = json.loads((left.folder / PLAN).read_text())
+        session = left.read(plan["name"])
+    except (OSError, ValueError, ChatmlError):
+        remove_tree(left.folder)
+    else:
+        _delete(left.folder, Path(session.worktree).with_name(GONE + session.id))

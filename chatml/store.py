@@ -1,4 +1,4 @@
-"""Files under `.git/chatml`: locks, atomic JSON, the records of the sessions.
+"""Files under `.git/chatml`: atomic JSON, the records of the sessions and what stands beside them.
 
 Every record is replaced whole by a rename, so it is read without a lock; whoever changes one holds its
 session's lock from reading to replacing.
@@ -10,28 +10,17 @@ import contextlib
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
+from chatml.locks import WorkerLock, lock
 from chatml.model import SCHEMA, Session
-
-try:
-    import fcntl
-except ImportError:  # Windows: liveness falls back to the lock library
-    fcntl = None  # type: ignore[assignment]
-
-LOCK_TIMEOUT = 20.0
-"""Seconds to wait for a lock that is only ever held for milliseconds; longer means a stuck process or disk."""
 
 STAGE = ".new-"
 """How the folders of sessions in the making begin."""
-
-PROBED = 2.0
-"""Seconds to try for a lock that nobody holds: those who look whether it's held hold it themselves for microseconds."""
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -54,86 +43,6 @@ def write_file(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-@contextlib.contextmanager
-def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-    """Hold the file lock at `path`; the file itself stays. ChatmlError after `timeout` seconds."""
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(path, timeout=timeout, mode=0o600, poll_interval=0.01):
-            yield
-    except Timeout as error:
-        raise ChatmlError(
-            f"another chatml command has held {path} for {timeout:.0f} s",
-            hint="wait for it, or end it if it hangs",
-        ) from error
-
-
-class WorkerLock:
-    """The lock that a worker holds for its whole life: held means alive, whatever any PID says.
-
-    It is taken by the one who starts the worker and inherited as an open file, so there is no moment at which
-    a session is active and its living worker can't be seen.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.fd: int | None = None
-
-    def take(self) -> bool:
-        """Take the lock if it is free; True as well where it is ours already."""
-        if self.fd is not None:
-            return True
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + PROBED
-        while not _try_lock(fd, shared=False):
-            if time.monotonic() >= deadline or self.held():
-                os.close(fd)
-                return False
-            time.sleep(0.001)
-        self.fd = fd
-        return True
-
-    def adopt(self, fd: int) -> None:
-        """Own the lock that a parent process took; children of this process don't inherit it."""
-        os.set_inheritable(fd, False)
-        self.fd = fd
-
-    def release(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
-
-    def held(self) -> bool:
-        """Whether some process holds it. Probing takes it shared, so that two probes never see each other."""
-        if self.fd is not None:
-            return True
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # also on a disk that can't be written
-        except FileNotFoundError:
-            return False
-        try:
-            return not _try_lock(fd, shared=True)
-        finally:
-            os.close(fd)
-
-
-def _try_lock(fd: int, shared: bool) -> bool:
-    if fcntl is None:  # pragma: no cover - Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class CorruptRecordError(ChatmlError):
@@ -174,9 +83,18 @@ class SessionStore:
     def exists(self) -> bool:
         return self.record.exists()
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the session's lock: around each read-modify-write, and around appends to the inbox."""
-        return lock(self.folder / "session.lock")
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the session's lock: around each read-modify-write, and around appends to the inbox.
+
+        The session is there as long as it is held; ChatmlError where it isn't any more.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(self.folder / "session.lock"))
+            except (FileNotFoundError, NotADirectoryError):
+                raise ChatmlError(f"session '{self.name}' was removed just now", "see 'chatml restore'") from None
+            yield
 
     def read(self, name: str | None = None) -> Session:
         """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood.

@@ -1,35 +1,45 @@
 """Keeps what `rm` removes: one commit under refs/chatml/trash/NAME that holds all of a session.
 
-Its tree has the record, log and inbox, the files of the worktree (untracked and small ignored ones too) and the
-index; its parents are the branch, the commit that was checked out, and the trash of an earlier session of that name.
+In the tree of that commit:
+    note.json   what the rest doesn't say: the branch and where it was, the files that were deleted
+    session/    the session's own state: record, log, inbox
+    git/        git's state of the worktree: index, reflog, a rebase or merge in progress
+    index/N/    all that the index names at stage N, so that git collects none of it
+    files/      every file that the checked out commit doesn't have just so, byte for byte
+Its parents are the commits that only the session still knew, those of its reflog included. A session removed earlier
+under the same name moves on to NAME@1, the one after it to NAME@2.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
+from chatml.proc import Result
 from chatml.repo import Repository, git
-from chatml.snapshot import add_all
+from chatml.safety import Place
 from chatml.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"
 
 SMALL = 1024 * 1024
-"""Bytes up to which an ignored file is kept: settings and notes are below, build results and caches are not."""
+"""Bytes up to which an ignored file or folder is kept: settings and notes are below, build results are not."""
 
-STATE = ("session.json", "events.jsonl", "inbox.jsonl")
+MARK = "chatml-restoring"
+"""A file in git's folder of a worktree that is just being brought back: until it is whole, it holds no work."""
 
-IDENTITY = {
+NOT_KEPT = frozenset({"gitdir", "commondir", "modules", MARK})
+"""What git makes anew with each worktree, and the submodules' own repositories."""
+
+SETTINGS = {
     "GIT_AUTHOR_NAME": "chatml",
     "GIT_AUTHOR_EMAIL": "chatml@localhost",
     "GIT_COMMITTER_NAME": "chatml",
@@ -37,236 +47,231 @@ IDENTITY = {
 }
 """The trash must work where no identity is configured; nobody but chatml wrote this commit."""
 
+OPTIONS = (
+    "-c", f"core.hooksPath={os.devnull}",  # nobody's hook must keep us from saving
+    "-c", "core.fsync=committed,loose-object",  # the worktree is deleted right after
+    "-c", "core.splitIndex=false",
+    "-c", "core.fsmonitor=false",
+    "-c", "core.protectNTFS=false",  # file names that are odd only elsewhere
+    "-c", "core.protectHFS=false",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Saved:
-    """A session in the trash: the commit that holds it, its files' tree, and the ignored folders that it lacks."""
+    """A session in the trash: the commit that holds it, and the ignored files that were left out."""
 
     commit: str
-    tree: str | None
-    not_saved: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
-def save(repository: Repository, store: SessionStore, session: Session) -> Saved:
-    """Put all of a session under its trash ref. GitError or ChatmlError where that fails: then nothing was lost yet."""
-    worktree = Path(session.worktree)
-    tip = repository.tip(session.branch)
-    entries = [f"100644 blob {_blob(repository, store.folder / name)}\t{name}" for name in STATE if _has(store, name)]
-    head: str | None = None
-    tree: str | None = None
-    not_saved: tuple[str, ...] = ()
-    if (worktree / ".git").is_file():
-        head = git("rev-parse", "--verify", "--quiet", "HEAD", at=worktree, check=False).text.strip() or None
-        tree, index, not_saved = _trees(worktree)
-        entries.append(f"040000 tree {tree}\tworktree")
-        if index:
-            entries.append(f"040000 tree {index}\tindex")
-    content = repository.git("mktree", stdin="".join(f"{entry}\n" for entry in entries).encode()).text.strip()
-    ref = PREFIX + session.name
-    before = _commit(repository, ref)
-    note = {"session": session.name, "branch": session.branch, "tip": tip, "head": head, "before": before}
-    parents = [arg for parent in dict.fromkeys((tip, head, before)) if parent for arg in ("-p", parent)]
-    commit = git(
-        f"--git-dir={repository.common_dir}", "commit-tree", content, *parents, "-m",
-        f"chatml: removed session {session.name}\n\n{json.dumps(note)}",
-        at=repository.common_dir, env=IDENTITY,
-    ).text.strip()  # fmt: skip
-    repository.git("update-ref", ref, commit, before or "")
-    return Saved(commit, tree, not_saved)
+def _git(repository: Repository, *args: str, index: Path | None = None, stdin: bytes | None = None) -> Result:
+    env = SETTINGS | ({"GIT_INDEX_FILE": str(index)} if index else {})
+    common = repository.common_dir
+    return git(*OPTIONS, f"--git-dir={common}", *args, at=common, env=env, stdin=stdin)
 
 
-def _has(store: SessionStore, name: str) -> bool:
-    return (store.folder / name).is_file()
+def save(repository: Repository, store: SessionStore, name: str, session: Session | None, place: Place | None) -> Saved:
+    """Put all of a session under its trash ref; `session` is None for one whose record can't be read.
 
-
-def _blob(repository: Repository, path: Path) -> str:
-    return repository.git("hash-object", "-w", "--no-filters", "--stdin", stdin=path.read_bytes()).text.strip()
-
-
-def _commit(repository: Repository, ref: str) -> str | None:
-    return repository.git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False).text.strip() or None
-
-
-def _trees(worktree: Path) -> tuple[str, str | None, tuple[str, ...]]:
-    """Tree of all files, tree of the index (None in the middle of a merge), ignored folders that are not in it."""
-    where = git("rev-parse", "--path-format=absolute", "--git-path", "index", at=worktree).text.rstrip("\n")
-    with tempfile.TemporaryDirectory(prefix="chatml-") as folder:
-        own = Path(folder) / "index"
-        if Path(where).exists():
-            shutil.copy2(where, own)
-        env = {"GIT_INDEX_FILE": str(own)}
-        written = git("write-tree", at=worktree, env=env, check=False)
-        index = written.text.strip() if written.code == 0 else None
-        _refuse_busy_submodules(worktree)
-        add_all(worktree, env)
-        small, large = _ignored(worktree)
-        if small:
-            listed = "".join(f"{path}\0" for path in small).encode("utf-8", "surrogateescape")
-            git("add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul", at=worktree, env={**env, "GIT_LITERAL_PATHSPECS": "1"}, stdin=listed)  # fmt: skip # noqa: E501
-        _refuse_unreadable(worktree, env)
-        return git("write-tree", at=worktree, env=env).text.strip(), index, tuple(large)
-
-
-def tree_of(worktree: Path) -> str:
-    """The tree of all that the worktree holds now, as `save` keeps it."""
-    return _trees(worktree)[0]
-
-
-def _ignored(worktree: Path) -> tuple[list[str], list[str]]:
-    """The small ignored files to keep; and the ignored folders and large files not to."""
-    listed = git("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", at=worktree).text
-    small: list[str] = []
-    large: list[str] = []
-    for path in filter(None, listed.split("\0")):
-        full = worktree / path
-        keep = not path.endswith("/") and (full.is_symlink() or (full.is_file() and full.stat().st_size <= SMALL))
-        (small if keep else large).append(path)
-    return small, large
-
-
-def _refuse_unreadable(worktree: Path, env: dict[str, str]) -> None:
-    """Files that git could not read would be gone: then nothing is removed."""
-    left = git("ls-files", "-z", "--others", "--modified", "--exclude-standard", at=worktree, env=env).text
-    missed = [path for path in left.split("\0") if path and os.path.lexists(worktree / path) and not path.endswith("/")]
-    if missed:
-        raise ChatmlError(
-            f"can't save {missed[0]!r}, so nothing was removed", "make it readable, or delete it yourself"
-        )
-
-
-def embedded(worktree: Path) -> list[str]:
-    """Git repositories that somebody made inside the worktree: git takes their files for none of its business."""
-    listed = git("ls-files", "-z", "--others", "--exclude-standard", at=worktree).text
-    return [path.rstrip("/") for path in listed.split("\0") if path.endswith("/")]
-
-
-def _refuse_busy_submodules(worktree: Path) -> None:
-    """A submodule's own work lies in git folders that go with the worktree, so it must be safe elsewhere."""
-    listed = git("ls-files", "-z", "--stage", at=worktree).text
-    for entry in filter(None, listed.split("\0")):
-        mode, _, rest = entry.partition(" ")
-        path = rest.partition("\t")[2]
-        inner = worktree / path
-        if mode != "160000" or not (inner / ".git").exists():
-            continue
-        open_work = git("status", "--porcelain", at=inner, check=False).text
-        if open_work or git("log", "--oneline", "-1", "HEAD", "--not", "--remotes", at=inner, check=False).text:
-            raise ChatmlError(
-                f"the repository in {path!r} has work of its own that can't be saved, so nothing was removed",
-                "push or discard what is in there, and try again",
-            )
-
-
-# --- bringing back ----------------------------------------------------------------------------------------------
-
-
-def names(repository: Repository) -> list[tuple[str, str]]:
-    """The sessions in the trash with the time of their removal (ISO 8601), newest first."""
-    lines = repository.git(
-        "for-each-ref", "--sort=-committerdate", "--format=%(refname) %(committerdate:iso-strict)", PREFIX
-    ).text.splitlines()
-    return [(ref.removeprefix(PREFIX), when) for ref, when in (line.split(" ", 1) for line in lines)]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A session in the trash, as it can be brought back."""
-
-    name: str
-    commit: str
-    note: dict[str, Any]
-
-
-def find(repository: Repository, name: str) -> Found:
-    """The newest removed session of that name. ChatmlError where there is none."""
-    commit = _commit(repository, PREFIX + name) if repository.valid_branch(name) else None
-    if commit is None:
-        raise ChatmlError(f"no removed session named '{name}'", "see 'chatml restore' for those that can come back")
-    message = repository.git("log", "-1", "--format=%B", commit).text
-    return Found(name, commit, json.loads(message.strip().splitlines()[-1]))
-
-
-def extract(repository: Repository, found: Found, folder: Path) -> None:
-    """Write the record, log and inbox of a removed session into a folder."""
-    for name in STATE:
-        blob = repository.git("cat-file", "blob", f"{found.commit}:{name}", check=False)
-        if blob.code == 0:
-            (folder / name).write_bytes(blob.stdout)
-
-
-def checkout(repository: Repository, found: Found, worktree: Path) -> None:
-    """Fill a registered worktree with the files of a removed session, and its index as it was."""
-    if repository.git("rev-parse", "--verify", "--quiet", f"{found.commit}:worktree", check=False).code:
-        git("reset", "--hard", "--quiet", at=worktree)
-        return
-    head, tip = found.note.get("head"), found.note.get("tip")
-    if head and head != tip:
-        git("update-ref", "--no-deref", "HEAD", head, at=worktree)
-    git("read-tree", "--reset", "-u", f"{found.commit}:worktree", at=worktree)
-    index = f"{found.commit}:index"
-    saved = repository.git("rev-parse", "--verify", "--quiet", index, check=False).code == 0
-    git("read-tree", index if saved else "HEAD", at=worktree)
-    git("update-index", "-q", "--refresh", at=worktree, check=False)
-
-
-def drop(repository: Repository, found: Found) -> None:
-    """Take a session out of the trash; an earlier one of the same name comes up again."""
-    before = found.note.get("before")
-    if before:
-        repository.git("update-ref", PREFIX + found.name, before, found.commit)
-    else:
-        repository.git("update-ref", "-d", PREFIX + found.name, found.commit)
-
-
-def _keep(repository: Repository, session_id: str) -> Path:
-    """Where the git repositories that were inside a removed worktree are kept, as they are."""
-    return repository.common_dir / "chatml" / "trash" / session_id
-
-
-@contextlib.contextmanager
-def set_aside(repository: Repository, session: Session) -> Iterator[Path | None]:
-    """Move a worktree's folder out of everybody's way, then delete it; put it back where something goes wrong."""
-    worktree = Path(session.worktree)
-    if not os.path.lexists(worktree):
-        yield None
-        return
-    aside = worktree.parent / f".gone-{session.id}"
-    worktree.rename(aside)
+    Saving again what is there already changes nothing. ChatmlError where it fails: then nothing was lost yet.
+    """
     try:
-        yield aside
-        for path in embedded(aside) if (aside / ".git").exists() else ():
-            target = _keep(repository, session.id) / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(aside / path, target)
-    except BaseException:
-        aside.rename(worktree)
-        raise
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=store.folder, ignore_cleanup_errors=True) as own:
+            return _save(repository, store, name, session, place, Path(own))
+    except GitError as error:
+        raise ChatmlError(
+            f"can't save all of '{name}', so it was not removed: {error.message}",
+            "is a file unreadable, or the disk full?",
+        ) from error
 
 
-def delete_folder(folder: Path) -> None:
-    """Delete a folder whose content is in the trash, whatever permissions it has inside."""
-    shutil.rmtree(folder, onerror=_writable)
+def _save(
+    repository: Repository, store: SessionStore, name: str, session: Session | None, place: Place | None, own: Path
+) -> Saved:
+    content = {f"session/{path}": store.folder / path for path in _plain_files(store.folder)}
+    entries: list[bytes] = []
+    left_out: list[str] = []
+    note: dict[str, Any] = {"name": name, "id": session.id if session else None}
+    if session is not None:
+        note["branch"], note["tip"] = session.branch, repository.tip(session.branch)
+        note["config"] = branch_config(repository, session.branch)
+    if place is not None and place.admin is not None:
+        note["head"] = place.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.strip() or None
+        note["head_ref"] = place.git("symbolic-ref", "--quiet", "HEAD", check=False).text.strip() or None
+        content |= {f"git/{path}": place.admin / path for path in _plain_files(place.admin)}
+        entries += _index_entries(place)
+        if place.folder is not None:
+            present, note["deleted"], left_out = _files(place, note["head"], own)
+            content |= {f"files/{path}": place.folder / path for path in present}
+    commits = _commits(repository, note, content) if session is not None else []
+    (own / "note.json").write_text(json.dumps(note))
+    entries += _hashed(repository, {**content, "note.json": own / "note.json"}, own)
+    _git(repository, "update-index", "-z", "--index-info", index=own / "tree", stdin=b"".join(entries))
+    tree = _git(repository, "write-tree", index=own / "tree").text.strip()
+    return Saved(_record(repository, name, note["id"], tree, commits), tuple(left_out))
 
 
-def bring_back_embedded(repository: Repository, session: Session) -> None:
-    """Move the git repositories that were inside a removed worktree back into it."""
-    kept = _keep(repository, session.id)
-    if not kept.is_dir():
-        return
-    for inner in sorted(kept.rglob(".git")):
-        path = inner.parent.relative_to(kept)
-        target = Path(session.worktree) / path
-        if not any(part == ".git" for part in path.parts) and not (target / ".git").exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(OSError):
-                target.rmdir()  # git made an empty folder for what it took for a submodule
-            shutil.move(inner.parent, target)
-    shutil.rmtree(kept, ignore_errors=True)
+def _plain_files(folder: Path) -> list[str]:
+    """The files of a folder of state, but for locks, sockets and what is only there for a moment."""
+    found = []
+    for here, names, files in os.walk(folder):
+        names[:] = [name for name in names if name not in NOT_KEPT and not name.startswith(".")]
+        for name in files:
+            path = Path(here, name)
+            if path.is_file() and name not in NOT_KEPT and not name.startswith(".") and not name.endswith(".lock"):
+                found.append(str(path.relative_to(folder)))
+    return found
 
 
-def _writable(function: Any, path: str, _: Any) -> None:
-    """Folders that forbid writing (a Go module cache, for one) are no reason to stop."""
-    with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700)
-        function(path)
+def branch_config(repository: Repository, branch: str) -> list[list[str]]:
+    """What the repository's configuration says about the branch, its upstream above all: it goes with the branch."""
+    lines = repository.git("config", "--local", "-z", "--list").text.split("\0")
+    pairs = [line.split("\n", 1) for line in lines if "\n" in line]
+    return [pair for pair in pairs if pair[0].rpartition(".")[0] == f"branch.{branch}"]
+
+
+def _index_entries(place: Place) -> list[bytes]:
+    entries = []
+    for entry in filter(None, place.git("ls-files", "-s", "-z").stdout.split(b"\0")):
+        about, path = entry.split(b"\t", 1)
+        mode, sha, stage = about.split(b" ")
+        entries.append(b"%s %s\tindex/%s/%s\0" % (mode, sha, stage, path))
+    return entries
+
+
+def _files(place: Place, head: str | None, own: Path) -> tuple[list[str], list[str], list[str]]:
+    """The paths that are not as in the commit: those to keep, those deleted, and the ignored ones to leave out."""
+    assert place.folder is not None
+    with place.index_copy(own) as index:
+
+        def listed(*args: str) -> list[str]:
+            return [path for path in place.git(*args, index=index).text.split("\0") if path]
+
+        base = head or place.git("hash-object", "-t", "tree", "--stdin", stdin=b"").text.strip()
+        changed = listed("diff-index", "-z", "--name-only", "--no-renames", "--ignore-submodules=dirty", base)
+        others = listed("ls-files", "-z", "--others", "--exclude-standard")
+        # Marked as not to be looked at, so that git would not notice how they changed.
+        marked = [entry[2:] for entry in listed("ls-files", "-v", "-z") if entry[0].islower() or entry[0] == "S"]
+        ignored = listed("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+    kept: list[str] = []
+    left_out: list[str] = []
+    for path in ignored:
+        small = _small(place.folder, path)
+        kept += small or ()
+        left_out += [path] if small is None else []
+    here = [path for path in (*changed, *others, *marked, *kept) if is_file(place.folder / path)]
+    fresh = place.admin is not None and not (place.admin / "index").exists()
+    deleted = [] if fresh else [path for path in (*changed, *marked) if not is_file(place.folder / path)]
+    return sorted(set(here)), sorted(set(deleted)), left_out
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file or a link stands there, not a folder and nothing else."""
+    return path.is_symlink() or path.is_file()
+
+
+def _small(folder: Path, path: str) -> list[str] | None:
+    """The files of an ignored file or folder; None where they are large together."""
+    if not path.endswith("/"):
+        return [path] if is_file(folder / path) and (folder / path).lstat().st_size <= SMALL else None
+    found, size = [], 0
+    for here, names, files in os.walk(folder / path):
+        if ".git" in names + files:
+            names.clear()
+            continue  # kept as it is, or refused
+        links = [name for name in names if Path(here, name).is_symlink()]
+        for one in (Path(here, name) for name in [*files, *links]):
+            size += one.lstat().st_size
+            if size > SMALL:
+                return None
+            found.append(str(one.relative_to(folder)))
+    return found
+
+
+def _hashed(repository: Repository, content: dict[str, Path], own: Path) -> list[bytes]:
+    """Write files into git's store byte for byte, and return them as `git update-index --index-info` reads them."""
+    modes, sources = [], []
+    for number, path in enumerate(content.values()):
+        source = path
+        if path.is_symlink():
+            source = own / f"link-{number}"
+            source.write_bytes(os.fsencode(os.readlink(path)))
+        modes.append("120000" if path.is_symlink() else "100755" if path.stat().st_mode & 0o100 else "100644")
+        sources.append(source)
+    (own / "empty").touch()  # what git notes for a file that is only announced (git add -N)
+    quoted = b"".join(_quoted(path) for path in [*sources, own / "empty"])
+    shas = _git(repository, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=quoted).text.split()
+    return [
+        b"%s %s\t%s\0" % (mode.encode(), sha.encode(), os.fsencode(name))
+        for mode, sha, name in zip(modes, shas, content, strict=False)
+    ]
+
+
+def _quoted(path: Path) -> bytes:
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"%s"\n' % raw
+
+
+def _commits(repository: Repository, note: dict[str, Any], content: dict[str, Path]) -> list[str]:
+    """The commits that would be lost with the session: where it stands, and what its reflogs and git's notes name."""
+    named: set[str] = set()
+    for path, source in content.items():
+        if path.startswith("git/") and path != "git/index":
+            named |= set(re.findall(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b", source.read_bytes().decode("latin-1")))
+    log = repository.git("rev-list", "--walk-reflogs", f"refs/heads/{note['branch']}", "--", check=False).text
+    listed = "".join(f"{sha}\n" for sha in sorted(named | set(log.split())))
+    told = repository.git("cat-file", "--batch-check", stdin=listed.encode()).text.splitlines()
+    known = [line.split()[0] for line in told if " commit " in line]
+    ends = [sha for sha in (note["tip"], note.get("head")) if sha]
+    asked = "".join(f"{sha}\n" for sha in known + [f"^{sha}" for sha in ends])
+    only_there = set(repository.git("rev-list", "--stdin", stdin=asked.encode()).text.split()) if known else set()
+    return list(dict.fromkeys([*ends, *(sha for sha in known if sha in only_there)]))
+
+
+def _record(repository: Repository, name: str, session_id: str | None, tree: str, parents: Iterable[str]) -> str:
+    """Put the saved tree under the trash ref of that name, and what was there from another session on to a number."""
+    ref = PREFIX + name
+    before = rev(repository, f"{ref}^{{commit}}")
+    same = before is not None and session_id is not None and note_of(repository, before).get("id") == session_id
+    if same and before is not None and rev(repository, f"{before}^{{tree}}") == tree:
+        return before
+    chain = [arg for parent in parents for arg in ("-p", parent)]
+    commit = _git(repository, "commit-tree", tree, *chain, "-m", f"chatml: removed session {name}").text.strip()
+    steps = f"update {ref} {commit} {before or '0' * len(commit)}\n"
+    if before is not None and not same:
+        numbers = [int(one.rpartition("@")[2]) for one in refs(repository) if one.startswith(f"{name}@")]
+        steps += f"create {ref}@{max(numbers, default=0) + 1} {before}\n"
+    _git(repository, "update-ref", "--stdin", stdin=steps.encode())
+    return commit
+
+
+def rev(repository: Repository, name: str) -> str | None:
+    """The object that `name` means in the repository, or None."""
+    return repository.git("rev-parse", "--verify", "--quiet", name, check=False).text.strip() or None
+
+
+def note_of(repository: Repository, commit: str) -> dict[str, Any]:
+    """The note in a commit of the trash; empty where it can't be read."""
+    raw = repository.git("cat-file", "blob", f"{commit}:note.json", check=False)
+    try:
+        note = json.loads(raw.stdout)
+    except ValueError:
+        note = {}
+    return note if isinstance(note, dict) else {}
+
+
+def refs(repository: Repository) -> dict[str, str]:
+    """What is in the trash, NAME or NAME@NUMBER, with the time of its removal (ISO 8601), newest first."""
+    form = "--format=%(committerdate:unix) %(committerdate:iso-strict) %(refname)"
+    found = [line.split(" ", 2) for line in repository.git("for-each-ref", form, PREFIX).text.splitlines()]
+
+    def age(one: list[str]) -> tuple[int, float]:
+        return int(one[0]), float(one[2].partition("@")[2] or "inf")
+
+    return {ref.removeprefix(PREFIX): when for _, when, ref in sorted(found, key=age, reverse=True)}
+
+
+def drop(repository: Repository, label: str, commit: str) -> None:
+    """Take a session out of the trash."""
+    _git(repository, "update-ref", "-d", PREFIX + label, commit)

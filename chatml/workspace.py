@@ -80,7 +80,10 @@ def restore_folder(session: Session) -> None:
     made = repository.tip(session.branch) is not None
     with Store(repository.common_dir).lock():
         _drop_unfinished(repository.common_dir, worktree)
-        repository.git("worktree", "prune")
+        with contextlib.suppress(OSError):
+            worktree.rmdir()
+        # Not `git worktree prune`: it would forget all those, too, whose disk just isn't mounted.
+        repository.git("worktree", "remove", "--force", str(worktree), check=False)
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
 
 

@@ -13,9 +13,10 @@ from chatml import config, proc
 from chatml.checks import Finding, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
+from chatml.locks import WorkerLock
 from chatml.model import Session, Status
 from chatml.repo import Repository, git
-from chatml.store import CorruptRecordError, Store, WorkerLock
+from chatml.store import CorruptRecordError, Store
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -213,13 +214,16 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
 
 
 def _unfinished(repository: Repository, store: Store) -> Iterator[Finding]:
-    """What a `new`, `restore` or `rm` that was killed has left; what `rm` set aside is in the trash already."""
+    """What a `new`, `restore` or `rm` that was killed has left."""
     made = sorted(store.sessions.glob(".new-*"))
-    gone = [*sorted(store.sessions.glob(".gone-*")), *_among_worktrees(repository, store, ".gone-*")]
+    records = [path for start in (".gone-*", ".done-*") for path in sorted(store.sessions.glob(start))]
+    gone = [*records, *_among_worktrees(repository, store, ".gone-*")]
     for path in (*made, *gone):
         if _age(path) > IN_THE_MAKING:
             what = "the removal" if path in gone else "the making"
             hint = f"no command uses it any more: rm -rf {shlex.quote(str(path))}"
+            if path in gone and records:
+                hint = "the next 'chatml new', 'rm' or 'restore' finishes it"
             yield warning("leftovers", f"{what} of a session was interrupted and left {path}", hint)
 
 

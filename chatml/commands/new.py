@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
+from chatml import output, removal, sessions
 from chatml.commands import completing, following
 from chatml.config import PERMISSION_MODES, with_flags
 from chatml.errors import UsageError
@@ -63,7 +63,7 @@ def command(
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
     order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch)
-    for sentence in project.config.ignored:
+    for sentence in [*project.config.ignored, *removal.finish_interrupted(project)]:
         output.warning(sentence)
     session = sessions.create(project, order)
     if not (as_json or quiet):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chatml import output, removal, render, sessions
+from chatml import output, recovery, removal, render, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError
 
@@ -19,19 +19,33 @@ from chatml.errors import ChatmlError
 def command(at: Path, names: tuple[str, ...], quiet: bool) -> int:
     """Bring back a removed session.
 
-    Branch, worktree with its uncommitted files, conversation and record. Without NAME, lists what can come back.
+    Branch, worktree with its uncommitted files, conversation and record. Without NAME, lists what can come back, the
+    newest first; of several removed under one name, the older ones are NAME@1, NAME@2 and so on. They are kept as
+    refs/chatml/trash/NAME; to forget one for good: git update-ref -d refs/chatml/trash/NAME
     """
     project = sessions.open_project(at)
+    for sentence in removal.finish_interrupted(project):
+        output.warning(sentence)
     if not names:
-        for name, when in removal.removed_names(project):
+        for name, when in recovery.restorable(project):
             output.answer(name if quiet else f"{name}\tremoved {render.age(when)} ago")
     code = 0
     for name in dict.fromkeys(names):
         try:
-            session = removal.restore(project, name)
+            restored = recovery.restore(project, name)
         except ChatmlError as error:
             output.error(error.message, error.hint)
             code = max(code, error.exit_code)
         else:
-            output.answer(session.name) if quiet else output.note(f"restored {name} in {session.worktree}")
+            _tell(restored, quiet)
     return code
+
+
+def _tell(restored: recovery.Restored, quiet: bool) -> None:
+    session = restored.session
+    if quiet:
+        output.answer(session.name)
+        return
+    output.note(f"restored {session.name} in {session.worktree}")
+    if restored.remark:
+        output.note(f"  {output.printable(restored.remark)}")

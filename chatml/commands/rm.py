@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chatml import output, removal, sessions
+from chatml import output, removal, safety, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 
@@ -33,42 +33,73 @@ def command(
 ) -> int:
     """Remove sessions; what they held stays recoverable.
 
-    Stops the worker, removes worktree, branch and record. Refuses where that would lose work that is not committed
-    or has not landed, and says which. 'chatml restore NAME' brings a removed session back.
+    Stops the worker, removes worktree, branch and record. Refuses where that would lose work that is not committed,
+    or commits that have not landed and are on no other branch, local or remote, and says which. 'chatml restore
+    NAME' brings a removed session back; ignored files of more than 1 MiB are not kept.
     """
     if (bool(names) + merged + all_of_them) > 1:
         raise UsageError("name sessions, or use one of --merged and --all")
     project = sessions.open_project(at)
-    code = 0
-    for name in _chosen(project, names, merged, all_of_them):
+    if not dry_run:
+        for sentence in removal.finish_interrupted(project):
+            output.warning(sentence)
+    chosen, code = _chosen(project, names, merged, all_of_them, force)
+    for name in chosen:
         try:
             if dry_run:
-                session = sessions.resolve(project, name)
-                if not force:
-                    removal.check(project, session, keep_branch)
-                output.answer(name if quiet else f"would remove {name} ({session.branch}, {session.worktree})")
+                _tell_plan(project, name, force, keep_branch, quiet)
             else:
                 _tell(removal.remove(project, name, force=force, keep_branch=keep_branch), quiet)
         except ChatmlError as error:
             output.error(error.message, error.hint)
             code = max(code, error.exit_code)
+    _tell_where(project)
     return code
 
 
-def _chosen(project: sessions.Project, names: tuple[str, ...], merged: bool, all_of_them: bool) -> list[str]:
+def _chosen(
+    project: sessions.Project, names: tuple[str, ...], merged: bool, all_of_them: bool, force: bool
+) -> tuple[list[str], int]:
+    """The names of the sessions to remove, and the exit code so far."""
     if not (merged or all_of_them):
-        return list(dict.fromkeys(names)) or [sessions.resolve(project, None).name]
+        return list(dict.fromkeys(names)) or [sessions.resolve(project, None).name], 0
     found, damaged = sessions.load_all(project)
+    if all_of_them and force:
+        return [session.name for session in found] + [one.name for one in damaged], 0
     for one in damaged:
         output.error(one.message, one.hint)
-    return [session.name for session in found if all_of_them or removal.is_merged(project, session)]
+    code = 1 if damaged else 0
+    if all_of_them:
+        return [session.name for session in found], code
+    chosen = []
+    for session, reasons in removal.merged(project):
+        if reasons and not force:
+            output.note(f"kept {session.name}, which has landed: {output.printable('; '.join(reasons))}")
+        else:
+            chosen.append(session.name)
+    return chosen, code
+
+
+def _tell_plan(project: sessions.Project, name: str, force: bool, keep_branch: bool, quiet: bool) -> None:
+    session, place = removal.find(project, name)
+    safety.check(project.repo, session, place, force, keep_branch)
+    output.answer(name if quiet else f"would remove {name} ({session.branch}, {session.worktree})")
 
 
 def _tell(removed: removal.Removed, quiet: bool) -> None:
     if quiet:
         output.answer(removed.name)
         return
-    output.note(f"removed {removed.name}; branch {removed.branch} {removed.branch_fate}")
-    if removed.not_saved:
-        shown = ", ".join(removed.not_saved[:3]) + (", …" if len(removed.not_saved) > 3 else "")
+    output.note(f"removed {removed.name}; {output.printable(removed.fate)}")
+    if removed.left_out:
+        shown = ", ".join(removed.left_out[:3]) + (", …" if len(removed.left_out) > 3 else "")
         output.note(f"  not kept for restore, because git ignores it and it is large: {output.printable(shown)}")
+    for path in removed.kept_aside:
+        output.note(f"  a git repository was in its worktree, and is kept for restore: {output.printable(str(path))}")
+    if removed.not_deleted:
+        output.warning(f"could not be deleted, though all is saved: {output.printable(str(removed.not_deleted))}")
+
+
+def _tell_where(project: sessions.Project) -> None:
+    if not project.repo.cwd.exists():
+        output.note(f"note: your current directory was removed too: cd {project.repo.home}")

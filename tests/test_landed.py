@@ -1,0 +1,190 @@
+"""Whether a session's work counts as landed, for `rm`: by what real git did to bring it home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.made import commit, make_session, write
+from tests.support import Sandbox
+
+Land = Callable[[Sandbox], object]
+
+
+def squash(sandbox: Sandbox) -> None:
+    sandbox.git("merge", "-q", "--squash", "chatml/x")
+    sandbox.git("commit", "-q", "-m", "squashed")
+
+
+def pick(sandbox: Sandbox) -> None:
+    sandbox.git("cherry-pick", "main..chatml/x")
+
+
+def move_on(sandbox: Sandbox) -> None:
+    """The base goes on where the session worked, so that a merge would be a conflict."""
+    sandbox.commit("later", a="quite another\n", b="and here\n")
+
+
+@pytest.fixture
+def worktree(sandbox: Sandbox) -> Path:
+    """A session with two commits, on a base that has moved on since."""
+    sandbox.commit("before", a="1\n2\n3\n4\n5\n6\n7\n8\n9\n", other="0\n")
+    folder = make_session(sandbox, "x")
+    commit(sandbox, folder, "first", a="1\n2\n3\n4\nmine\n6\n7\n8\n9\n")
+    commit(sandbox, folder, "second", b="new\n")
+    sandbox.commit("meanwhile", other="1\n")
+    return folder
+
+
+def outcome(sandbox: Sandbox) -> str:
+    """`landed in …` as `rm` tells it, or its refusal."""
+    plan = sandbox.chatml("rm", "-n", "x", code=None)
+    merged = sandbox.chatml("rm", "-n", "-q", "--merged").out
+    if plan.code:
+        assert merged == ""
+        return plan.err.splitlines()[0].partition("to remove: ")[2]
+    said = sandbox.chatml("rm", "x").err
+    assert merged == ("x\n" if "(landed" in said else "")
+    return said.partition("deleted")[2].strip(" ()\n")
+
+
+NOT = "2 commits on chatml/x that are nowhere else, not landed in main"
+
+WAYS: dict[str, list[Land]] = {
+    "merge": [lambda s: s.git("merge", "-q", "--no-ff", "--no-edit", "chatml/x")],
+    "fast-forward": [lambda s: s.git("reset", "-q", "--hard", "chatml/x")],
+    "squash": [squash],
+    "squash, base moved on": [squash, move_on],
+    "squash, reverted": [squash, lambda s: s.git("revert", "--no-edit", "HEAD")],
+    "merge, reverted": [
+        lambda s: s.git("merge", "-q", "--no-ff", "--no-edit", "chatml/x"),
+        lambda s: s.git("revert", "--no-edit", "-m1", "HEAD"),
+    ],
+    "picked": [pick],
+    "picked, base moved on": [pick, move_on],
+    "rebased": [
+        lambda s: s.git("rebase", "-q", "main", "chatml/x~0"),
+        lambda s: s.git("checkout", "-q", "-B", "main"),
+    ],
+    "same content by hand": [lambda s: s.commit("by hand", a="1\n2\n3\n4\nmine\n6\n7\n8\n9\n", b="new\n", c="more\n")],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_landed(sandbox: Sandbox, worktree: Path, way: str) -> None:  # noqa: ARG001
+    for step in WAYS[way]:
+        step(sandbox)
+    assert outcome(sandbox) == "landed in main"
+
+
+PARTLY: dict[str, list[Land]] = {
+    "not at all": [],
+    "one of two picked": [lambda s: s.git("cherry-pick", "chatml/x")],
+    "one of two picked, base moved on": [lambda s: s.git("cherry-pick", "chatml/x"), move_on],
+    "same place, other content": [lambda s: s.commit("other", a="1\n2\n3\n4\nyours\n6\n7\n8\n9\n", b="new\n")],
+    "only a branch like the base": [lambda s: s.git("branch", "-m", "main", "trunk")],
+}
+
+
+@pytest.mark.parametrize("way", PARTLY)
+def test_not_landed(sandbox: Sandbox, worktree: Path, way: str) -> None:  # noqa: ARG001
+    for step in PARTLY[way]:
+        step(sandbox)
+    assert outcome(sandbox) == NOT
+    assert sandbox.chatml("ls", "-q").out == "x\n"
+
+
+def test_landed_only_on_the_remote(sandbox: Sandbox, worktree: Path) -> None:  # noqa: ARG001
+    remote = sandbox.repo.parent / "remote.git"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(remote))
+    sandbox.git("remote", "add", "origin", str(remote))
+    squash(sandbox)
+    sandbox.git("push", "-q", "origin", "main")
+    sandbox.git("reset", "-q", "--hard", "HEAD~1")
+    assert outcome(sandbox) == "landed in origin/main"
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_base_on_a_remote(sandbox: Sandbox, landed: bool) -> None:
+    remote = sandbox.repo.parent / "remote.git"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(remote))
+    sandbox.git("remote", "add", "my/fork", str(remote))
+    sandbox.git("fetch", "-q", "my/fork")
+    sandbox.git("switch", "-q", "-c", "elsewhere")
+    commit(sandbox, make_session(sandbox, "x", base="my/fork/main"), "work", a="1\n")
+    if landed:
+        sandbox.git("switch", "-q", "main")
+        squash(sandbox)
+        sandbox.git("push", "-q", "my/fork", "main")
+        sandbox.git("switch", "-q", "elsewhere")
+        sandbox.git("branch", "-q", "-D", "main")
+        assert outcome(sandbox) == "landed in my/fork/main"
+    else:
+        sandbox.git("branch", "-q", "-D", "main")
+        assert outcome(sandbox) == "1 commit on chatml/x that is nowhere else, not landed in my/fork/main"
+
+
+@pytest.mark.parametrize("base", ["sha", "tag", "deleted branch"])
+def test_a_base_that_is_no_branch(sandbox: Sandbox, base: str) -> None:
+    ref = sandbox.git("rev-parse", "HEAD") if base == "sha" else "start"
+    if base != "sha":
+        sandbox.git("tag" if base == "tag" else "branch", "start")
+    commit(sandbox, make_session(sandbox, "x", base=ref), "work", a="1\n")
+    if base == "deleted branch":
+        sandbox.git("branch", "-q", "-D", "start")
+    assert outcome(sandbox).startswith("1 commit on chatml/x that is nowhere else")
+    squash(sandbox)
+    assert outcome(sandbox) == "landed in main"
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "binary": (lambda f: f.joinpath("bin").write_bytes(b"\0a"), lambda f: f.joinpath("bin").write_bytes(b"\0b")),
+    "mode": (lambda f: f.joinpath("run").chmod(0o755), lambda f: f.joinpath("calm").chmod(0o755)),
+    "empty file": (lambda f: f.joinpath("a").touch(), lambda f: f.joinpath("b").touch()),
+    "white space": (lambda f: write(f, run="a b\n"), lambda f: write(f, run="a  b\n")),
+    "link": (lambda f: f.joinpath("l").symlink_to("a"), lambda f: f.joinpath("l").symlink_to("b")),
+}
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
+@pytest.mark.parametrize("kind", CHANGES)
+def test_changes_that_look_alike_are_told_apart(sandbox: Sandbox, kind: str, same: bool) -> None:
+    sandbox.commit("before", bin="\0", run="0\n", calm="0\n")
+    folder = make_session(sandbox, "x")
+    ours, theirs = CHANGES[kind]
+    ours(folder)
+    commit(sandbox, folder, "ours")
+    (ours if same else theirs)(sandbox.repo)
+    sandbox.commit("theirs")
+    sandbox.git("reset", "-q", "--hard")
+    for name in ("bin", "run", "calm", "a", "b", "l"):  # so that only the history tells
+        (sandbox.repo / name).unlink(missing_ok=True)
+    sandbox.commit("away")
+    expected = "landed in main" if same else "1 commit on chatml/x that is nowhere else, not landed in main"
+    assert outcome(sandbox) == expected
+
+
+def test_a_merge_among_the_commits_is_not_guessed_about(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.git("merge", "-q", "--no-ff", "--no-commit", "main", cwd=worktree)
+    write(worktree, hidden="in the merge")
+    commit(sandbox, worktree, "merged")
+    sandbox.git("cherry-pick", "chatml/x~2", "chatml/x~1")
+    assert outcome(sandbox).endswith("that are nowhere else, not landed in main")
+
+
+def test_a_head_that_is_detached_lands_as_well(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.git("checkout", "-q", "--detach", cwd=worktree)
+    commit(sandbox, worktree, "third", c="3\n")
+    squash(sandbox)
+    assert outcome(sandbox) == "1 commit checked out there on no branch that is nowhere else, not landed in main"
+    sandbox.git("cherry-pick", sandbox.git("rev-parse", "HEAD", cwd=worktree))
+    assert outcome(sandbox) == "landed in main"
+
+
+def test_the_base_of_a_bare_repository(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.git("config", "core.bare", "true")
+    assert sandbox.chatml("rm", "-n", "x", code=1, cwd=sandbox.repo / ".git").err.startswith("error: 'x' is not safe")
+    sandbox.git("update-ref", "refs/heads/main", "chatml/x")
+    assert "landed in main" in sandbox.chatml("rm", cwd=worktree).err
