@@ -43,9 +43,9 @@ def removed() -> Completer:
     """Completes the names of the sessions that `restore` can bring back."""
 
     def found(project: sessions.Project) -> dict[str, str]:
-        from chatml import recovery
+        from chatml.removal import restoring
 
-        return {name: f"removed {render.age(when)} ago" for name, when in recovery.restorable(project)}
+        return {name: f"removed {render.age(when)} ago" for name, when in restoring.restorable(project)}
 
     return _completer(found)
 

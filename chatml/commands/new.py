@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from chatml import output, removal, sessions
+from chatml import output, sessions
 from chatml.commands import completing, following
 from chatml.config import PERMISSION_MODES, with_flags
 from chatml.errors import UsageError
 from chatml.model import Session
+from chatml.removal import removing
 
 
 @click.command()
@@ -63,7 +64,7 @@ def command(
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
     order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch)
-    for sentence in [*project.config.ignored, *removal.finish_interrupted(project)]:
+    for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     session = sessions.create(project, order)
     if not (as_json or quiet):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from chatml import output, recovery, removal, render, sessions
+from chatml import output, render, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError
+from chatml.removal import removing, restoring
 
 
 @click.command()
@@ -24,15 +25,15 @@ def command(at: Path, names: tuple[str, ...], quiet: bool) -> int:
     refs/chatml/trash/NAME; to forget one for good: git update-ref -d refs/chatml/trash/NAME
     """
     project = sessions.open_project(at)
-    for sentence in removal.finish_interrupted(project):
+    for sentence in removing.finish_interrupted(project):
         output.warning(sentence)
     if not names:
-        for name, when in recovery.restorable(project):
+        for name, when in restoring.restorable(project):
             output.answer(name if quiet else f"{name}\tremoved {render.age(when)} ago")
     code = 0
     for name in dict.fromkeys(names):
         try:
-            restored = recovery.restore(project, name)
+            restored = restoring.restore(project, name)
         except ChatmlError as error:
             output.error(error.message, error.hint)
             code = max(code, error.exit_code)
@@ -41,7 +42,7 @@ def command(at: Path, names: tuple[str, ...], quiet: bool) -> int:
     return code
 
 
-def _tell(restored: recovery.Restored, quiet: bool) -> None:
+def _tell(restored: restoring.Restored, quiet: bool) -> None:
     session = restored.session
     if quiet:
         output.answer(session.name)

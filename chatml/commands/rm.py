@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from chatml import output, removal, safety, sessions
+from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
+from chatml.removal import removing, safety
 
 
 @click.command()
@@ -41,7 +42,7 @@ def command(
         raise UsageError("name sessions, or use one of --merged and --all")
     project = sessions.open_project(at)
     if not dry_run:
-        for sentence in removal.finish_interrupted(project):
+        for sentence in removing.finish_interrupted(project):
             output.warning(sentence)
     chosen, code = _chosen(project, names, merged, all_of_them, force)
     for name in chosen:
@@ -49,7 +50,7 @@ def command(
             if dry_run:
                 _tell_plan(project, name, force, keep_branch, quiet)
             else:
-                _tell(removal.remove(project, name, force=force, keep_branch=keep_branch), quiet)
+                _tell(removing.remove(project, name, force=force, keep_branch=keep_branch), quiet)
         except ChatmlError as error:
             output.error(error.message, error.hint)
             code = max(code, error.exit_code)
@@ -72,7 +73,7 @@ def _chosen(
     if all_of_them:
         return [session.name for session in found], code
     chosen = []
-    for session, reasons in removal.merged(project):
+    for session, reasons in removing.merged(project):
         if reasons and not force:
             output.note(f"kept {session.name}, which has landed: {output.printable('; '.join(reasons))}")
         else:
@@ -81,12 +82,12 @@ def _chosen(
 
 
 def _tell_plan(project: sessions.Project, name: str, force: bool, keep_branch: bool, quiet: bool) -> None:
-    session, place = removal.find(project, name)
+    session, place = removing.find(project, name)
     safety.check(project.repo, session, place, force, keep_branch)
     output.answer(name if quiet else f"would remove {name} ({session.branch}, {session.worktree})")
 
 
-def _tell(removed: removal.Removed, quiet: bool) -> None:
+def _tell(removed: removing.Removed, quiet: bool) -> None:
     if quiet:
         output.answer(removed.name)
         return

@@ -24,8 +24,8 @@ from typing import Any
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
+from chatml.removal.safety import Place
 from chatml.repo import Repository, git
-from chatml.safety import Place
 from chatml.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"

@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatml import proc, safety, sessions, trash, workspace
+from chatml import proc, sessions, workspace
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.locks import lock
 from chatml.model import Session, Status
+from chatml.removal import safety, trash
+from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
-from chatml.safety import Place, locate
 from chatml.sessions import Project
 from chatml.store import CorruptRecordError, SessionStore, remove_tree
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatml import trash, workspace
+from chatml import workspace
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, Status, now
+from chatml.removal import trash
+from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
+from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.safety import Place, kept_repositories, locate, prune, put_back
 from chatml.sessions import Project
 from chatml.store import CorruptRecordError, SessionStore, Store
-from chatml.trash import MARK, is_file
 
 BATCH = 64 * 1024 * 1024
 """Bytes that are read from git at once when files are brought back."""
