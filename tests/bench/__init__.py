@@ -12,7 +12,8 @@ What the figures mean
       when the model sees it is up to the agent's next tool boundary.
     - a start's steps are read off the record, the event log and the processes' start times, of the same runs.
 
-Measured on 2 cores shared with other jobs, Python 3.11, git 2.39, Claude Code 2.1.329
+Measured on 2 cores shared with other jobs, Python 3.11, git 2.39, Claude Code 2.1.329; of several runs, for each figure
+the one with the least other load (0.5 to 3 at its start)
     ==========================================================  =======  =======  =====  ========
     figure                                                       chatml    other  ratio  to reach
     ==========================================================  =======  =======  =====  ========
@@ -29,8 +30,8 @@ Measured on 2 cores shared with other jobs, Python 3.11, git 2.39, Claude Code 2
     `diff --stat`, 3 of 50,000 files changed / `git status`       181 ms    76 ms   2.39      4
     ==========================================================  =======  =======  =====  ========
 
-    With other jobs on both cores (load 8 to 10) all bounds held but one: `new -q` took 225 ms to 206 ms. It is the
-    figure with the most short processes in it, and the first to suffer.
+    With other jobs on both cores (load 5 to 10) all bounds held but one: `new -q` to `claude --bg` was 0.68 to 1.09. It
+    is the figure with the most short processes and synced writes in it, and the first to suffer. `diff` was 3.3 there.
 
 Where the time goes, and what was tried
     - `new` to the first request, 523 ms: `new` 74 (imports 45, git 20), the worker's interpreter and imports
