@@ -68,9 +68,14 @@ def warning(text: str) -> None:
 
 def error(message: str, hint: str | None = None) -> None:
     """One line that says what is wrong, and one that says what to do about it, on stderr."""
-    note(f"{style('error:', err=True, fg='red', bold=True)} {printable(message)}")
+    note(f"{style('error:', err=True, fg='red', bold=True)} {_joined(message)}")
     if hint:
-        note(f"{style('hint:', err=True, fg='cyan')} {printable(hint)}")
+        note(f"{style('hint:', err=True, fg='cyan')} {_joined(hint)}")
+
+
+def _joined(text: str) -> str:
+    """`text` on one line, whatever a name or a path in it holds."""
+    return " ".join(printable(text).splitlines())
 
 
 def json_answer(data: Any) -> None:

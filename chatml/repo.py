@@ -74,7 +74,7 @@ class Repository:
     def discover(cls, start: Path) -> Repository:
         """The repository that `start` lies in. ChatmlError outside of one, or with a git that is too old."""
         if not start.is_dir():
-            raise ChatmlError(f"no such directory: {start}")
+            raise ChatmlError(f"no such directory: {start}", hint="name one that exists with -C PATH")
         result = git(
             "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir", "--show-toplevel",
             at=start, check=False,

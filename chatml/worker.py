@@ -20,7 +20,7 @@ from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import ChatmlError, Kind
 from chatml.events import Inbox, Log, read
 from chatml.landing.changes import measure
-from chatml.model import Failure, Session, Status, Tokens
+from chatml.model import Event, Failure, Session, Status, Tokens
 from chatml.store import SessionStore
 from chatml.typed import build
 
@@ -47,6 +47,7 @@ class Worker:
         self.first = not past
         self.lost = [event.data for event in past if event.type == "turn"][self.session.turns :]
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
+        self.unanswered = _unanswered(past)
         self.sent: dict[str, str] = {}
         self.recap = ""
         self.waiting: list[Message] = []
@@ -201,7 +202,12 @@ class Worker:
         return agent
 
     def _skip_taken(self, agent: Agent) -> None:
-        """What the agent had read before it or the last worker died is not said twice; it is told to go on."""
+        """What the agent had read before it or the last worker died is not said twice; it is told to go on.
+
+        What it had read, and did not get to write down before it was killed, is said again.
+        """
+        forgotten = [message for message in self.unanswered.values() if agent.holds(message) is False]
+        self.waiting = forgotten + self.waiting
         held = [message for message in self.waiting if agent.holds(message)]
         self.waiting = [message for message in self.waiting if message not in held]
         self.sent = {message.id: message.text for message in held}
@@ -217,6 +223,7 @@ class Worker:
             lost = "the agent's conversation was lost; it starts anew"
             self.log.append("error", kind=Kind.AGENT.value, message=lost)
             recap = "Your earlier conversation about this task was lost. These were the messages to you, oldest first:"
+            self.unanswered.clear()
             self.recap = "\n\n".join([recap, *said, "What is new:", ""])
             self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
         return self.session
@@ -278,9 +285,11 @@ class Worker:
             text = self.sent.pop(i, None)
             if text is None:
                 continue
-            self.taken.add(i)
             self.recap = ""
-            self.log.append("message", id=i, text=text)
+            self.unanswered[i] = Message(i, text)
+            if i not in self.taken:
+                self.taken.add(i)
+                self.log.append("message", id=i, text=text)
             self.idle = False
             self.failure = None
             self._update(agent_started=True, denied=0, error=None)
@@ -310,6 +319,7 @@ class Worker:
             duration_ms=one.duration_ms,
             interrupted=one.interrupted,
         )
+        self.unanswered.clear()
         self.failure = one.failure
         if one.failure:
             self.log.append("error", kind=one.failure.kind, message=one.failure.message, hint=one.failure.hint)
@@ -390,6 +400,18 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
                 store.write(store.read().moved_to(Status.FAILED, **rest))
             finally:
                 store.worker_lock.release()
+
+
+def _unanswered(past: list[Event]) -> dict[str, Message]:
+    """The messages that were taken since the last turn ended, by id."""
+    found: dict[str, Message] = {}
+    for event in past:
+        if event.type == "turn":
+            found.clear()
+        elif event.type == "message":
+            i = str(event.data.get("id"))
+            found[i] = Message(i, str(event.data.get("text", "")))
+    return found
 
 
 def _tokens(data: Any) -> Tokens:

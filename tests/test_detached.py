@@ -118,7 +118,7 @@ def test_a_session_started_by_an_agent_outlives_that_agent(sandbox: Sandbox, ser
     )
     sandbox.chatml("new", "outer", "--permission-mode", "bypassPermissions", "--wait")
     api.wait_for(lambda: api.holding["here"])
-    assert len(agents(sandbox)) == 1
+    wait_until(lambda: len(agents(sandbox)) == 1, "the outer agent's end")
     environment = Path(f"/proc/{worker(sandbox, 'inner')}/environ").read_text()
     assert not [line for line in environment.split("\0") if line.startswith(("CLAUDECODE=", "CLAUDE_CODE_SESSION_ID="))]
     sandbox.chatml("stop", "outer")

@@ -142,8 +142,11 @@ class Agent(Protocol):
     async def start(self) -> None:
         """Start, or resume the session's conversation. AgentError where that fails."""
 
-    def holds(self, message: Message) -> bool:
-        """Whether the conversation that was resumed has this message already: a crash can hide that it was taken."""
+    def holds(self, message: Message) -> bool | None:
+        """Whether the conversation that is resumed has this message; None where that can't be told.
+
+        A kill can hide that a message was taken, and can undo it.
+        """
 
     async def send(self, message: Message) -> None:
         """Hand over a message, at once also in the middle of a turn."""

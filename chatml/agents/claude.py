@@ -77,7 +77,7 @@ class ClaudeAgent:
             raise self._failed(error) from error
         self._client = client
 
-    def holds(self, message: Message) -> bool:
+    def holds(self, message: Message) -> bool | None:
         return self._transcript.holds(message.id)
 
     async def send(self, message: Message) -> None:

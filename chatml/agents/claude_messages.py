@@ -89,6 +89,8 @@ class Translator:
         match message.subtype:
             case "init":
                 yield Started(str(data.get("session_id")), data.get("model"))
+            case "status" if data.get("user_message_uuids"):
+                yield Taken(tuple(map(str, data["user_message_uuids"])))  # it asks the model with these now
             case "session_state_changed" if data.get("state") == "idle":
                 yield Idle()
             case "api_retry":

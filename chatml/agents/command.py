@@ -39,8 +39,8 @@ class CommandAgent:
             hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
 
-    def holds(self, message: Message) -> bool:  # noqa: ARG002
-        return False  # a program of any kind tells nothing of what it has read
+    def holds(self, message: Message) -> bool | None:  # noqa: ARG002
+        return None
 
     async def send(self, message: Message) -> None:
         self._messages.put_nowait(message)

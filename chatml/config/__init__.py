@@ -86,7 +86,8 @@ def with_flags(config: Config, flags: Mapping[str, Any]) -> Config:
         try:
             values[name] = KEYS[name].read(raw)
         except BadValueError as wrong:
-            raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", wrong.hint) from None
+            hint = wrong.hint or "see 'chatml new --help'"
+            raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", hint) from None
     return replace(config, **values)
 
 
