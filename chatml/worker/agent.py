@@ -1,0 +1,32 @@
+"""Which agent a session has, and what it is told about where it is."""
+
+from __future__ import annotations
+
+from chatml.agents import base
+from chatml.model import Session
+
+
+def instruction(session: Session) -> str:
+    """What the agent is told about where it is, beside its own system prompt."""
+    return (
+        f"You work on one task in a git worktree of your own: {session.worktree}\n"
+        f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
+        f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
+        "- Commit your work in small, coherent commits with messages that say why. Leave nothing "
+        "uncommitted at the end.\n"
+        "- Never push, merge, rebase onto other branches, switch branches, or use git stash (it is shared by all "
+        "worktrees). A person reviews and lands your branch.\n"
+        "- Never change anything outside your worktree.\n"
+        "- End with a short summary of what you did and what is left: it is shown as the session's result."
+    )
+
+
+def load_agent(session: Session) -> base.MakeAgent:
+    """Loads the agent's code, which may be slow: called beside the checkout."""
+    if session.command is not None:
+        from chatml.agents.command import CommandAgent
+
+        return CommandAgent
+    from chatml.agents.claude import ClaudeAgent
+
+    return ClaudeAgent

@@ -1,0 +1,158 @@
+"""What a worker writes down: the session's record and log, the account of its turns, the count of its changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from chatml import workspace
+from chatml.agents import base
+from chatml.agents.base import AgentError
+from chatml.errors import ChatmlError, Kind
+from chatml.events import Log
+from chatml.landing.changes import measure
+from chatml.model import Event, Failure, Session, Status, Tokens
+from chatml.store import SessionStore
+from chatml.typed import build
+
+MEASURE_EVERY = 2.0
+"""Seconds at least between two counts of the changes while the agent works."""
+
+
+class Journal:
+    """The record and the log of one session, while its worker lives."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self.store = store
+        self.session = store.read()
+        self.log = Log(store.events)
+        self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.measuring.set_result(None)
+        self._measure_next = 0.0
+
+    def status(self, status: Status, locked: bool = False, **changes: Any) -> None:
+        before = self.session.status
+        self.update(locked=locked, status=status, **changes)
+        if before is not status or status is Status.PREPARING:
+            self.log.append("status", status=status.value)
+
+    def update(self, locked: bool = False, **changes: Any) -> None:
+        """Change the record; others may have changed other parts of it meanwhile."""
+
+        def change(session: Session) -> Session:
+            status = changes.get("status", session.status)
+            return session.moved_to(status, **{k: v for k, v in changes.items() if k != "status"})
+
+        if locked:
+            self.session = change(self.store.read())
+            self.store.write(self.session)
+        else:
+            self.session = self.store.update(change)
+
+    def activity(self, text: str) -> None:
+        line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        self.update(activity=line[:200])
+
+    def measure_now_and_then(self) -> None:
+        """Count the changes beside the reader, unless that was done just now."""
+        if self.measuring.done() and time.monotonic() >= self._measure_next:
+            self.measuring = asyncio.create_task(self.measure())
+
+    async def measure(self) -> None:
+        """Count the changes; a worktree that can't be read right now is no failure."""
+        start = self.session.base
+        began = time.monotonic()
+        try:
+            changes = await asyncio.to_thread(measure, Path(self.session.worktree), start.ref, start.commit)
+        except (ChatmlError, OSError):
+            return
+        ended = time.monotonic()
+        self._measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
+        self.update(changes=changes, changes_seen=workspace.glance(self.session))
+
+    def count_lost_turns(self, past: Sequence[Event]) -> None:
+        """Turns that the log has and the record has not: the last worker was killed between the two."""
+        turns = [event.data for event in past if event.type == "turn"]
+        for data in turns[self.session.turns :]:
+            cost = float(data.get("cost_usd") or 0)
+            self.update(
+                turns=self.session.turns + 1,
+                cost_usd=round(self.session.cost_usd + cost, 6),
+                agent_cost_usd=self.session.agent_cost_usd + cost,
+                tokens=self.session.tokens + _tokens(data.get("tokens")),
+                result=data.get("result") or self.session.result,
+            )
+
+    def denied(self, one: base.Denied) -> None:
+        """Nobody can be asked yet: the log shows the request and that it was refused."""
+        i = str(uuid.uuid4())
+        self.log.append("request", id=i, kind="permission", summary=one.summary, tool=one.tool)
+        self.log.append("reply", id=i, decision="deny", message="nobody can be asked")
+        self.update(denied=self.session.denied + 1, activity=f"denied: {one.summary}"[:200])
+
+    def trouble(self, one: base.Trouble) -> None:
+        failure = one.failure
+        wait = f", next try in {one.wait_ms / 1000:.0f} s"
+        text = f"retrying {one.attempt}/{one.attempts}: {failure.message}{wait}"
+        self.log.append("error", kind=failure.kind, message=text, retry=one.attempt)
+        self.update(activity=text)
+
+    def turn_ended(self, one: base.TurnEnd) -> None:
+        tokens = {name: getattr(one.tokens, name) for name in one.tokens.__dataclass_fields__}
+        self.log.append(
+            "turn",
+            result=one.result,
+            cost_usd=one.cost_usd,
+            tokens=tokens,
+            duration_ms=one.duration_ms,
+            interrupted=one.interrupted,
+        )
+        if one.failure:
+            self.log.append("error", kind=one.failure.kind, message=one.failure.message, hint=one.failure.hint)
+        self.update(
+            turns=self.session.turns + 1,
+            cost_usd=round(self.session.cost_usd + one.cost_usd, 6),
+            agent_cost_usd=one.total_cost_usd,
+            tokens=self.session.tokens + one.tokens,
+            result=one.result if one.result is not None else self.session.result,
+            error=one.failure,
+        )
+
+
+def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
+    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
+    try:
+        if log is not None:
+            log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+    finally:
+        with store.lock():
+            try:
+                rest = {"activity": None, "request": None, "pid": None, "error": failure}
+                store.write(store.read().moved_to(Status.FAILED, **rest))
+            finally:
+                store.worker_lock.release()
+
+
+def _tokens(data: Any) -> Tokens:
+    try:
+        return build(Tokens, data, "tokens")
+    except (TypeError, ValueError):
+        return Tokens()
+
+
+def failure_of(error: Exception) -> Failure:
+    """What ended the worker, as the record tells it."""
+    if isinstance(error, AgentError):
+        return error.failure
+    hint = "go on with 'chatml resume' once that is mended"
+    if isinstance(error, ChatmlError):
+        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint or hint)
+    if isinstance(error, OSError):
+        return Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or 'worker'}".lower(), hint)
+    traceback.print_exception(error)
+    return Failure(Kind.INTERNAL.value, f"a bug in chatml: {type(error).__name__}: {error}", "see worker.log")

@@ -1,0 +1,284 @@
+"""A worker from its start to its end: prepares the worktree, converses with the agent, comes to rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from chatml import proc, workspace
+from chatml.agents import base
+from chatml.agents.base import Agent, AgentError, Message
+from chatml.errors import Kind
+from chatml.events import Inbox, read
+from chatml.model import Event, Failure, Session, Status
+from chatml.store import SessionStore
+from chatml.worker.agent import instruction, load_agent
+from chatml.worker.journal import Journal, fail, failure_of
+
+POLL = 0.05
+"""Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """The worker was told to end."""
+
+
+class Worker:
+    """Drives one session from its record to rest."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self.journal = Journal(store)
+        self.inbox = Inbox(store)
+        self.past = past = read(store.events)
+        self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
+        self.unanswered = _unanswered(past)
+        self.sent: dict[str, str] = {}
+        self.recap = ""
+        self.waiting: list[Message] = []
+        self.idle = True
+        self.failure: Failure | None = None
+        self.changed = asyncio.Event()
+        self.stopping = False
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # whatever terminal that was, it is none of ours
+        try:
+            await self._prepare()
+            while not await self._work():
+                pass
+        except Stopped:
+            self._end_stopped()
+        except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
+            fail(self.journal.store, failure_of(error), self.journal.log)
+
+    async def _work(self) -> bool:
+        """Converse until there is nothing more to do; False where something came in just then."""
+        try:
+            await self._converse()
+        except AgentError as error:
+            proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
+            self.failure = error.failure
+            self.journal.log.append(
+                "error", kind=error.failure.kind, message=error.failure.message, hint=error.failure.hint
+            )
+            return self._rest(known={message.id for message in self.waiting})
+        return self._rest()
+
+    def _told_to_end(self) -> None:
+        self.stopping = True
+        self.changed.set()
+
+    async def _prepare(self) -> None:
+        if self.past:
+            proc.sweep(self.journal.session.id)  # what a worker that was killed has left
+            self.journal.count_lost_turns(self.past)
+        self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
+        loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
+        try:
+            said = await asyncio.to_thread(workspace.prepare, self.journal.session, lambda: self.stopping)
+        except TimeoutError:
+            raise Stopped from None
+        finally:
+            self.make_agent = await loading
+        self.journal.update(populated=True)
+        for line in said.splitlines():
+            self.journal.log.append("setup", line=line)
+
+    def _rest(self, known: Collection[str] = ()) -> bool:
+        """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.
+
+        What is `known` has waited already when the agent failed, and waits on.
+        """
+        with self.journal.store.lock():
+            self._receive()
+            if any(message.id not in known for message in self.waiting):
+                return False
+            end = Status.FAILED if self.failure else Status.DONE
+            self.journal.status(end, locked=True, activity=None, request=None, pid=None, error=self.failure)
+            self.journal.store.worker_lock.release()
+        return True
+
+    def _end_stopped(self) -> None:
+        """Told to end: by a person, if the record says so; else by the system, and then the turn is still open."""
+        with self.journal.store.lock():
+            session = self.journal.store.read()
+            if session.stopping:
+                self.journal.session = session
+                self.journal.status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
+            self.journal.store.worker_lock.release()
+
+    # --- the conversation -------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        """From the first waiting message until the agent has answered all of them."""
+        self.idle = True
+        self._receive()
+        agent = await self._start_agent()
+        loop = asyncio.get_running_loop()
+        self._skip_taken(agent)
+        reader = asyncio.create_task(self._read(agent))
+        try:
+            while True:
+                self.changed.clear()
+                if self.stopping:
+                    await agent.interrupt()
+                    raise Stopped
+                if self._receive():
+                    await agent.interrupt()
+                if self.idle and not self.sent and not self.waiting:
+                    return
+                if reader.done():
+                    reader.result()
+                while self.waiting:
+                    message = self.waiting.pop(0)
+                    self.sent[message.id] = message.text
+                    self.idle = False
+                    await agent.send(replace(message, text=self.recap + message.text))
+                tick = loop.call_later(POLL, self.changed.set)  # `wait_for` makes a task each time: 1.6 times the CPU
+                await self.changed.wait()
+                tick.cancel()
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            await agent.stop()
+            await self.journal.measuring
+            await self.journal.measure()
+            # What the agent did not take is still in the inbox, and goes to the next one.
+            self.waiting = [Message(i, text) for i, text in self.sent.items()] + self.waiting
+            self.sent = {}
+
+    async def _start_agent(self) -> Agent:
+        setting = base.Setting(
+            worktree=Path(self.journal.session.worktree),
+            state_dir=self.journal.store.folder,
+            instruction=instruction(self.journal.session),
+            env={proc.MARKER: self.journal.session.id},
+        )
+        agent = self.make_agent(self.journal.session, setting)
+        try:
+            await agent.start()
+        except AgentError as error:
+            if error.resumable:
+                raise
+            agent = self.make_agent(self._begin_anew(), setting)
+            await agent.start()
+        self.journal.status(Status.RUNNING, activity=None)
+        return agent
+
+    def _skip_taken(self, agent: Agent) -> None:
+        """What the agent had read before it or the last worker died is not said twice; it is told to go on.
+
+        What it had read, and did not get to write down before it was killed, is said again.
+        """
+        forgotten = [message for message in self.unanswered.values() if agent.holds(message) is False]
+        self.waiting = forgotten + self.waiting
+        held = [message for message in self.waiting if agent.holds(message)]
+        self.waiting = [message for message in self.waiting if message not in held]
+        self.sent = {message.id: message.text for message in held}
+        self._consumed(tuple(self.sent))
+        if held and not self.waiting:
+            self.waiting = [Message(str(uuid.uuid4()), base.GO_ON)]
+
+    def _begin_anew(self) -> Session:
+        """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
+        said = [event.data["text"] for event in read(self.journal.store.events) if event.type == "message"]
+        self.journal.update(session_id=str(uuid.uuid4()), agent_started=False, agent_cost_usd=0.0)
+        if said:
+            lost = "the agent's conversation was lost; it starts anew"
+            self.journal.log.append("error", kind=Kind.AGENT.value, message=lost)
+            recap = "Your earlier conversation about this task was lost. These were the messages to you, oldest first:"
+            self.unanswered.clear()
+            self.recap = "\n\n".join([recap, *said, "What is new:", ""])
+            self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+        return self.journal.session
+
+    def _receive(self) -> bool:
+        """Take what came in; whether somebody asked to interrupt the turn."""
+        interrupt = False
+        seen = {*self.taken, *self.sent, *(message.id for message in self.waiting)}
+        for entry in self.inbox.take():
+            if entry.get("type") == "interrupt":
+                interrupt = not self.idle
+            elif entry.get("type") == "message" and entry["id"] not in seen:
+                self.waiting.append(Message(entry["id"], str(entry.get("text", ""))))
+        return interrupt
+
+    async def _read(self, agent: Agent) -> None:
+        """Drain the agent's signals into the log; never waits for anybody."""
+        try:
+            async for one in agent.signals():
+                self._take_in(one)
+                if isinstance(one, base.ToolResult):
+                    self.journal.measure_now_and_then()
+        finally:
+            self.changed.set()
+
+    def _take_in(self, one: base.Signal) -> None:
+        match one:
+            case base.Started():
+                self.journal.update(model=one.model or self.journal.session.model, session_id=one.session_id)
+            case base.Taken():
+                self._consumed(one.ids)
+            case base.Delta():
+                self.journal.log.append("delta", text=one.text)
+            case base.Text():
+                self.journal.log.append("text", text=one.text)
+                self.journal.activity(one.text)
+            case base.Thinking():
+                self.journal.log.append("thinking", text=one.text)
+            case base.ToolCall():
+                parent = {"parent": one.parent} if one.parent else {}
+                self.journal.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **parent)
+                self.journal.activity(base.summarize(one.name, one.input, self.journal.session.worktree))
+            case base.ToolResult():
+                parent = {"parent": one.parent} if one.parent else {}
+                self.journal.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **parent)
+            case base.Denied():
+                self.journal.denied(one)
+            case base.Trouble():
+                self.journal.trouble(one)
+            case base.TurnEnd():
+                self._consumed(one.taken)
+                self.unanswered.clear()
+                self.failure = one.failure
+                self.journal.turn_ended(one)
+            case base.Idle():
+                self.idle = True
+                self.changed.set()
+
+    def _consumed(self, ids: tuple[str, ...]) -> None:
+        for i in ids:
+            text = self.sent.pop(i, None)
+            if text is None:
+                continue
+            self.recap = ""
+            self.unanswered[i] = Message(i, text)
+            if i not in self.taken:
+                self.taken.add(i)
+                self.journal.log.append("message", id=i, text=text)
+            self.idle = False
+            self.failure = None
+            self.journal.update(agent_started=True, denied=0, error=None)
+
+
+def _unanswered(past: list[Event]) -> dict[str, Message]:
+    """The messages that were taken since the last turn ended, by id."""
+    found: dict[str, Message] = {}
+    for event in past:
+        if event.type == "turn":
+            found.clear()
+        elif event.type == "message":
+            i = str(event.data.get("id"))
+            found[i] = Message(i, str(event.data.get("text", "")))
+    return found
