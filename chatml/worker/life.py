@@ -67,6 +67,8 @@ class Worker:
         try:
             await self._converse()
         except AgentError as error:
+            if self.stopping or not self.journal.store.worker_lock.ours():
+                raise Stopped from error  # with the agent, by whoever ends or replaces this worker
             proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
             self.failure = error.failure
             self.journal.log.append(
@@ -101,6 +103,8 @@ class Worker:
         What is `known` has waited already when the agent failed, and waits on.
         """
         with self.journal.store.lock():
+            if not self.journal.store.worker_lock.ours():
+                raise Stopped  # another worker has taken over
             self._receive()
             if any(message.id not in known for message in self.waiting):
                 return False
@@ -113,7 +117,7 @@ class Worker:
         """Told to end: by a person, if the record says so; else by the system, and then the turn is still open."""
         with self.journal.store.lock():
             session = self.journal.store.read()
-            if session.stopping:
+            if session.stopping and self.journal.store.worker_lock.ours():
                 self.journal.session = session
                 self.journal.status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
             self.journal.store.worker_lock.release()
