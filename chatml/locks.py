@@ -92,6 +92,15 @@ class WorkerLock:
         os.set_inheritable(fd, False)
         self.fd = fd
 
+    def ours(self) -> bool:
+        """Whether the lock that this process holds is the one that others see: its file can be removed by hand."""
+        if self.fd is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+        except FileNotFoundError:
+            return True  # nobody else has one
+
     def release(self) -> None:
         if self.fd is not None:
             os.close(self.fd)

@@ -82,6 +82,8 @@ class Worker:
         try:
             await self._converse()
         except AgentError as error:
+            if self.stopping or not self.store.worker_lock.ours():
+                raise Stopped from error  # with the agent, by whoever ends or replaces this worker
             proc.sweep(self.session.id)  # an agent that was killed leaves its tools running
             self.failure = error.failure
             self.log.append("error", kind=error.failure.kind, message=error.failure.message, hint=error.failure.hint)
@@ -126,6 +128,8 @@ class Worker:
         What is `known` has waited already when the agent failed, and waits on.
         """
         with self.store.lock():
+            if not self.store.worker_lock.ours():
+                raise Stopped  # another worker has taken over
             self._receive()
             if any(message.id not in known for message in self.waiting):
                 return False
@@ -138,7 +142,7 @@ class Worker:
         """Told to end: by a person, if the record says so; else by the system, and then the turn is still open."""
         with self.store.lock():
             session = self.store.read()
-            if session.stopping:
+            if session.stopping and self.store.worker_lock.ours():
                 self.session = session
                 self._status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
             self.store.worker_lock.release()
