@@ -27,7 +27,7 @@ from chatml.removal import safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import Project
-from chatml.store import CorruptRecordError, SessionStore, remove_tree
+from chatml.store import CorruptRecordError, SessionStore, remove_tree, write_json
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -95,8 +95,9 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     safety.check(project.repo, session, place, force, keep_branch)
     store = project.store.session(name)
     try:
+        stopped = False
         for _ in range(STARTS):
-            stopped = sessions.stop(project, name)
+            stopped = sessions.stop(project, name) or stopped
             with store.lock():
                 if store.worker_lock.held():
                     continue  # a message came in and was taken up
@@ -136,7 +137,7 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     where = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
     plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
-    (store.folder / PLAN).write_text(json.dumps(plan))
+    write_json(store.folder / PLAN, plan)
     gone = SessionStore(store.folder.with_name(GONE + session.id))
     store.folder.rename(gone.folder)
     try:
