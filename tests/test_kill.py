@@ -184,8 +184,11 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox:
     sandbox.chatml("new", "first-message", "--name", "task")
     api.wait_for(lambda: api.holding["here"])
     sandbox.chatml("send", "task", "second-message")
-    transcript = next((sandbox.home / ".claude" / "projects").glob("*/*.jsonl"))
-    wait_until(lambda: "second-message" in transcript.read_text(), "the message to reach the agent")
+    kept = sandbox.home / ".claude" / "projects"
+    wait_until(
+        lambda: any("second-message" in path.read_text() for path in kept.glob("*/*.jsonl")),
+        "the message to reach the agent",
+    )
     pid = worker(sandbox, "task")
     os.kill(pid, signal.SIGSTOP)
     api.release("here")
