@@ -149,7 +149,7 @@ def _bring_back_worktree(
     start = head or tip or session.base.commit
     with Store(repository.common_dir).lock():  # git fails where it finds the half-made worktree of another one
         repository.git("worktree", "add", "--quiet", "--no-checkout", "--detach", "--", str(path), start)
-    undo.callback(repository.git, "worktree", "remove", "--force", "--force", str(path), check=False)
+    undo.callback(_remove_worktree, repository, path)
     place = locate(repository, path)
     assert place.admin is not None
     (place.admin / MARK).write_text(session.id)
@@ -169,7 +169,12 @@ def _clear_half_made(repository: Repository, session: Session) -> None:
         return
     marked = (place.admin / MARK).is_file() and (place.admin / MARK).read_text() == session.id
     if marked or os.listdir(place.folder) == [".git"]:
-        repository.git("worktree", "remove", "--force", "--force", session.worktree)
+        _remove_worktree(repository, Path(session.worktree))
+
+
+def _remove_worktree(repository: Repository, path: Path) -> None:
+    with Store(repository.common_dir).lock():
+        repository.git("worktree", "remove", "--force", "--force", str(path), check=False)
 
 
 def _make_branch(repository: Repository, branch: str, tip: str, found: Found) -> None:
