@@ -87,7 +87,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(sandbox: San
     api = serve({"*": ["Fine."]})
     hook = sandbox.repo / ".git" / "hooks" / "reference-transaction"
     sandbox.env["COUNT"] = str(sandbox.home / "count")
-    made = []
+    made: list[str] = []
     for attempt in range(24):  # whether a kill strikes is a matter of moments: again, until one has
         if attempt >= 8 and made:
             break
