@@ -82,38 +82,6 @@ def test_a_new_that_is_killed_at_any_git_command_leaves_nothing_or_a_session(
         delivered_once(sandbox, api, name, f"task-{name}")
 
 
-def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(sandbox: Sandbox, serve: Serve) -> None:
-    """At each change of a ref, git itself and `new` are killed, so that git's own half-done work is left."""
-    api = serve({"*": ["Fine."]})
-    hook = sandbox.repo / ".git" / "hooks" / "reference-transaction"
-    sandbox.env["COUNT"] = str(sandbox.home / "count")
-    made: list[str] = []
-    for attempt in range(24):  # whether a kill strikes is a matter of moments: again, until one has
-        if attempt >= 8 and made:
-            break
-        number = attempt % 8 + 1
-        hook.write_text(
-            f"#!/bin/sh\necho >> $COUNT\n[ $1 != prepared -a $(wc -l < $COUNT) = {number} ] || exit 0\n"
-            "parent=$(cut -d ' ' -f 4 /proc/$PPID/stat); grand=$(cut -d ' ' -f 4 /proc/$parent/stat)\n"
-            "for pid in $PPID $parent $grand; do\n"
-            "grep -aq -e worktree -e chatml /proc/$pid/cmdline && kill -9 $pid\n"
-            "done\n"
-        )
-        hook.chmod(0o700)
-        (sandbox.home / "count").unlink(missing_ok=True)
-        name = f"at-{attempt}"
-        code = sandbox.chatml("new", f"task-{name}", "--name", name, "-q", code=None).code
-        hook.unlink()
-        if code:
-            assert sandbox.session(name)["status"] == "crashed"
-            made.append(name)
-    assert made
-    sandbox.chatml("resume", "-q", *made)
-    sandbox.chatml("wait", "-q")
-    for name in made:
-        delivered_once(sandbox, api, name, f"task-{name}")
-
-
 def test_a_session_in_the_making_is_alive_to_all_others(sandbox: Sandbox, serve: Serve, wrapped: Path) -> None:
     api = serve({"*": ["Fine."]})
     pipe = fifo(wrapped / "pipe")
