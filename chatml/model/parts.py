@@ -1,0 +1,91 @@
+"""What a session consists of, and times as the contract writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from typing import Any
+
+
+def now() -> str:
+    """The time as the contract writes it: UTC, ISO 8601, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """The moment that `now` wrote down."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the session's branch started from; `ref` is a full sha where no name was given."""
+
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Model tokens used by the whole session."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_creation: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that the session would bring to its base, in numbers."""
+
+    files: int
+    insertions: int
+    deletions: int
+    commits: int
+    uncommitted: bool
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One changed path; insertions and deletions are None for a binary file."""
+
+    path: str
+    old_path: str | None
+    status: str
+    insertions: int | None
+    deletions: int | None
+    uncommitted: bool
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """The pull request that lands the session, as last seen."""
+
+    number: int
+    url: str
+    state: str
+    checks: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the session failed, and what a person can do about it."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an agent needs a person for."""
+
+    id: str
+    kind: str
+    summary: str
+    detail: dict[str, Any]
+    since: str

@@ -1,0 +1,43 @@
+"""Where a session is, and where it may go from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class Status(str, Enum):
+    """Where a session is; the names are a contract with other people's scripts."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CRASHED = "crashed"  # computed when read, never written
+
+    @property
+    def active(self) -> bool:
+        """Whether a living worker must stand behind a record with this status."""
+        return self in (Status.PREPARING, Status.RUNNING, Status.WAITING)
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether nothing goes on until a person looks."""
+        return self in (Status.WAITING, Status.FAILED, Status.CRASHED)
+
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.PREPARING, Status.STOPPED, Status.FAILED}),
+    Status.PREPARING: frozenset({Status.PREPARING, Status.RUNNING, Status.DONE, Status.FAILED, Status.STOPPED}),
+    Status.RUNNING: frozenset(
+        {Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
+    ),
+    Status.WAITING: frozenset({Status.PREPARING, Status.RUNNING, Status.DONE, Status.FAILED, Status.STOPPED}),
+    Status.DONE: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
+    Status.FAILED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
+    Status.STOPPED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
+}
+"""From each written status, those that may follow. An active one may be prepared anew: its worker may have died."""
