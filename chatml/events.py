@@ -88,6 +88,19 @@ def read(path: Path) -> list[Event]:
     return [event for event in map(_parse, _lines(path, 0)[0]) if event]
 
 
+def last_plan(path: Path) -> str | None:
+    """The newest plan in the log, as the person may have changed it; None without one."""
+    plan, asked = None, None
+    for event in read(path):
+        detail = event.data.get("detail")
+        if event.type == "request" and event.data.get("kind") == "plan" and isinstance(detail, dict):
+            plan, asked = str(detail.get("plan") or ""), event.data.get("id")
+        elif event.type == "reply" and event.data.get("id") == asked:
+            changed = event.data.get("input")
+            plan = str((changed or {}).get("plan") or plan)
+    return plan
+
+
 def follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event | None]:
     """All events, then the new ones as they come, until `ended` and nothing more is there.
 

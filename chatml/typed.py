@@ -56,7 +56,7 @@ def _kinds(hint: Any) -> tuple[frozenset[type], Reader | None]:
         elif issubclass(origin, Enum):
             read = partial(_member, origin)
         elif origin is tuple:
-            read = _texts
+            read = partial(_items, get_args(kind)[0])
         else:
             plain |= {int, float} if origin is float else {origin}
     return frozenset(plain), read
@@ -68,7 +68,11 @@ def _member(kind: type[Enum], value: Any, name: str) -> Enum:
     return kind(value)
 
 
-def _texts(value: Any, name: str) -> tuple[str, ...]:
-    if type(value) is not list or not all(type(one) is str for one in value):
+def _items(kind: type[Any], value: Any, name: str) -> tuple[Any, ...]:
+    if type(value) is not list:
+        raise TypeError(f"{name} is no list")
+    if is_dataclass(kind):
+        return tuple(build(kind, one, name) for one in value)
+    if not all(type(one) is str for one in value):
         raise TypeError(f"{name} is no list of texts")
     return tuple(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from chatml.model import Failure, Session, Tokens
+from chatml.model import Failure, Reply, Session, Tokens
 
 GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
 """What an agent is told whose turn broke off, where a person has said nothing new."""
@@ -78,6 +78,23 @@ class Denied:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """The agent needs a person for this tool call, and waits. `detail` is what a person decides by."""
+
+    call: str
+    kind: str
+    summary: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """The agent no longer waits for the answer to this call: its turn was interrupted."""
+
+    call: str
+
+
+@dataclass(frozen=True)
 class Trouble:
     """The agent has trouble and tries again by itself."""
 
@@ -106,7 +123,21 @@ class Idle:
     """The agent has nothing more to do: all that it took has been answered."""
 
 
-Signal = Started | Taken | Delta | Text | Thinking | ToolCall | ToolResult | Denied | Trouble | TurnEnd | Idle
+Signal = (
+    Started
+    | Taken
+    | Delta
+    | Text
+    | Thinking
+    | ToolCall
+    | ToolResult
+    | Denied
+    | Ask
+    | Withdrawn
+    | Trouble
+    | TurnEnd
+    | Idle
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +158,15 @@ class AgentError(Exception):
 
 
 @dataclass(frozen=True)
+class Decided:
+    """A tool call that an earlier worker asked about, and what a person decided after that had died."""
+
+    tool: str
+    input: Mapping[str, Any]
+    reply: Reply
+
+
+@dataclass(frozen=True)
 class Setting:
     """All that an agent is started with, beside its session."""
 
@@ -134,6 +174,8 @@ class Setting:
     state_dir: Path
     instruction: str
     env: Mapping[str, str] = field(default_factory=dict)
+    decided: tuple[Decided, ...] = ()
+    """Each counts for one such call: nobody is asked again."""
 
 
 class Agent(Protocol):
@@ -150,6 +192,9 @@ class Agent(Protocol):
 
     async def send(self, message: Message) -> None:
         """Hand over a message, at once also in the middle of a turn."""
+
+    def answer(self, call: str, reply: Reply) -> None:
+        """Tell the agent what a person decided about this call; nothing where it no longer asks."""
 
     async def interrupt(self) -> None:
         """End the current turn; what was sent but not taken stays queued."""

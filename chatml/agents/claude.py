@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,28 +10,23 @@ import shlex
 import shutil
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from chatml import proc
-from chatml.agents.base import AgentError, Denied, Message, Setting, Signal, Started, summarize
+from chatml.agents.base import AgentError, Message, Setting, Signal, Started
 from chatml.agents.lean import import_sdk
 from chatml.errors import Kind
-from chatml.model import Failure, Session
+from chatml.model import Failure, Reply, Session
 
 import_sdk()
 
 import claude_agent_sdk as sdk  # noqa: E402
-from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput  # noqa: E402
 
 from chatml.agents.claude_messages import Translator  # noqa: E402
-from chatml.agents.claude_transcript import ClaudeTranscript, config_dir  # noqa: E402
-
-GIT_RULES = tuple(
-    f"Bash(git {verb}:*)" for verb in ("add", "commit", "status", "diff", "log", "show", "restore --staged", "mv", "rm")
-)
-"""What a coherent commit takes: allowed by rule, because a session must be able to commit without asking."""
+from chatml.agents.claude_permissions import Gate  # noqa: E402
+from chatml.agents.claude_transcript import ClaudeTranscript  # noqa: E402
 
 NOT_FOR_US = (
     "EnterWorktree",  # would move the agent out of its session's worktree
@@ -41,19 +37,11 @@ NOT_FOR_US = (
     "Workflow",
 )
 
-FILE_TOOLS = "Write|Edit|MultiEdit|NotebookEdit"
-
 MAX_BUFFER = 128 * 1024 * 1024
 """Bytes of one message. The SDK's default of 1 MiB ends a session that edits a file of 3 MB or reads a large image."""
 
 MAX_MEMORY = 100_000
 """Bytes of a CLAUDE.md: it travels as one argument of a command, which Linux limits to 128 KiB (MAX_ARG_STRLEN)."""
-
-NOBODY = (
-    "This needs a person's permission and nobody can be asked right now. Go on without it, and say so in your answer."
-)
-NO_ANSWER = "Nobody can be asked right now. Decide yourself, and say in your answer what you assumed."
-PLAN_NOTED = "Nobody can approve a plan right now. End your turn with the plan as your answer."
 
 
 class ClaudeAgent:
@@ -63,7 +51,8 @@ class ClaudeAgent:
         self._session = session
         self._setting = setting
         self._stderr: deque[str] = deque(maxlen=40)
-        self._refused: deque[Denied] = deque()
+        self._signals: asyncio.Queue[Signal | None] = asyncio.Queue()
+        self._gate = Gate(session, setting, self._signals.put_nowait)
         self._transcript = ClaudeTranscript(session.session_id)
         self._translate = Translator(session, self._transcript.cost())
         self._client: sdk.ClaudeSDKClient | None = None
@@ -102,19 +91,41 @@ class ClaudeAgent:
             with contextlib.suppress(Exception):  # the SDK ends the process by ladder whatever else it meets
                 await client.disconnect()
 
+    def answer(self, call: str, reply: Reply) -> None:
+        self._gate.answer(call, reply)
+
     async def signals(self) -> AsyncIterator[Signal]:
-        assert self._client is not None
         assert self._session.session_id is not None
         yield Started(self._session.session_id, None)
+        reader = asyncio.create_task(self._read())
+        try:
+            while (one := await self._signals.get()) is not None:
+                yield one
+            await reader
+        finally:
+            reader.cancel()
+
+    async def _read(self) -> None:
+        """Turn the SDK's messages into signals; the gate puts its own between them."""
+        assert self._client is not None
         try:
             async for message in self._client.receive_messages():
-                while self._refused:
-                    yield self._refused.popleft()
+                self._note(message)
                 for signal in self._translate(message):
-                    yield signal
+                    self._signals.put_nowait(signal)
         except Exception as error:
             raise self._failed(error) from error
+        finally:
+            self._signals.put_nowait(None)
         raise AgentError(Failure(Kind.AGENT.value, "the agent ended by itself" + self._last_words(), RESUME_HINT))
+
+    def _note(self, message: sdk.Message) -> None:
+        """What the gate must know to decide."""
+        if isinstance(message, sdk.SystemMessage) and message.subtype == "status":
+            self._gate.mode = message.data.get("permissionMode") or self._gate.mode
+        elif isinstance(message, sdk.AssistantMessage) and message.parent_tool_use_id is None:
+            texts = [block.text for block in message.content if isinstance(block, sdk.TextBlock)]
+            self._gate.said = texts[-1] if texts else self._gate.said
 
     def _last_words(self) -> str:
         return f": {self._stderr[-1]}" if self._stderr else ""
@@ -158,15 +169,10 @@ class ClaudeAgent:
             # where the person has trusted the repository in Claude Code itself.
             setting_sources=["user", "project", "local"] if trusted else ["user"],
             strict_mcp_config=not trusted,
-            allowed_tools=[] if session.permission_mode == "plan" else list(GIT_RULES),
+            allowed_tools=self._gate.allowed,
             disallowed_tools=list(NOT_FOR_US),
-            can_use_tool=self._ask,
-            hooks={
-                "PreToolUse": [
-                    sdk.HookMatcher(matcher=FILE_TOOLS, hooks=[self._outside], on_failure="block"),
-                    sdk.HookMatcher(matcher="Bash", hooks=[self._writing_git], on_failure="block"),
-                ]
-            },
+            can_use_tool=self._gate.ask,
+            hooks=self._gate.hooks(),
             include_partial_messages=True,
             max_buffer_size=MAX_BUFFER,
             stderr=self._stderr.append,
@@ -198,60 +204,8 @@ class ClaudeAgent:
         script.chmod(0o700)
         return script
 
-    async def _ask(
-        self, tool: str, tool_input: dict[str, Any], context: sdk.ToolPermissionContext
-    ) -> sdk.PermissionResultAllow | sdk.PermissionResultDeny:
-        """Whatever would need a person is refused, and said to be."""
-        del context
-        self._refused.append(Denied(tool, summarize(tool, tool_input, str(self._setting.worktree))))
-        words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": PLAN_NOTED}
-        return sdk.PermissionResultDeny(message=words.get(tool, NOBODY))
-
-    async def _outside(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
-        """A file tool that would write outside the worktree, by whatever link, must ask; not so in bypass mode."""
-        del tool_use_id, context
-        data: Mapping[str, Any] = dict(hook_input)
-        named = data["tool_input"].get("file_path") or data["tool_input"].get("notebook_path") or ""
-        target = os.path.realpath(os.path.join(self._setting.worktree, named))
-        inside = os.path.realpath(self._setting.worktree)
-        allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
-        if allowed or self._session.permission_mode == "bypassPermissions" or _is_plan(target):
-            return {}
-        return _must_ask("it lies outside the session's worktree")
-
-    async def _writing_git(
-        self, hook_input: HookInput, tool_use_id: str | None, context: HookContext
-    ) -> HookJSONOutput:
-        """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
-        del tool_use_id, context
-        data: Mapping[str, Any] = dict(hook_input)
-        command = str(data["tool_input"].get("command", ""))
-        risky = "git" in command and any(flag in command for flag in ("--output", "--ext-diff", "--textconv"))
-        if risky and self._session.permission_mode != "bypassPermissions":
-            return _must_ask("this git option can write files or run programs")
-        return {}
-
 
 RESUME_HINT = "go on with 'chatml resume', or with a message: 'chatml send'"
-
-
-def _must_ask(reason: str) -> HookJSONOutput:
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "ask",
-            "permissionDecisionReason": reason,
-        }
-    }
-
-
-def _is_git(target: Path, worktree: Path) -> bool:
-    return (target.relative_to(worktree).parts or ("",))[0] == ".git"
-
-
-def _is_plan(target: str) -> bool:
-    """Plan mode writes its plan into a folder of Claude Code's own."""
-    return target.startswith(os.path.realpath(config_dir() / "plans") + os.sep)
 
 
 def find_cli() -> Path | None:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from chatml import proc
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
-from chatml.model import Failure, Session, Tokens
+from chatml.model import Failure, Reply, Session, Tokens
 
 ANSWER = 20_000
 """Characters of a program's output that are kept as the session's result, its last ones; the log has all."""
@@ -44,6 +44,9 @@ class CommandAgent:
 
     async def send(self, message: Message) -> None:
         self._messages.put_nowait(message)
+
+    def answer(self, call: str, reply: Reply) -> None:
+        """Never called: a program has no way to ask."""
 
     async def interrupt(self) -> None:
         self._interrupted = self._process is not None

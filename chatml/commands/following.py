@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from chatml import events, output, render, sessions
+from chatml.commands import deciding
 from chatml.errors import ChatmlError
-from chatml.model import Event, Session, Status
+from chatml.model import Event, Request, Session, Status
 from chatml.prompt import Leave, Prompt
 from chatml.sessions import Project
 
@@ -26,7 +27,7 @@ def outcome(session: Session) -> int:
 
 def at_rest(session: Session) -> bool:
     """Whether nothing happens until somebody does something."""
-    return session.status is Status.WAITING or not (session.status.active or session.status is Status.QUEUED)
+    return session.status.at_rest
 
 
 def wait_for(
@@ -54,7 +55,9 @@ def tell_outcome(session: Session) -> None:
         output.answer(output.printable(session.result or ""))
         return
     failure = sessions.failure_of(session)
-    if failure is not None:
+    if session.status is Status.WAITING:
+        output.error(f"{session.name} needs you: {render.activity(session)}", f"see 'chatml show {session.name}'")
+    elif failure is not None:
         output.error(f"{session.name} {session.status.value}: {failure.message}", failure.hint)
     else:
         output.error(f"{session.name} is {session.status.value}", f"see 'chatml ls {session.name}'")
@@ -116,18 +119,36 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     """Show what comes and send what is typed, until the person leaves or the session is removed."""
     store = project.store.session(session.name)
     show = render.Transcript(session.worktree, fold=True)
-    told: Status | None = None
+    told: Status | str | None = None
     for event in events.follow(store.events, lambda: not store.exists()):
         if event is not None:
             prompt.write(show(event))
             continue
-        told = _tell_rest(project, session.name, told, prompt)
+        asked = _asked(project, session.name)
+        told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session.name, told, prompt)
         for line in prompt.typed():
             if line.strip():
-                _send(project, session.name, line, prompt)
+                _enter(project, session.name, asked, line, prompt)
+                break  # the next line is meant for what is open then
 
 
-def _tell_rest(project: Project, name: str, told: Status | None, prompt: Prompt) -> Status | None:
+def _asked(project: Project, name: str) -> Request | None:
+    """What the session waits for a person to answer, the oldest first."""
+    try:
+        session = sessions.load(project, name)
+    except (FileNotFoundError, ChatmlError):
+        return None
+    return next(iter(sessions.still_open(project.store.session(name), session)), None)
+
+
+def _tell_need(asked: Request, told: Status | str | None, prompt: Prompt) -> str:
+    """Say once how to answer what was just shown."""
+    if told != asked.id:
+        prompt.note(output.style(f"  {deciding.how(asked)}", dim=True))
+    return asked.id
+
+
+def _tell_rest(project: Project, name: str, told: Status | str | None, prompt: Prompt) -> Status | str | None:
     """Say once when the session has come to rest, and what can be done."""
     try:
         session = sessions.load(project, name)
@@ -142,8 +163,13 @@ def _tell_rest(project: Project, name: str, told: Status | None, prompt: Prompt)
     return session.status
 
 
-def _send(project: Project, name: str, line: str, prompt: Prompt) -> None:
+def _enter(project: Project, name: str, asked: Request | None, line: str, prompt: Prompt) -> None:
+    """A typed line answers what is asked, or is a message to the agent."""
     try:
+        reply = deciding.typed(asked, line) if asked else None
+        if reply is not None:
+            sessions.reply(project, name, reply)
+            return
         sessions.send(project, name, line)
     except ChatmlError as error:
         prompt.note(f"! {error.message}" + (f"\n  {error.hint}" if error.hint else ""))

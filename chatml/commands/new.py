@@ -37,6 +37,12 @@ from chatml.removal import removing
 @click.option(
     "--max-budget-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Stop the agent at this cost."
 )
+@click.option(
+    "--on-request",
+    type=click.Choice(["wait", "deny", "fail"]),
+    default="wait",
+    help="When the agent needs a person: wait for one (default), deny it, or fail.",
+)
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
 @output.json_option
@@ -49,6 +55,7 @@ def command(
     prompt: str | None,
     name: str | None,
     branch: str | None,
+    on_request: str,
     attach: bool,
     wait: bool,
     as_json: bool,
@@ -63,7 +70,7 @@ def command(
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
-    order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch)
+    order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch, on_request)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     session = sessions.create(project, order)

@@ -27,7 +27,7 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
         raise UsageError("--all takes no names")
     project = sessions.open_project(at)
     if all_of_them:
-        names = tuple(session.name for session in sessions.load_all(project)[0] if session.status.active)
+        names = tuple(session.name for session in sessions.load_all(project)[0] if session.status.open)
     code = 0
     for name in dict.fromkeys(names or (sessions.resolve(project, None).name,) if not all_of_them else names):
         try:

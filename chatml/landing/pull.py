@@ -132,7 +132,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"end what was begun there, then: git -C '{worktree.path}' switch {session.branch}",
         )
     dirty = work.repository.dirty(worktree.path)
-    if session.status.active:
+    if session.status.open:
         _check_at_work(work, dirty)
         return False
     if dirty and message is None:

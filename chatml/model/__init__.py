@@ -1,7 +1,8 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model.event import Event
-from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Request, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
+from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
 
@@ -15,10 +16,13 @@ __all__ = [
     "Failure",
     "FileChange",
     "PullRequest",
+    "Question",
+    "Reply",
     "Request",
     "Session",
     "Status",
     "Tokens",
     "now",
     "parse_time",
+    "questions_of",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
-from typing import Any
 
 
 def now() -> str:
@@ -78,14 +77,3 @@ class Failure:
     kind: str
     message: str
     hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an agent needs a person for."""
-
-    id: str
-    kind: str
-    summary: str
-    detail: dict[str, Any]
-    since: str

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatml import typed
-from chatml.model.parts import Base, Changes, Failure, PullRequest, Request, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, PullRequest, Tokens, now, parse_time
+from chatml.model.request import Request
 from chatml.model.status import TRANSITIONS, Status
 
 SCHEMA = 1
@@ -31,7 +32,8 @@ class Session:
     created_at: str
     updated_at: str
     activity: str | None = None
-    request: Request | None = None
+    requests: tuple[Request, ...] = ()
+    """What the agent needs a person for, oldest first; `request` in JSON is the first of them."""
     turns: int = 0
     cost_usd: float = 0.0
     tokens: Tokens = field(default_factory=Tokens)
@@ -55,6 +57,12 @@ class Session:
     """The program and arguments of an agent that is a command, `{prompt}` where the task goes."""
     resume_command: tuple[str, ...] | None = None
     """The same for going on with its conversation; None where it has none to go on with."""
+    mode_after_plan: str | None = None
+    """The mode to go on in once the plan is approved, for a session that began with planning."""
+    on_request: str = "wait"
+    """What becomes of a request: it waits for a person, is denied, or fails the session."""
+    allow: tuple[str, ...] = ()
+    """Rules of Claude Code for what this session may do without asking: a person approved them."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
     populated: bool = False
@@ -70,6 +78,13 @@ class Session:
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
+    @property
+    def after_plan(self) -> str:
+        """The permission mode to go on in once a plan is approved."""
+        if self.mode_after_plan is not None:
+            return self.mode_after_plan
+        return "default" if self.permission_mode == "plan" else self.permission_mode
+
     def moved_to(self, status: Status, **changes: Any) -> Session:
         """This session in another status; AssertionError for a step that makes no sense."""
         assert status in TRANSITIONS[self.status], f"{self.status.value} -> {status.value}"
@@ -82,6 +97,8 @@ class Session:
         for key in ("base", "tokens", *_OPTIONAL):
             if data[key] is not None:
                 data[key] = dict(vars(data[key]))
+        data["requests"] = [dict(vars(one)) for one in self.requests]
+        data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         data["status"] = self.status.value
         return data
 
@@ -107,6 +124,7 @@ PUBLIC_KEYS = (
     "prompt",
     "activity",
     "request",
+    "requests",
     "branch",
     "base",
     "worktree",
@@ -130,4 +148,4 @@ PUBLIC_KEYS = (
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 
-_OPTIONAL = ("changes", "pr", "error", "request")
+_OPTIONAL = ("changes", "pr", "error")

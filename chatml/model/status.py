@@ -21,7 +21,17 @@ class Status(str, Enum):
     @property
     def active(self) -> bool:
         """Whether a living worker must stand behind a record with this status."""
-        return self in (Status.PREPARING, Status.RUNNING, Status.WAITING)
+        return self in (Status.PREPARING, Status.RUNNING)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing happens until somebody does something; a request waits also without a worker."""
+        return not self.active and self is not Status.QUEUED
+
+    @property
+    def open(self) -> bool:
+        """Whether a turn is under way, or waits for its place or for an answer."""
+        return self.active or self in (Status.QUEUED, Status.WAITING)
 
     @property
     def needs_person(self) -> bool:
@@ -35,7 +45,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.RUNNING: frozenset(
         {Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
     ),
-    Status.WAITING: frozenset({Status.PREPARING, Status.RUNNING, Status.DONE, Status.FAILED, Status.STOPPED}),
+    Status.WAITING: frozenset(
+        {Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
+    ),
     Status.DONE: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
     Status.FAILED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
     Status.STOPPED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),

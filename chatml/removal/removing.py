@@ -22,7 +22,7 @@ from chatml import proc, sessions, workspace
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.locks import lock
-from chatml.model import Session, Status
+from chatml.model import Session
 from chatml.removal import safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
@@ -65,7 +65,7 @@ def find(project: Project, name: str) -> tuple[Session, Place]:
 def merged(project: Project) -> Iterator[tuple[Session, list[str]]]:
     """The sessions at rest that brought something that has landed, with what speaks against removing them."""
     for session in sessions.load_all(project)[0]:
-        if session.status.active or session.status is Status.QUEUED:
+        if session.status.open:
             continue
         place = locate(project.repo, Path(session.worktree))
         tip = project.repo.tip(session.branch)

@@ -1,5 +1,6 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
+from chatml.sessions.answering import answers, asked, reply, still_open
 from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
 from chatml.sessions.making import Order, check_name, create, slug
 from chatml.sessions.steering import check_message, end_worker, locate, pending, resume, send, start_worker, stop
@@ -7,6 +8,8 @@ from chatml.sessions.steering import check_message, end_worker, locate, pending,
 __all__ = [
     "Order",
     "Project",
+    "answers",
+    "asked",
     "check_message",
     "check_name",
     "create",
@@ -18,10 +21,12 @@ __all__ = [
     "open_project",
     "pending",
     "recount",
+    "reply",
     "resolve",
     "resume",
     "send",
     "slug",
     "start_worker",
+    "still_open",
     "stop",
 ]

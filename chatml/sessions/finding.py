@@ -43,6 +43,8 @@ def load(project: Project, name: str) -> Session:
         session = store.read()  # it may have come to rest between the two looks
         if session.status.active and not store.worker_lock.held():
             return replace(session, status=Status.CRASHED, pid=None)
+    if session.status is Status.WAITING and not store.worker_lock.held():
+        return replace(session, pid=None)  # its request stays open: an answer brings the worker back
     return session
 
 

@@ -31,6 +31,7 @@ class Order:
     config: Config
     name: str | None = None
     branch: str | None = None
+    on_request: str = "wait"
 
 
 def slug(prompt: str) -> str:
@@ -132,6 +133,8 @@ def _draft(project: Project, order: Order) -> Session:
         agent=settings.agent,
         model=settings.model,
         permission_mode=settings.permission_mode,
+        mode_after_plan=_mode_after_plan(project, settings),
+        on_request=order.on_request,
         session_id=str(uuid.uuid4()),
         created_at=stamp,
         updated_at=stamp,
@@ -143,6 +146,13 @@ def _draft(project: Project, order: Order) -> Session:
         command=program.command if program else None,
         resume_command=program.resume if program else None,
     )
+
+
+def _mode_after_plan(project: Project, settings: Config) -> str | None:
+    """The mode that a session which begins with planning would have had without."""
+    if settings.permission_mode != "plan":
+        return None
+    return project.config.permission_mode if project.config.permission_mode != "plan" else Config.permission_mode
 
 
 def _program(settings: Config) -> AgentCommand | None:

@@ -46,7 +46,7 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, request=None, pid=None)
+        ready = replace(session, status=Status.PREPARING, stopping=False, pid=None)
         if ready != session:  # a new session was born ready
             ready = replace(ready, updated_at=now())
             store.write(ready)
@@ -118,8 +118,8 @@ def stop(project: Project, name: str) -> bool:
         end_worker(store, session)
     with store.lock():
         session = store.read()
-        if session.status.active or session.status is Status.QUEUED:
-            store.write(session.moved_to(Status.STOPPED, activity=None, request=None, pid=None, stopping=False))
+        if session.status.open:
+            store.write(session.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False))
             return True
     return alive
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,13 @@ class Journal:
             self.store.write(self.session)
         else:
             self.session = self.store.update(change)
+
+    def change(self, how: Callable[[Session], Session]) -> None:
+        """Change the record by what it is right now; a new status goes to the log too."""
+        before = self.session.status
+        self.session = self.store.update(how)
+        if self.session.status is not before:
+            self.log.append("status", status=self.session.status.value)
 
     def activity(self, text: str) -> None:
         line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -132,7 +139,7 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "request": None, "pid": None, "error": failure}
+                rest = {"activity": None, "requests": (), "pid": None, "error": failure}
                 store.write(store.read().moved_to(Status.FAILED, **rest))
             finally:
                 store.worker_lock.release()

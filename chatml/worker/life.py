@@ -18,6 +18,7 @@ from chatml.events import Inbox, read
 from chatml.model import Event, Failure, Session, Status
 from chatml.store import SessionStore
 from chatml.worker.agent import instruction, load_agent
+from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal, fail, failure_of
 
 POLL = 0.05
@@ -34,6 +35,7 @@ class Worker:
     def __init__(self, store: SessionStore) -> None:
         self.journal = Journal(store)
         self.inbox = Inbox(store)
+        self.asking = Asking(self.journal)
         self.past = past = read(store.events)
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
         self.unanswered = _unanswered(past)
@@ -109,7 +111,7 @@ class Worker:
             if any(message.id not in known for message in self.waiting):
                 return False
             end = Status.FAILED if self.failure else Status.DONE
-            self.journal.status(end, locked=True, activity=None, request=None, pid=None, error=self.failure)
+            self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=self.failure)
             self.journal.store.worker_lock.release()
         return True
 
@@ -119,7 +121,7 @@ class Worker:
             session = self.journal.store.read()
             if session.stopping and self.journal.store.worker_lock.ours():
                 self.journal.session = session
-                self.journal.status(Status.STOPPED, locked=True, activity=None, request=None, pid=None, stopping=False)
+                self.journal.status(Status.STOPPED, locked=True, activity=None, requests=(), pid=None, stopping=False)
             self.journal.store.worker_lock.release()
 
     # --- the conversation -------------------------------------------------------------------------------------
@@ -131,6 +133,7 @@ class Worker:
         agent = await self._start_agent()
         loop = asyncio.get_running_loop()
         self._skip_taken(agent)
+        self._tell_decisions()
         reader = asyncio.create_task(self._read(agent))
         try:
             while True:
@@ -140,6 +143,7 @@ class Worker:
                     raise Stopped
                 if self._receive():
                     await agent.interrupt()
+                self.asking.hand_over(agent)
                 if self.idle and not self.sent and not self.waiting:
                     return
                 if reader.done():
@@ -156,6 +160,7 @@ class Worker:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
             await agent.stop()
+            self.asking.broke_off()
             await self.journal.measuring
             await self.journal.measure()
             # What the agent did not take is still in the inbox, and goes to the next one.
@@ -168,6 +173,7 @@ class Worker:
             state_dir=self.journal.store.folder,
             instruction=instruction(self.journal.session),
             env={proc.MARKER: self.journal.session.id},
+            decided=self.asking.decided(),
         )
         agent = self.make_agent(self.journal.session, setting)
         try:
@@ -194,6 +200,12 @@ class Worker:
         if held and not self.waiting:
             self.waiting = [Message(str(uuid.uuid4()), base.GO_ON)]
 
+    def _tell_decisions(self) -> None:
+        """What the last agent had asked is not lost with it."""
+        if news := self.asking.news():
+            self.recap += news
+            self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+
     def _begin_anew(self) -> Session:
         """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
         said = [event.data["text"] for event in read(self.journal.store.events) if event.type == "message"]
@@ -214,6 +226,8 @@ class Worker:
         for entry in self.inbox.take():
             if entry.get("type") == "interrupt":
                 interrupt = not self.idle
+            elif entry.get("type") == "reply":
+                self.asking.take(entry)
             elif entry.get("type") == "message" and entry["id"] not in seen:
                 self.waiting.append(Message(entry["id"], str(entry.get("text", ""))))
         return interrupt
@@ -250,12 +264,18 @@ class Worker:
                 self.journal.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **parent)
             case base.Denied():
                 self.journal.denied(one)
+            case base.Ask():
+                self.asking.opened(one)
+                self.changed.set()
+            case base.Withdrawn():
+                if not self.stopping:  # else it stays open, for whoever goes on
+                    self.asking.withdrawn(one.call)
             case base.Trouble():
                 self.journal.trouble(one)
             case base.TurnEnd():
                 self._consumed(one.taken)
                 self.unanswered.clear()
-                self.failure = one.failure
+                self.failure = self.asking.failure or one.failure
                 self.journal.turn_ended(one)
             case base.Idle():
                 self.idle = True
@@ -267,6 +287,7 @@ class Worker:
             if text is None:
                 continue
             self.recap = ""
+            self.asking.settle()
             self.unanswered[i] = Message(i, text)
             if i not in self.taken:
                 self.taken.add(i)

@@ -1,0 +1,7 @@
+"""Sessions and events as text for people: rows of `ls`, the transcript of `attach` and `logs`, the page of `show`."""
+
+from chatml.render.requests import page
+from chatml.render.rows import activity, age, by_need, changes, session_table
+from chatml.render.transcript import Transcript
+
+__all__ = ["Transcript", "activity", "age", "by_need", "changes", "page", "session_table"]

@@ -1,0 +1,87 @@
+"""What agents ask, with all that a person decides by; and a whole session on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chatml import output
+from chatml.model import Request, Session, Status, questions_of
+from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
+
+
+def page(session: Session) -> Iterator[str]:
+    """One session on a page: what it is at, and what a person needs to know to go on with it."""
+    status = output.style(session.status.value, fg=STATUS_COLORS[session.status])
+    yield f"{output.style(session.name, bold=True)}  {status}"
+    if session.status is Status.WAITING:
+        for one in session.requests:
+            yield ""
+            yield from request(one)
+            yield output.style(f"  request {one.id}, {age(one.since)} ago", dim=True)
+    yield ""
+    for line in output.printable(session.prompt).splitlines():
+        yield f"> {line}"
+    yield ""
+    mode = f", {session.permission_mode}" + (f", then {session.after_plan}" if session.mode_after_plan else "")
+    facts = {
+        "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
+        "worktree": session.worktree,
+        "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
+        "allowed": ", ".join(session.allow),
+        "changes": changes(session.changes),
+        "cost": f"${session.cost_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
+        "pull request": session.pr.url if session.pr else "",
+        "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
+        "age": age(session.created_at),
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"{output.style(f'{name}:', dim=True)} {output.one_line(value)}"
+
+
+def request(one: Request) -> Iterator[str]:
+    """A request with all that a person decides by, over several lines."""
+    yield output.style(f"? {output.one_line(f'{NEEDS.get(one.kind, one.kind)} {one.summary}')}", fg="yellow", bold=True)
+    if one.kind == "plan":
+        for line in output.printable(str(one.detail.get("plan") or "")).splitlines():
+            yield f"  {line}"
+    elif one.kind == "question":
+        for number, question in enumerate(questions := questions_of(one), 1):
+            if len(questions) > 1:
+                yield f"  {number}. {output.one_line(question.text)}"
+            for choice, (label, description) in enumerate(question.options, 1):
+                said = output.one_line(label) + (
+                    output.style(f"  {output.one_line(description)}", dim=True) * bool(description)
+                )
+                yield f"    {choice}  {said}"
+            if question.several:
+                yield output.style("    several: their numbers, with commas", dim=True)
+    else:
+        yield from _asked_call(one)
+
+
+def _asked_call(one: Request) -> Iterator[str]:
+    """What the summary of a call leaves out: the other lines of a command, and why it is asked about."""
+    command = (one.detail.get("input") or {}).get("command")
+    for line in output.printable(str(command)).splitlines()[1:] if command else ():
+        yield f"    {line}"
+    if one.detail.get("reason"):
+        yield output.style(f"  {output.one_line(str(one.detail['reason']))}", dim=True)
+
+
+DECISIONS: Mapping[str, str] = {"approve": "approved", "deny": "denied", "answer": "answered", "withdrawn": "withdrawn"}
+
+
+def decision(data: Mapping[str, Any]) -> str:
+    """What became of a request, in one line."""
+    said = [DECISIONS.get(str(data.get("decision")), str(data.get("decision")))]
+    if data.get("input"):
+        said.append("changed")
+    if data.get("rules"):
+        said.append(f"from now on: {', '.join(map(str, data['rules']))}")
+    answers = data.get("answers")
+    said += map(str, answers.values()) if isinstance(answers, dict) else []
+    if data.get("message"):
+        said.append(str(data["message"]))
+    return output.one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")

@@ -1,0 +1,120 @@
+"""Sessions as rows of `ls`, and their parts in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+
+from chatml import output
+from chatml.model import Changes, Session, Status, parse_time
+
+STATUS_COLORS: Mapping[Status, str] = {
+    Status.QUEUED: "white",
+    Status.PREPARING: "cyan",
+    Status.RUNNING: "blue",
+    Status.WAITING: "yellow",
+    Status.DONE: "green",
+    Status.FAILED: "red",
+    Status.STOPPED: "magenta",
+    Status.CRASHED: "red",
+}
+
+LEAST_ACTIVITY = 16
+"""Columns that `ls` keeps for what a session does, however narrow the terminal."""
+
+
+def age(since: str) -> str:
+    """Time since then in its largest unit: `45s`, `12m`, `3h`, `9d`."""
+    seconds = max(0, int((datetime.now(timezone.utc) - parse_time(since)).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def changes(counted: Changes | None) -> str:
+    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none."""
+    if counted is None or (not counted.files and not counted.uncommitted):
+        return ""
+    noun = "file" if counted.files == 1 else "files"
+    star = " *" if counted.uncommitted else ""
+    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}"
+
+
+def activity(session: Session) -> str:
+    """What the session is doing or needs, in one line."""
+    if session.status is Status.WAITING and session.requests:
+        text = need(session)
+    elif session.status is Status.CRASHED:
+        text = f"worker died; chatml resume {session.name}"
+    elif session.error is not None and session.status is Status.FAILED:
+        text = f"{session.error.kind}: {session.error.message}"
+    elif session.activity:
+        text = session.activity
+    elif session.status is Status.STOPPED:
+        text = f"chatml resume {session.name}"
+    else:
+        denied = f"[{session.denied} denied] " if session.denied else ""
+        text = denied + (session.result or session.prompt).strip().partition("\n")[0]
+    return output.one_line(text)
+
+
+NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
+
+
+def need(session: Session) -> str:
+    """What a waiting session needs of a person, in one line."""
+    first, *more = session.requests
+    return f"{NEEDS.get(first.kind, 'needs:')} {first.summary}" + (f" (and {len(more)} more)" if more else "")
+
+
+def pull_request(session: Session) -> str:
+    if session.pr is None:
+        return ""
+    return f"#{session.pr.number}" + ("" if session.pr.state == "open" else f" {session.pr.state}")
+
+
+def by_need(sessions: Sequence[Session]) -> list[Session]:
+    """Those that need a person first, then the active ones, then the rest; newest first within each."""
+    rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
+    newest = sorted(sessions, key=lambda session: session.created_at, reverse=True)
+    return sorted(newest, key=lambda session: rank.get(session.status, 3 if session.status is Status.QUEUED else 4))
+
+
+def session_table(sessions: Sequence[Session], columns: int | None) -> str:
+    """The rows of `ls`, fitted into so many columns; None for a pipe, where nothing is cut."""
+    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "COST", "AGE", "PR"]
+    rows = [
+        [
+            session.name,
+            session.status.value,
+            activity(session),
+            changes(session.changes),
+            f"${session.cost_usd:.2f}" if session.cost_usd else "",
+            age(session.created_at),
+            pull_request(session),
+        ]
+        for session in by_need(sessions)
+    ]
+    # A column that says nothing takes no room.
+    kept = [i for i, _ in enumerate(headers) if i < 3 or any(row[i] for row in rows)]
+    headers, rows = [headers[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    if columns is not None:
+        _fit(headers, rows, columns)
+    return output.table([_paint(row) for row in rows], headers)
+
+
+def _fit(headers: list[str], rows: list[list[str]], columns: int) -> None:
+    """Shorten the activity, and where that's not enough the names, until a row fits."""
+    widths = [max(output.display_width(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
+    gaps = 2 * (len(widths) - 1)
+    spare = columns - gaps - sum(widths) + widths[2]
+    room = min(widths[2], max(LEAST_ACTIVITY, spare))
+    name = min(widths[0], max(8, widths[0] + columns - gaps - sum(widths) + widths[2] - room))
+    for row in rows:
+        row[0], row[2] = output.shorten(row[0], name), output.shorten(row[2], room)
+
+
+def _paint(row: list[str]) -> list[str]:
+    row[1] = output.style(row[1], fg=STATUS_COLORS[Status(row[1])])
+    return row

@@ -1,0 +1,154 @@
+"""What the agent asks a person: from the request to the reply, also where a worker died between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from chatml import typed
+from chatml.agents import base
+from chatml.agents.base import Agent, Decided
+from chatml.errors import Kind
+from chatml.events import read
+from chatml.model import Failure, Reply, Request, Session, Status, now
+from chatml.worker.journal import Journal
+
+AGAIN = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
+
+
+class Asking:
+    """The open requests of one session, while its worker lives."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        past = read(journal.store.events)
+        self._count = sum(event.type == "request" for event in past)
+        self._answered = {str(event.data.get("id")) for event in past if event.type == "reply"}
+        self._calls: dict[str, Request] = {}
+        """What the living agent waits for, by its call."""
+        self._left = {one.id: one for one in journal.session.requests if one.id not in self._answered}
+        """What an agent had asked that has died since."""
+        self._decided: dict[str, Reply] = {}
+        self._replies: list[Reply] = []
+        self.failure: Failure | None = None
+        """Set where the session is to fail because nobody may be asked."""
+
+    # --- while the agent lives ------------------------------------------------------------------------------------
+
+    def opened(self, one: base.Ask) -> None:
+        """The agent waits for a person, unless nobody is there by order."""
+        self._count += 1
+        request = Request(str(self._count), one.kind, one.summary, one.detail, now())
+        self._calls[one.call] = request
+        self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
+        if self._journal.session.on_request == "fail":
+            hint = "send it what to do instead, or resume it with nobody else's orders"
+            self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
+            self._replies.append(
+                Reply(request.id, "deny", "nobody can be asked: the session ends here", interrupt=True)
+            )
+        else:
+            self._journal.change(lambda session: _with(session, (*session.requests, request)))
+
+    def withdrawn(self, call: str) -> None:
+        """The turn was interrupted, and the question with it."""
+        request = self._calls.pop(call, None)
+        if request is not None:
+            self._close(request, Reply(request.id, "withdrawn"))
+
+    def take(self, entry: Mapping[str, Any]) -> None:
+        """A reply from the inbox. One that was logged before, or that nobody waits for, is past."""
+        try:
+            reply = typed.build(Reply, dict(entry), "the reply")
+        except (TypeError, ValueError):
+            return
+        if reply.request in self._answered:
+            return
+        if reply.request in self._left:
+            self._decide(reply)
+        elif any(request.id == reply.request for request in self._calls.values()):
+            self._replies.append(reply)
+
+    def hand_over(self, agent: Agent) -> None:
+        """Tell the agent what was decided. It is logged first: what may have reached it is not granted twice."""
+        replies, self._replies = self._replies, []
+        for reply in replies:
+            call = next((call for call, one in self._calls.items() if one.id == reply.request), None)
+            if call is None:
+                continue
+            request = self._calls.pop(call)
+            self._keep(request, reply)
+            self._close(request, reply)
+            agent.answer(call, reply)
+
+    def _close(self, request: Request, reply: Reply) -> None:
+        self._answered.add(request.id)
+        said = {"message": reply.message, "answers": reply.answers, "input": reply.input, "rules": list(reply.rules)}
+        self._journal.log.append(
+            "reply", id=request.id, decision=reply.decision, **{key: value for key, value in said.items() if value}
+        )
+        self._journal.change(
+            lambda session: _with(session, tuple(one for one in session.requests if one.id != request.id))
+        )
+
+    def _keep(self, request: Request, reply: Reply) -> None:
+        """What holds beyond this one call goes into the record, so that it holds after a restart too."""
+        if reply.rules:
+            self._journal.update(allow=(*self._journal.session.allow, *reply.rules))
+        if request.kind == "plan" and reply.decision == "approve":
+            self._journal.update(permission_mode=self._journal.session.after_plan, mode_after_plan=None)
+
+    # --- after one has died ---------------------------------------------------------------------------------------
+
+    def broke_off(self) -> None:
+        """The agent has ended while it waited."""
+        self._left |= {request.id: request for request in self._calls.values()}
+        self._calls.clear()
+
+    def _decide(self, reply: Reply) -> None:
+        self._decided[reply.request] = reply
+        self._keep(self._left[reply.request], reply)
+
+    def decided(self) -> tuple[Decided, ...]:
+        """What the next agent need not ask again."""
+        return tuple(
+            Decided(str(self._left[i].detail.get("tool")), self._left[i].detail.get("input") or {}, reply)
+            for i, reply in self._decided.items()
+        )
+
+    def news(self) -> str:
+        """What the next agent is told of all that; empty where nothing was open."""
+        if not self._left:
+            return ""
+        return "\n".join([AGAIN, *(_fate(one, self._decided.get(i)) for i, one in self._left.items()), "", ""])
+
+    def settle(self) -> None:
+        """The agent has been told."""
+        for i, request in self._left.items():
+            self._close(request, self._decided.get(i, Reply(i, "withdrawn")))
+        self._left.clear()
+        self._decided.clear()
+
+
+def _with(session: Session, requests: tuple[Request, ...]) -> Session:
+    """The session with these open requests; one that came to rest meanwhile stays there."""
+    if session.status in (Status.RUNNING, Status.WAITING):
+        session = session.moved_to(Status.WAITING if requests else Status.RUNNING)
+    return replace(session, requests=requests)
+
+
+def _fate(request: Request, reply: Reply | None) -> str:
+    asked = f"- {request.summary}: "
+    if reply is None:
+        return asked + "not decided. Ask again if you still need it."
+    if reply.decision == "deny":
+        return asked + "denied" + (f": {reply.message}" if reply.message else ". Go on without it.")
+    if request.kind == "plan":
+        plan = (reply.input or {}).get("plan")
+        return asked + "the plan is approved. Carry it out now." + (f" It was changed to:\n{plan}" if plan else "")
+    if request.kind == "question":
+        answers = "; ".join(f"{question}: {answer}" for question, answer in (reply.answers or {}).items())
+        return asked + f"answered. {answers}"
+    changed = f", with this input instead: {reply.input}" if reply.input is not None else ""
+    return asked + f"approved{changed}. Make the same call again: you will not be asked."
