@@ -95,6 +95,26 @@ class Journal:
                 result=data.get("result") or self.session.result,
             )
 
+    def tell(self, one: base.Signal) -> None:
+        """What the agent says and does, into the log; and in a few words into the record."""
+        match one:
+            case base.Delta():
+                self.log.append("delta", text=one.text)
+            case base.Text():
+                self.log.append("text", text=one.text)
+                self.activity(one.text)
+            case base.Thinking():
+                self.log.append("thinking", text=one.text)
+            case base.ToolCall():
+                self.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **_parent(one))
+                self.activity(base.summarize(one.name, one.input, self.session.worktree))
+            case base.ToolResult():
+                self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **_parent(one))
+            case base.Denied():
+                self.denied(one)
+            case base.Trouble():
+                self.trouble(one)
+
     def denied(self, one: base.Denied) -> None:
         """Nobody can be asked yet: the log shows the request and that it was refused."""
         i = str(uuid.uuid4())
@@ -143,6 +163,10 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
                 store.write(store.read().moved_to(Status.FAILED, **rest))
             finally:
                 store.worker_lock.release()
+
+
+def _parent(one: base.ToolCall | base.ToolResult) -> dict[str, str]:
+    return {"parent": one.parent} if one.parent else {}
 
 
 def _tokens(data: Any) -> Tokens:

@@ -248,30 +248,12 @@ class Worker:
                 self.journal.update(model=one.model or self.journal.session.model, session_id=one.session_id)
             case base.Taken():
                 self._consumed(one.ids)
-            case base.Delta():
-                self.journal.log.append("delta", text=one.text)
-            case base.Text():
-                self.journal.log.append("text", text=one.text)
-                self.journal.activity(one.text)
-            case base.Thinking():
-                self.journal.log.append("thinking", text=one.text)
-            case base.ToolCall():
-                parent = {"parent": one.parent} if one.parent else {}
-                self.journal.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **parent)
-                self.journal.activity(base.summarize(one.name, one.input, self.journal.session.worktree))
-            case base.ToolResult():
-                parent = {"parent": one.parent} if one.parent else {}
-                self.journal.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **parent)
-            case base.Denied():
-                self.journal.denied(one)
             case base.Ask():
                 self.asking.opened(one)
                 self.changed.set()
             case base.Withdrawn():
                 if not self.stopping:  # else it stays open, for whoever goes on
                     self.asking.withdrawn(one.call)
-            case base.Trouble():
-                self.journal.trouble(one)
             case base.TurnEnd():
                 self._consumed(one.taken)
                 self.unanswered.clear()
@@ -280,6 +262,8 @@ class Worker:
             case base.Idle():
                 self.idle = True
                 self.changed.set()
+            case _:
+                self.journal.tell(one)
 
     def _consumed(self, ids: tuple[str, ...]) -> None:
         for i in ids:
