@@ -36,7 +36,7 @@ EVENT_KEYS = {
 
 def test_session_and_event_json_have_the_keys_of_the_contract(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": [["Look. ", {"Bash": {"command": "ls"}}, {"Bash": {"command": "curl http://127.0.0.1:9"}}], "Ready."]})
-    made = sandbox.chatml("new", "first task", "--json", "--wait", "--max-turns", "9")
+    made = sandbox.chatml("new", "first task", "--json", "--wait", "--max-turns", "9", "--on-request", "deny")
     assert made.err == ""
     session = made.json
     assert set(session) >= SESSION_KEYS

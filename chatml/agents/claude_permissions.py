@@ -31,6 +31,9 @@ NOBODY = (
 )
 NO_ANSWER = "Nobody can be asked right now. Decide yourself, and say in your answer what you assumed."
 NO_PLAN = "Nobody can approve a plan right now. End your turn with the plan as your answer."
+SAYS_NOTHING = "This command requires approval"
+"""The reason that Claude Code gives where no rule says anything."""
+
 REFUSED = "The person denied this. Go on without it, or end your turn and say what you need."
 PLANNING = "You are in plan mode: change no file yet. Write your plan, and call ExitPlanMode to have it approved."
 
@@ -127,7 +130,8 @@ class Gate:
         if tool == "ExitPlanMode":
             detail["plan"] = self._plan(tool_input)
         elif tool != "AskUserQuestion":
-            detail["reason"] = context.decision_reason
+            reason = context.decision_reason
+            detail["reason"] = None if reason == SAYS_NOTHING else reason
             detail["rules"] = self._rules(tool, tool_input, context)
         return detail
 

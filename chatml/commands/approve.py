@@ -26,7 +26,7 @@ from chatml.model import Request, Status
 def command(
     at: Path, names: tuple[str, ...], request_id: str | None, always: bool, edit: bool, all_of_them: bool, quiet: bool
 ) -> int:
-    """Approve what an agent asks for: a tool call, or its plan.
+    """Approve what an agent asks for: a call, or its plan.
 
     The agent goes on at once. With --always the rule that would have let the call run holds for this session from
     now on. Inside a session's worktree NAME may be left out.

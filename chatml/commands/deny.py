@@ -20,7 +20,7 @@ from chatml.model import Status
 @output.color_option
 @click.pass_obj
 def command(at: Path, names: tuple[str, ...], reason: str | None, request_id: str | None, quiet: bool) -> int:
-    """Deny what an agent asks for: a tool call, a question, or its plan.
+    """Deny what an agent asks for; it reads why.
 
     The agent goes on without it; after a denied plan it plans again. Inside a session's worktree NAME may be left
     out.

@@ -18,7 +18,7 @@ from chatml.errors import ChatmlError, UsageError
 @output.color_option
 @click.pass_obj
 def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
-    """Show one session: what it is at, what it needs of you, and where it lies.
+    """Show one session: what it does and needs.
 
     Inside a session's worktree NAME may be left out.
     """
