@@ -177,9 +177,15 @@ class ClaudeAgent:
             max_buffer_size=MAX_BUFFER,
             stderr=self._stderr.append,
             settings=json.dumps({"useAutoModeDuringPlan": False}),
-            extra_args={"replay-user-messages": None},
+            extra_args=self._extra(),
             env=self._env(),
         )
+
+    def _extra(self) -> dict[str, str | None]:
+        extra: dict[str, str | None] = {"replay-user-messages": None}
+        if self._session.mode_after_plan == "bypassPermissions":
+            extra["allow-dangerously-skip-permissions"] = None  # else the CLI refuses that mode later
+        return extra
 
     def _env(self) -> dict[str, str]:
         env = {
@@ -189,7 +195,7 @@ class ClaudeAgent:
             "CLAUDE_CODE_MAX_RETRIES": os.environ.get("CLAUDE_CODE_MAX_RETRIES", "3"),
             **self._setting.env,
         }
-        if self._session.permission_mode == "bypassPermissions" and os.geteuid() == 0:
+        if "bypassPermissions" in (self._session.permission_mode, self._session.mode_after_plan) and os.geteuid() == 0:
             env["IS_SANDBOX"] = "1"  # else the CLI refuses the mode to root; the person asked for it by name
         return env
 

@@ -30,7 +30,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
         text = events.last_plan(project.store.session(session.name).events)
         if text is None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
-        output.answer(output.printable(text))
+        output.answer(output.printable(text.rstrip("\n")))
     elif as_json:
         output.json_answer(session.public())
     else:
