@@ -115,7 +115,7 @@ def main() -> None:
     except BrokenPipeError:
         output.silence_stdout()
     except OSError as error:
-        code = _complain(ChatmlError(f"could not write the output: {error.strerror}"))
+        code = output.complain(ChatmlError(f"could not write the output: {error.strerror}"))
     sys.exit(code)
 
 
@@ -135,9 +135,9 @@ def run(argv: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except ChatmlError as error:
-        return _complain(error)
+        return output.complain(error)
     except OSError as error:
-        return _complain(_os_error(error))
+        return output.complain(_os_error(error))
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
         return _report_bug()
     return result if isinstance(result, int) else 0
@@ -145,11 +145,6 @@ def run(argv: list[str]) -> int:
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
-
-
-def _complain(error: ChatmlError) -> int:
-    output.error(error.message, error.hint)
-    return error.exit_code
 
 
 def _os_error(error: OSError) -> ChatmlError:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from chatml.errors import ChatmlError
+
 _color: str = "auto"
 
 
@@ -71,6 +73,12 @@ def error(message: str, hint: str | None = None) -> None:
     note(f"{style('error:', err=True, fg='red', bold=True)} {_joined(message)}")
     if hint:
         note(f"{style('hint:', err=True, fg='cyan')} {_joined(hint)}")
+
+
+def complain(failure: ChatmlError) -> int:
+    """Tell an expected failure; returns the exit code that it ends with."""
+    error(failure.message, failure.hint)
+    return failure.exit_code
 
 
 def _joined(text: str) -> str:

@@ -71,9 +71,12 @@ def command(
         _tell(project, session, order, answer_follows=attach or wait)
     if attach:
         return following.attach(project, session.name)
-    code = following.wait_for(project, [session.name], None)[0] if wait else 0
+    code = 0
     if wait:
-        session = sessions.resolve(project, session.name)
+        waited = following.wait_for(project, [session.name], None)
+        if not waited.rested:
+            return waited.code  # removed meanwhile, which was told
+        session, code = waited.rested[0], waited.code
     if as_json:
         output.json_answer(session.public())
     elif quiet:

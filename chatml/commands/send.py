@@ -43,8 +43,7 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
             sessions.send(project, name, message, interrupt)
             sent.append(name)
         except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+            code = max(code, output.complain(error))
     if not quiet and sent:
         output.note(f"sent to {', '.join(sent)}")
     if wait and sent:
@@ -53,7 +52,7 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
 
 
 def _wait(project: sessions.Project, names: list[str]) -> int:
-    code, rested = following.wait_for(project, names, None)
-    for session in rested:
+    waited = following.wait_for(project, names, None)
+    for session in waited.rested:
         following.tell_outcome(session)
-    return code
+    return waited.code

@@ -1,0 +1,93 @@
+"""Commands on several sessions: what is wrong with one is told, the rest is still done, the worst code returned."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from chatml.model import Status
+from chatml.store import SessionStore, Store
+from tests.made import make_session
+from tests.support import TIMEOUT, Sandbox
+
+AtWork = Callable[[str], SessionStore]
+
+
+@pytest.fixture
+def at_work(sandbox: Sandbox) -> Iterator[AtWork]:
+    """Makes a session that is at work for as long as the test wants: it holds the lock that a worker would."""
+    with ExitStack() as stack:
+
+        def make(name: str) -> SessionStore:
+            make_session(sandbox, name, status=Status.RUNNING)
+            store = Store(sandbox.repo / ".git").session(name)
+            assert store.worker_lock.take()
+            stack.callback(store.worker_lock.release)
+            return store
+
+        yield make
+
+
+def _end(store: SessionStore) -> None:
+    store.update(lambda session: replace(session, status=Status.DONE))
+
+
+def _remove(store: SessionStore) -> None:
+    """As `rm` does it: in one step."""
+    store.folder.rename(store.folder.with_name(".done-x"))
+
+
+def _damage(sandbox: Sandbox, name: str) -> None:
+    (sandbox.state(name) / "session.json").write_text("{")
+
+
+def _told(process: subprocess.Popen[str]) -> str:
+    """The next line of what it tells, while it goes on."""
+    assert process.stderr
+    return process.stderr.readline()
+
+
+def test_wait_goes_on_for_the_others(sandbox: Sandbox, at_work: AtWork) -> None:
+    first, second = at_work("first"), at_work("second")
+    make_session(sandbox, "broken")
+    _damage(sandbox, "broken")
+    process = sandbox.start("wait", "first", "second", "broken", "nobody")
+    assert _told(process).startswith("error: the record of session 'broken' is damaged")
+    assert _told(process).startswith("hint: ")
+    assert _told(process).startswith("error: no session named 'nobody'")
+    assert _told(process).startswith("hint: ")
+    _remove(second)
+    assert _told(process).startswith("error: no session named 'second'")
+    _end(first)
+    out, _ = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out) == (1, "first: done\n")
+
+
+def test_wait_for_all_goes_on_where_a_record_is_damaged(sandbox: Sandbox, at_work: AtWork) -> None:
+    first = at_work("first")
+    make_session(sandbox, "broken")
+    _damage(sandbox, "broken")
+    late = sandbox.chatml("wait", "--timeout", "0", code=124)
+    assert late.err.startswith("error: the record of session 'broken' is damaged")
+    assert late.err.endswith("error: still at work after 0 s: first\n")
+    process = sandbox.start("wait", "--json")
+    assert _told(process).startswith("error: the record of session 'broken' is damaged")
+    _end(first)
+    out, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert '"name": "first"' in out
+
+
+def test_send_and_wait_goes_on_for_the_others(sandbox: Sandbox, at_work: AtWork) -> None:
+    first, second = at_work("first"), at_work("second")
+    process = sandbox.start("send", "second", "first", "hello", "--wait")
+    assert _told(process) == "sent to second, first\n"
+    _remove(second)
+    assert _told(process).startswith("error: no session named 'second'")
+    _end(first)
+    out, _ = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out) == (1, "It is done.\n")
