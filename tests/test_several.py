@@ -11,6 +11,7 @@ import pytest
 
 from chatml.model import Status
 from chatml.store import SessionStore, Store
+from tests.faults import Serve
 from tests.made import make_session
 from tests.support import TIMEOUT, Sandbox
 
@@ -91,3 +92,18 @@ def test_send_and_wait_goes_on_for_the_others(sandbox: Sandbox, at_work: AtWork)
     _end(first)
     out, _ = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, out) == (1, "It is done.\n")
+
+
+def test_stop_and_resume_of_all_tell_a_damaged_record(sandbox: Sandbox, serve: Serve) -> None:
+    api = serve({"*": [["…", {"hold": "here"}, "Done."]]})
+    sandbox.chatml("new", "first", "-q")
+    api.wait_for(lambda: api.holding["here"])
+    make_session(sandbox, "broken")
+    _damage(sandbox, "broken")
+    for command, done in (("stop", "stopped"), ("resume", "resumed")):
+        said = sandbox.chatml(command, "--all", code=1).err.splitlines()
+        assert said[0].startswith("error: the record of session 'broken' is damaged")
+        assert said[1].startswith("hint: ")
+        assert said[2:] == [f"{done} first"]
+    api.release("here")
+    sandbox.chatml("wait", "first")
