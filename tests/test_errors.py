@@ -216,6 +216,14 @@ def test_bad_places_and_names(sandbox: Sandbox, tmp_path: Path) -> None:
     assert gone.stderr.startswith("error: ")
 
 
+def test_a_checkout_that_git_can_not_look_at_starts_a_session_all_the_same(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": ["Fine."]})
+    (sandbox.repo / ".git" / "index").write_bytes(b"garbage")
+    assert sandbox.chatml("new", "first").out.startswith("first on chatml/first from main (")
+    assert sandbox.chatml("new", "second", "--wait").out == "Fine.\n"
+    sandbox.chatml("wait", "first")
+
+
 NAMES: tuple[list[str], ...] = (
     ["ls"], ["path"], ["logs"], ["attach"], ["wait"], ["stop"], ["resume"], ["diff"], ["pr"], ["rm"],
     ["rm", "-n", "--force"], ["restore"],
