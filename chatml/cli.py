@@ -134,10 +134,8 @@ def run(argv: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except ChatmlError as error:
+    except (ChatmlError, OSError) as error:
         return output.complain(error)
-    except OSError as error:
-        return output.complain(_os_error(error))
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
         return _report_bug()
     return result if isinstance(result, int) else 0
@@ -145,27 +143,6 @@ def run(argv: list[str]) -> int:
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
-
-
-def _os_error(error: OSError) -> ChatmlError:
-    """An error of the machine, as what it is."""
-    import errno
-
-    hints = {
-        errno.ENOSPC: "the disk is full: free some space and try again; nothing was lost",
-        errno.EDQUOT: "the disk quota is used up: free some space and try again; nothing was lost",
-        errno.EFBIG: "a file grew over the limit that is set for it (ulimit -f)",
-        errno.EROFS: "the file system is read-only",
-        errno.EACCES: "check the owner and permissions of that path",
-        errno.EPERM: "check the owner and permissions of that path",
-        errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
-        errno.EISDIR: "a folder stands in the place of a file: move it away",
-        errno.ENOTDIR: "a file stands in the place of a folder: move it away",
-        errno.ENAMETOOLONG: "choose something shorter",
-    }
-    where = f": {error.filename}" if error.filename else ""
-    hint = hints.get(error.errno or 0, "see 'chatml doctor'")
-    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hint)
 
 
 def _report_bug() -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, of_machine
 
 _color: str = "auto"
 
@@ -75,9 +75,11 @@ def error(message: str, hint: str | None = None) -> None:
         note(f"{style('hint:', err=True, fg='cyan')} {_joined(hint)}")
 
 
-def complain(failure: ChatmlError) -> int:
-    """Tell an expected failure; returns the exit code that it ends with."""
-    error(failure.message, failure.hint)
+def complain(failure: ChatmlError | OSError, about: str = "") -> int:
+    """Tell an expected failure, ours or the machine's, and of what; returns the exit code that it ends with."""
+    if isinstance(failure, OSError):
+        failure = of_machine(failure)
+    error(f"{about}: {failure.message}" if about else failure.message, failure.hint)
     return failure.exit_code
 
 

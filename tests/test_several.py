@@ -107,3 +107,16 @@ def test_stop_and_resume_of_all_tell_a_damaged_record(sandbox: Sandbox, serve: S
         assert said[2:] == [f"{done} first"]
     api.release("here")
     sandbox.chatml("wait", "first")
+
+
+@pytest.mark.parametrize("command", ["stop", "resume", "send", "rm", "wait", "restore", "ls"])
+def test_what_the_machine_refuses_for_one_is_done_for_the_others(sandbox: Sandbox, command: str) -> None:
+    """A name that no file system takes is an error of the machine, not one of ours."""
+    make_session(sandbox, "first")
+    if command == "restore":
+        sandbox.chatml("rm", "first")
+    said = sandbox.chatml(command, "x" * 300, "first", *(["hello"] if command == "send" else []), code=None)
+    assert said.code == 1, said
+    assert said.err.startswith("error: ")
+    assert "first" in said.out + said.err, said
+    sandbox.chatml("wait", "first", code=None)

@@ -61,7 +61,7 @@ def _look(project: Project, waited: Waited) -> None:
     for name in list(waited.at_work):
         try:
             session = sessions.resolve(project, name)
-        except ChatmlError as error:
+        except (ChatmlError, OSError) as error:
             code = output.complain(error)
         else:
             if not at_rest(session):

@@ -57,14 +57,11 @@ def _find(project: sessions.Project, names: tuple[str, ...], statuses: tuple[str
         for name in dict.fromkeys(names):
             try:
                 found.append(sessions.resolve(project, name))
-            except ChatmlError as error:
-                output.error(error.message, error.hint)
-                code = error.exit_code
+            except (ChatmlError, OSError) as error:
+                code = max(code, output.complain(error))
     else:
         found, damaged = sessions.load_all(project)
-        for one in damaged:
-            output.error(one.message, one.hint)
-        code = 1 if damaged else 0
+        code = max(map(output.complain, damaged), default=0)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
     return sessions.recount(project, wanted, every=bool(names)), code
 

@@ -51,7 +51,7 @@ def command(
                 _tell_plan(project, name, force, keep_branch, quiet)
             else:
                 _tell(removing.remove(project, name, force=force, keep_branch=keep_branch), quiet)
-        except ChatmlError as error:
+        except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
     _tell_where(project)
     return code
@@ -73,9 +73,8 @@ def _chosen(
     for session in found:
         try:
             reasons = planning.merged(project, session)
-        except ChatmlError as error:
-            output.error(f"kept {session.name}: {error.message}", error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error, f"kept {session.name}"))
             continue
         if reasons and not force:
             output.note(f"kept {session.name}, which has landed: {output.printable('; '.join(reasons))}")

@@ -42,7 +42,7 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
         try:
             sessions.send(project, name, message, interrupt)
             sent.append(name)
-        except ChatmlError as error:
+        except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
     if not quiet and sent:
         output.note(f"sent to {', '.join(sent)}")

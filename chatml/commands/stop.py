@@ -36,7 +36,7 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
     for name in dict.fromkeys(names):
         try:
             stopped = sessions.stop(project, name)
-        except ChatmlError as error:
+        except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
         else:
             if not quiet:
