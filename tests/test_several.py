@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from chatml.store import SessionStore, Store
 from tests.faults import Serve
 from tests.made import make_session
 from tests.support import TIMEOUT, Sandbox
+from tests.worktree import terminal
 
 AtWork = Callable[[str], SessionStore]
 
@@ -120,3 +122,14 @@ def test_what_the_machine_refuses_for_one_is_done_for_the_others(sandbox: Sandbo
     assert said.err.startswith("error: ")
     assert "first" in said.out + said.err, said
     sandbox.chatml("wait", "first", code=None)
+
+
+def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: AtWork) -> None:
+    first = at_work("first")
+    with terminal(sandbox, "ls", "-w", "nobody", "first", env={"NO_COLOR": "1"}) as (process, read):
+        shown = read("error: no session named 'nobody'")
+        assert shown.index("first") < shown.index("error: ")
+        _end(first)
+        assert "hint: " not in read("done")
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
