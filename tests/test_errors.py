@@ -224,6 +224,14 @@ def test_a_checkout_that_git_can_not_look_at_starts_a_session_all_the_same(sandb
     sandbox.chatml("wait", "first")
 
 
+def test_a_message_that_was_forgotten(sandbox: Sandbox) -> None:
+    make_session(sandbox, "task")
+    other = make_session(sandbox, "other")
+    for cwd in (None, other):
+        assert "no message for 'task'" in _refused(sandbox, ["send", "task"], 2, cwd)
+    assert "task" not in (sandbox.state("other") / "inbox.jsonl").read_text()
+
+
 NAMES: tuple[list[str], ...] = (
     ["ls"], ["path"], ["logs"], ["attach"], ["wait"], ["stop"], ["resume"], ["diff"], ["pr"], ["rm"],
     ["rm", "-n", "--force"], ["restore"],

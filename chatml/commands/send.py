@@ -30,6 +30,8 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
     if to_all and given:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
     project = sessions.open_project(at)
+    if not given and not to_all and message in project.store.names():
+        raise UsageError(f"no message for '{message}'", f'chatml send {message} "what to do next"')
     if message == "-":
         message = sys.stdin.buffer.read().decode("utf-8", "replace")
     message = sessions.check_message(message)
