@@ -119,7 +119,7 @@ def main() -> None:
     except BrokenPipeError:
         output.silence_stdout()
     except OSError as error:
-        code = _complain(ChatmlError(f"could not write the output: {error.strerror}"))
+        code = output.complain(ChatmlError(f"could not write the output: {error.strerror}"))
     sys.exit(code)
 
 
@@ -138,10 +138,8 @@ def run(argv: list[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except ChatmlError as error:
-        return _complain(error)
-    except OSError as error:
-        return _complain(_os_error(error))
+    except (ChatmlError, OSError) as error:
+        return output.complain(error)
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
         return _report_bug()
     return result if isinstance(result, int) else 0
@@ -149,32 +147,6 @@ def run(argv: list[str]) -> int:
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
-
-
-def _complain(error: ChatmlError) -> int:
-    output.error(error.message, error.hint)
-    return error.exit_code
-
-
-def _os_error(error: OSError) -> ChatmlError:
-    """An error of the machine, as what it is."""
-    import errno
-
-    hints = {
-        errno.ENOSPC: "the disk is full: free some space and try again; nothing was lost",
-        errno.EDQUOT: "the disk quota is used up: free some space and try again; nothing was lost",
-        errno.EFBIG: "a file grew over the limit that is set for it (ulimit -f)",
-        errno.EROFS: "the file system is read-only",
-        errno.EACCES: "check the owner and permissions of that path",
-        errno.EPERM: "check the owner and permissions of that path",
-        errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
-        errno.EISDIR: "a folder stands in the place of a file: move it away",
-        errno.ENOTDIR: "a file stands in the place of a folder: move it away",
-        errno.ENAMETOOLONG: "choose something shorter",
-    }
-    where = f": {error.filename}" if error.filename else ""
-    hint = hints.get(error.errno or 0, "see 'chatml doctor'")
-    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hint)
 
 
 def _report_bug() -> int:

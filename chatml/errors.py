@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import Enum
 
 
@@ -56,3 +57,22 @@ class GitError(ChatmlError):
         self.code = code
         self.stdout = stdout
         self.stderr = stderr
+
+
+def of_machine(error: OSError) -> ChatmlError:
+    """An error that the operating system reported, as what it means to a person."""
+    hints = {
+        errno.ENOSPC: "the disk is full: free some space and try again; nothing was lost",
+        errno.EDQUOT: "the disk quota is used up: free some space and try again; nothing was lost",
+        errno.EFBIG: "a file grew over the limit that is set for it (ulimit -f)",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "check the owner and permissions of that path",
+        errno.EPERM: "check the owner and permissions of that path",
+        errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+        errno.EISDIR: "a folder stands in the place of a file: move it away",
+        errno.ENOTDIR: "a file stands in the place of a folder: move it away",
+        errno.ENAMETOOLONG: "choose something shorter",
+    }
+    where = f": {error.filename}" if error.filename else ""
+    hint = hints.get(error.errno or 0, "see 'chatml doctor'")
+    return ChatmlError(f"{(error.strerror or str(error)).lower()}{where}", hint)

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from chatml.errors import ChatmlError, of_machine
+
 _color: str = "auto"
 
 
@@ -71,6 +73,14 @@ def error(message: str, hint: str | None = None) -> None:
     note(f"{style('error:', err=True, fg='red', bold=True)} {_joined(message)}")
     if hint:
         note(f"{style('hint:', err=True, fg='cyan')} {_joined(hint)}")
+
+
+def complain(failure: ChatmlError | OSError, about: str = "") -> int:
+    """Tell an expected failure, ours or the machine's, and of what; returns the exit code that it ends with."""
+    if isinstance(failure, OSError):
+        failure = of_machine(failure)
+    error(f"{about}: {failure.message}" if about else failure.message, failure.hint)
+    return failure.exit_code
 
 
 def _joined(text: str) -> str:

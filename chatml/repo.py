@@ -163,9 +163,6 @@ class Repository:
         form = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)"
         return self.git("for-each-ref", form, *places).text.split()
 
-    def valid_branch(self, branch: str) -> bool:
-        return self.git("check-ref-format", "--branch", branch, check=False).code == 0
-
     def dirty(self, at: Path) -> bool:
         """Whether a worktree has uncommitted or untracked files."""
         return bool(git("status", "--porcelain", "-z", at=at).stdout)

@@ -7,6 +7,7 @@ session's lock from reading to replacing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -157,6 +158,12 @@ class Store:
             return []
 
     def session(self, name: str) -> SessionStore:
+        """The files of that session, if there are any. FileNotFoundError for a text that can't be a name.
+
+        As a path it would lead to another folder, or to the same one by another name.
+        """
+        if not name or name.startswith(".") or Path(name).name != name:
+            raise FileNotFoundError(errno.ENOENT, "no such session", name)
         return SessionStore(self.sessions / name)
 
     @contextlib.contextmanager

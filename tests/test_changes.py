@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chatml.errors import ChatmlError
-from chatml.landing.changes import PATCH, Comparison, file_changes, measure
+from chatml.landing.changes import PATCH, Comparison, measure
 from chatml.model import Changes
 from chatml.repo import populate
 from chatml.snapshot import snapshot
@@ -23,10 +23,6 @@ from tests.worktree import Work, sealed, work
 __all__ = ["sealed", "work"]
 
 pytestmark = pytest.mark.usefixtures("sealed")
-
-
-def changed(work: Work) -> dict[str, str]:
-    return {file.path: file.status for file in file_changes(work.top, work.base)}
 
 
 @pytest.mark.parametrize("chunk", range(6))
@@ -94,7 +90,7 @@ def test_looking_changes_nothing(work: Work) -> None:
         }
 
     before = everything()
-    assert changed(work) == {"b": "modified", "big": "added", "staged": "added"}
+    assert work.changed() == {"b": "modified", "big": "added", "staged": "added"}
     assert measure(work.top, "main", work.base).files == 3
     assert everything() == before
 
@@ -140,7 +136,7 @@ def test_an_agent_at_work_is_neither_disturbed_nor_missed(work: Work) -> None:
     try:
         work.write("b", "changed\n")
         for _ in range(15):
-            assert changed(work)["b"] == "modified"
+            assert work.changed()["b"] == "modified"
     finally:
         ended.set()
         thread.join()
@@ -153,7 +149,7 @@ def test_in_the_middle_of_a_conflict_and_of_a_rebase(work: Work) -> None:
     work.sandbox.commit("theirs", a="theirs\n", other="o\n")
     work.git("merge", "-q", "main", check=False)
     assert work.git("ls-files", "--unmerged")
-    assert changed(work) == {"a": "modified", "other": "added"}
+    assert work.changed() == {"a": "modified", "other": "added"}
     assert measure(work.top, "main", work.base) == Changes(2, 6, 3, 1, True)
     work.git("merge", "--abort")
     work.git("rebase", "-q", "main", check=False)
@@ -172,7 +168,7 @@ def test_staged_in_every_strange_way(work: Work) -> None:
     work.write("staged then gone")
     work.git("add", "staged then gone")
     (work.top / "staged then gone").unlink()
-    assert changed(work) == {"announced": "added", "forced.ignored": "added"}
+    assert work.changed() == {"announced": "added", "forced.ignored": "added"}
 
 
 def test_modes_links_and_folders_in_each_others_place(work: Work) -> None:
@@ -182,7 +178,7 @@ def test_modes_links_and_folders_in_each_others_place(work: Work) -> None:
     (work.top / "dir" / "c").unlink()
     (work.top / "dir").rmdir()
     (work.top / "dir").symlink_to("b")
-    assert changed(work) == {
+    assert work.changed() == {
         "a": "modified",
         "b": "deleted",
         "b/inside": "added",
@@ -194,10 +190,10 @@ def test_modes_links_and_folders_in_each_others_place(work: Work) -> None:
 def test_a_sparse_checkout_hides_nothing_that_is_there(work: Work) -> None:
     work.git("sparse-checkout", "set", "--no-cone", "/a")
     assert not (work.top / "b").exists()
-    assert changed(work) == {}
+    assert work.changed() == {}
     work.write("outside/new")
     work.write("a", "changed\n")
-    assert changed(work) == {"a": "modified", "outside/new": "added"}
+    assert work.changed() == {"a": "modified", "outside/new": "added"}
 
 
 def test_line_ends_that_git_converts(work: Work) -> None:
@@ -205,7 +201,7 @@ def test_line_ends_that_git_converts(work: Work) -> None:
     work.git("config", "core.safecrlf", "true")
     work.write("b", "b\r\n")
     work.write("new", "mixed\r\nends\n")
-    assert changed(work) == {"new": "added"}
+    assert work.changed() == {"new": "added"}
 
 
 def test_submodules(work: Work, tmp_path: Path) -> None:
@@ -213,10 +209,9 @@ def test_submodules(work: Work, tmp_path: Path) -> None:
     work.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(module), "lib")
     work.commit()
     work.sandbox.git("merge", "-q", "--ff-only", "chatml/work")
-    base = work.git("rev-parse", "HEAD")
     work.git("config", "diff.ignoreSubmodules", "all")
     work.sandbox.git("checkout", "-q", "HEAD~1", cwd=work.top / "lib")
-    assert [file.path for file in file_changes(work.top, base)] == ["lib"]
+    assert work.changed() == {"lib": "modified"}
     (work.top / "lib" / "inside").write_text("not committed there\n")
     assert "left out: what is not committed in the submodule 'lib'" in work.sandbox.chatml("diff", "work").err
     work.git("submodule", "--quiet", "deinit", "--force", "lib")

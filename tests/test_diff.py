@@ -165,6 +165,23 @@ def test_on_a_terminal_it_looks_as_the_person_wants(work: Work) -> None:
         assert "paged:external a " in read()
 
 
+def test_what_git_can_not_print_is_an_error(work: Work) -> None:
+    work.write("big", "line\n" * 200_000)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            work.sandbox.command("diff", "work"),
+            cwd=work.sandbox.repo, env=work.sandbox.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1, done
+    assert "error: git could not show the changes" in done.stderr
+    work.sandbox.git("config", "diff.external", "false")
+    with terminal(work.sandbox, "diff", "work", env={"NO_COLOR": "1"}) as (process, read):
+        shown = read()
+        assert process.wait() == 1
+    assert "external diff died" in shown
+    assert "error: git could not show the changes (exit code 128)\nhint: " in shown
+
+
 def test_no_changes(work: Work) -> None:
     assert work.patch() == b""
     assert work.sandbox.chatml("diff", "work", "--json").json["files"] == []

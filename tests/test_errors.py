@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults import Serve, delivered_once, logged
+from tests.made import make_session
 from tests.support import ROOT, Sandbox, wait_until
 
 
@@ -212,6 +214,38 @@ def test_bad_places_and_names(sandbox: Sandbox, tmp_path: Path) -> None:
     gone = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert gone.returncode == 1
     assert gone.stderr.startswith("error: ")
+
+
+def test_a_checkout_that_git_can_not_look_at_starts_a_session_all_the_same(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": ["Fine."]})
+    (sandbox.repo / ".git" / "index").write_bytes(b"garbage")
+    assert sandbox.chatml("new", "first").out.startswith("first on chatml/first from main (")
+    assert sandbox.chatml("new", "second", "--wait").out == "Fine.\n"
+    sandbox.chatml("wait", "first")
+
+
+def test_a_message_that_was_forgotten(sandbox: Sandbox) -> None:
+    make_session(sandbox, "task")
+    other = make_session(sandbox, "other")
+    for cwd in (None, other):
+        assert "no message for 'task'" in _refused(sandbox, ["send", "task"], 2, cwd)
+    assert "task" not in (sandbox.state("other") / "inbox.jsonl").read_text()
+
+
+NAMES: tuple[list[str], ...] = (
+    ["ls"], ["path"], ["logs"], ["attach"], ["wait"], ["stop"], ["resume"], ["diff"], ["pr"], ["rm"],
+    ["rm", "-n", "--force"], ["restore"],
+)  # fmt: skip
+
+
+def test_a_name_is_never_taken_for_a_path(sandbox: Sandbox, tmp_path: Path) -> None:
+    make_session(sandbox, "task")
+    (tmp_path / "outside").mkdir()
+    before = _listing(sandbox)
+    odd = (str(tmp_path / "outside"), "", ".", "..", "task/", "./task", "../sessions/task", ".hidden")
+    for args, name in [*zip(NAMES, cycle(odd)), *((["rm", "--force"], name) for name in odd)]:
+        assert "named '" in _refused(sandbox, [*args, name], 1), (args, name)
+    assert _listing(sandbox) == before
 
 
 def test_a_limit_on_file_sizes_is_told_and_nothing_is_left(sandbox: Sandbox) -> None:

@@ -337,6 +337,9 @@ def test_a_damaged_record(sandbox: Sandbox) -> None:
     assert said.err.startswith("error: the record of session 'x' is damaged")
     assert said.err.splitlines()[1] == "hint: 'chatml rm --force x' removes the record alone, and keeps it in the trash"
     assert sandbox.chatml("rm", "--all", code=1).err.startswith("error: the record of session 'x' is damaged")
+    plan = sandbox.chatml("rm", "-n", "--force", "x")
+    assert (plan.out, plan.err) == ("would remove x (only its record, which is damaged)\n", "")
+    assert sandbox.chatml("rm", "-n", "-q", "--all", "--force").out == "x\n"
     told = removed(sandbox, "--force", "x")
     assert told == "removed x; its record was damaged, so branch and worktree stay as they are\n"
     assert worktree.exists()
@@ -376,3 +379,33 @@ def test_only_what_brought_something_that_landed_is_merged(sandbox: Sandbox) -> 
         "removed landed; branch chatml/landed deleted (landed in main)\n"
     )
     assert sorted(sandbox.chatml("ls", "-q").out.split()) == sorted(["open", "untouched", "pulled", "empty", "dirty"])
+
+
+def _landed(sandbox: Sandbox, name: str) -> None:
+    commit(sandbox, make_session(sandbox, name), name, **{name: "1"})
+    sandbox.git("merge", "-q", "--no-ff", "--no-edit", f"chatml/{name}")
+
+
+def test_one_that_git_can_not_look_at_keeps_no_other_merged_one(sandbox: Sandbox) -> None:
+    _landed(sandbox, "bad")
+    _landed(sandbox, "good")
+    (sandbox.repo / ".git" / "worktrees" / "bad" / "index").write_bytes(b"garbage")
+    for args in (["-n"], []):
+        said = sandbox.chatml("rm", "--merged", "-q", *args, code=1)
+        assert said.out == "good\n"
+        assert said.err.startswith("error: kept bad: git status: ")
+    assert sandbox.chatml("ls", "-q").out == "bad\n"
+
+
+def test_merged_in_a_repository_that_was_moved(sandbox: Sandbox, tmp_path: Path) -> None:
+    _landed(sandbox, "clean")
+    _landed(sandbox, "dirty")
+    (tmp_path / "new").mkdir()
+    shutil.move(sandbox.repo, tmp_path / "new" / "app")
+    shutil.move(f"{sandbox.repo}.chatml", tmp_path / "new" / "app.chatml")
+    sandbox.repo = tmp_path / "new" / "app"
+    write(tmp_path / "new" / "app.chatml" / "dirty", more="1")
+    assert removed(sandbox, "--merged") == (
+        "kept dirty, which has landed: 1 uncommitted file (more)\n"
+        "removed clean; branch chatml/clean deleted (landed in main)\n"
+    )

@@ -46,9 +46,8 @@ def command(
             request = sessions.asked(project, name, i)
             reply = deciding.approval(request, always=always, edited=deciding.edit(request) if edit else None)
             sessions.reply(project, name, reply)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
         else:
             if not quiet:
                 output.note(f"{name}: {deciding.in_words(request, reply)}")

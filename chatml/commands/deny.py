@@ -35,9 +35,8 @@ def command(at: Path, names: tuple[str, ...], reason: str | None, request_id: st
             request = sessions.asked(project, name, request_id)
             reply = deciding.denial(request, reason)
             sessions.reply(project, name, reply)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
         else:
             if not quiet:
                 output.note(f"{name}: {deciding.in_words(request, reply)}")

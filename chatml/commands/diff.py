@@ -14,7 +14,7 @@ import click
 
 from chatml import output, sessions
 from chatml.commands import completing
-from chatml.errors import UsageError
+from chatml.errors import ChatmlError, UsageError
 from chatml.landing import changes
 from chatml.landing.changes import Comparison
 from chatml.model import Base
@@ -24,6 +24,9 @@ WATCH_EVERY = 0.5
 
 CLOSED_PIPE = 128 + 13
 """How git ends when nobody reads on: by SIGPIPE."""
+
+CTRL_C = 128 + 2
+"""How git ends when the person has enough: by SIGINT."""
 
 
 class PathsCommand(click.Command):
@@ -87,7 +90,11 @@ def _show(comparison: Comparison, form: tuple[str, ...], base: str) -> int:
     else:
         code = comparison.show_exact(*(form or changes.PATCH), *_color(terminal))
     code = code if code >= 0 else 128 - code  # ended by a signal, as shells have it
-    return 0 if code == CLOSED_PIPE else code
+    if code in (0, CLOSED_PIPE):
+        return 0
+    if code == CTRL_C:
+        return code
+    raise ChatmlError(f"git could not show the changes (exit code {code})", "git itself said why: see above")
 
 
 def _color(terminal: bool) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from chatml import events, output, render, sessions
 from chatml.commands import deciding
@@ -30,23 +31,46 @@ def at_rest(session: Session) -> bool:
     return session.status.at_rest
 
 
-def wait_for(
-    project: Project, names: Sequence[str], timeout: float | None, any_one: bool = False
-) -> tuple[int, list[Session]]:
-    """Wait until all (or any one) of the sessions are at rest; the worst exit code, and those that are."""
+@dataclass
+class Waited:
+    """What a wait came to."""
+
+    at_work: list[str]
+    """Those that are not at rest yet."""
+    rested: list[Session] = field(default_factory=list)
+    """The sessions that are at rest, in the order in which they were seen to be."""
+    code: int = 0
+    """The worst exit code, also of those that could not be waited for."""
+
+
+def wait_for(project: Project, names: Sequence[str], timeout: float | None, any_one: bool = False) -> Waited:
+    """Wait until all (or any one) of the sessions are at rest; those that can't be waited for are told and left out."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    resting: dict[str, Session] = {}
+    waited = Waited(list(names))
     while True:
-        for name in names:
-            if name not in resting and at_rest(session := sessions.resolve(project, name)):
-                resting[name] = session
-        if len(resting) == len(names) or (any_one and resting):
-            return max((outcome(session) for session in resting.values()), default=0), list(resting.values())
-        if any(outcome(session) == NEEDS_PERSON for session in resting.values()):
-            return NEEDS_PERSON, list(resting.values())
+        _look(project, waited)
+        if not waited.at_work or (any_one and waited.rested) or waited.code == NEEDS_PERSON:
+            return waited
         if deadline is not None and time.monotonic() >= deadline:
-            return TIMED_OUT, list(resting.values())
+            waited.code = TIMED_OUT
+            return waited
         time.sleep(events.POLL)
+
+
+def _look(project: Project, waited: Waited) -> None:
+    """Take those out that have come to rest, and those that were removed or can't be read."""
+    for name in list(waited.at_work):
+        try:
+            session = sessions.resolve(project, name)
+        except (ChatmlError, OSError) as error:
+            code = output.complain(error)
+        else:
+            if not at_rest(session):
+                continue
+            waited.rested.append(session)
+            code = outcome(session)
+        waited.at_work.remove(name)
+        waited.code = max(waited.code, code)
 
 
 def tell_outcome(session: Session) -> None:

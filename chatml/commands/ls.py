@@ -41,7 +41,8 @@ def command(
     """
     project = sessions.open_project(at)
     if not watch:
-        found, code = _find(project, names, statuses)
+        found, trouble = _find(project, names, statuses)
+        code = max(map(output.complain, trouble), default=0)
         _print(found, as_json, quiet)
         return code
     if as_json or quiet or not sys.stdout.isatty():
@@ -51,22 +52,23 @@ def command(
     return _watch(project, names, statuses)
 
 
-def _find(project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]) -> tuple[list[Session], int]:
+def _find(
+    project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]
+) -> tuple[list[Session], list[ChatmlError | OSError]]:
+    """The sessions to show, and why others can't be shown."""
+    found: list[Session] = []
+    trouble: list[ChatmlError | OSError] = []
     if names:
-        found, code = [], 0
         for name in dict.fromkeys(names):
             try:
                 found.append(sessions.resolve(project, name))
-            except ChatmlError as error:
-                output.error(error.message, error.hint)
-                code = error.exit_code
+            except (ChatmlError, OSError) as error:
+                trouble.append(error)
     else:
         found, damaged = sessions.load_all(project)
-        for one in damaged:
-            output.error(one.message, one.hint)
-        code = 1 if damaged else 0
+        trouble += damaged
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return sessions.recount(project, wanted, every=bool(names)), code
+    return sessions.recount(project, wanted, every=bool(names)), trouble
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
@@ -85,8 +87,9 @@ def _watch(project: sessions.Project, names: tuple[str, ...], statuses: tuple[st
     shown = ""
     with output.screen() as draw:
         while True:
-            found, _ = _find(project, names, statuses)
-            text = render.session_table(found, output.width()) if found else "no sessions"
+            found, trouble = _find(project, names, statuses)
+            table = render.session_table(found, output.width()) if found else "no sessions"
+            text = "\n".join([table, *(output.one_line(f"error: {error}") for error in trouble)])
             if text != shown:
                 draw(text)
                 shown = text

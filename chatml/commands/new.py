@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing, following
 from chatml.config import PERMISSION_MODES, with_flags
-from chatml.errors import UsageError
+from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session
 from chatml.removal import removing
 
@@ -78,9 +79,12 @@ def command(
         _tell(project, session, order, answer_follows=attach or wait)
     if attach:
         return following.attach(project, session.name)
-    code = following.wait_for(project, [session.name], None)[0] if wait else 0
+    code = 0
     if wait:
-        session = sessions.resolve(project, session.name)
+        waited = following.wait_for(project, [session.name], None)
+        if not waited.rested:
+            return waited.code  # removed meanwhile, which was told
+        session, code = waited.rested[0], waited.code
     if as_json:
         output.json_answer(session.public())
     elif quiet:
@@ -109,8 +113,9 @@ def _tell(project: sessions.Project, session: Session, order: sessions.Order, an
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
-    if project.repo.top is not None and order.config.base is None and project.repo.dirty(project.repo.top):
-        output.note("note: the uncommitted changes here don't come along; commit them first if they should")
+    with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout
+        if project.repo.top is not None and order.config.base is None and project.repo.dirty(project.repo.top):
+            output.note("note: the uncommitted changes here don't come along; commit them first if they should")
 
 
 def _base(session: Session) -> str:

@@ -34,9 +34,8 @@ def command(at: Path, names: tuple[str, ...], quiet: bool) -> int:
     for name in dict.fromkeys(names):
         try:
             restored = restoring.restore(project, name)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
         else:
             _tell(restored, quiet)
     return code

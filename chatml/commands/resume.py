@@ -9,7 +9,6 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Status
 
 
 @click.command()
@@ -26,18 +25,18 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
     if names and all_of_them:
         raise UsageError("--all takes no names")
     project = sessions.open_project(at)
+    code = 0
     if all_of_them:
-        interrupted = (Status.STOPPED, Status.CRASHED, Status.FAILED)
-        names = tuple(session.name for session in sessions.load_all(project)[0] if session.status in interrupted)
+        found, damaged = sessions.load_all(project)
+        code = max(map(output.complain, damaged), default=0)
+        names = tuple(session.name for session in found if session.status in completing.INTERRUPTED)
     elif not names:
         names = (sessions.resolve(project, None).name,)
-    code = 0
     for name in dict.fromkeys(names):
         try:
             resumed = sessions.resume(project, name)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
         else:
             if not quiet:
                 output.note(f"resumed {name}" if resumed else f"{name} has nothing to go on with: send it a message")

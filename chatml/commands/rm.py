@@ -9,7 +9,7 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
-from chatml.removal import removing, safety
+from chatml.removal import planning, removing
 
 
 @click.command()
@@ -51,9 +51,8 @@ def command(
                 _tell_plan(project, name, force, keep_branch, quiet)
             else:
                 _tell(removing.remove(project, name, force=force, keep_branch=keep_branch), quiet)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
     _tell_where(project)
     return code
 
@@ -67,24 +66,27 @@ def _chosen(
     found, damaged = sessions.load_all(project)
     if all_of_them and force:
         return [session.name for session in found] + [one.name for one in damaged], 0
-    for one in damaged:
-        output.error(one.message, one.hint)
-    code = 1 if damaged else 0
+    code = max(map(output.complain, damaged), default=0)
     if all_of_them:
         return [session.name for session in found], code
     chosen = []
-    for session, reasons in removing.merged(project):
+    for session in found:
+        try:
+            reasons = planning.merged(project, session)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error, f"kept {session.name}"))
+            continue
         if reasons and not force:
             output.note(f"kept {session.name}, which has landed: {output.printable('; '.join(reasons))}")
-        else:
+        elif reasons is not None:
             chosen.append(session.name)
     return chosen, code
 
 
 def _tell_plan(project: sessions.Project, name: str, force: bool, keep_branch: bool, quiet: bool) -> None:
-    session, place = removing.find(project, name)
-    safety.check(project.repo, session, place, force, keep_branch)
-    output.answer(name if quiet else f"would remove {name} ({session.branch}, {session.worktree})")
+    session = planning.plan(project, name, force, keep_branch)
+    what = f"{session.branch}, {session.worktree}" if session else "only its record, which is damaged"
+    output.answer(name if quiet else f"would remove {name} ({what})")
 
 
 def _tell(removed: removing.Removed, quiet: bool) -> None:

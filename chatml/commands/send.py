@@ -30,6 +30,8 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
     if to_all and given:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
     project = sessions.open_project(at)
+    if not given and not to_all and message in project.store.names():
+        raise UsageError(f"no message for '{message}'", f'chatml send {message} "what to do next"')
     if message == "-":
         message = sys.stdin.buffer.read().decode("utf-8", "replace")
     message = sessions.check_message(message)
@@ -42,9 +44,8 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
         try:
             sessions.send(project, name, message, interrupt)
             sent.append(name)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
     if not quiet and sent:
         output.note(f"sent to {', '.join(sent)}")
     if wait and sent:
@@ -53,7 +54,7 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
 
 
 def _wait(project: sessions.Project, names: list[str]) -> int:
-    code, rested = following.wait_for(project, names, None)
-    for session in rested:
+    waited = following.wait_for(project, names, None)
+    for session in waited.rested:
         following.tell_outcome(session)
-    return code
+    return waited.code

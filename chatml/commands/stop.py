@@ -26,15 +26,18 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
     if names and all_of_them:
         raise UsageError("--all takes no names")
     project = sessions.open_project(at)
-    if all_of_them:
-        names = tuple(session.name for session in sessions.load_all(project)[0] if session.status.open)
     code = 0
-    for name in dict.fromkeys(names or (sessions.resolve(project, None).name,) if not all_of_them else names):
+    if all_of_them:
+        found, damaged = sessions.load_all(project)
+        code = max(map(output.complain, damaged), default=0)
+        names = tuple(session.name for session in found if session.status.open)
+    elif not names:
+        names = (sessions.resolve(project, None).name,)
+    for name in dict.fromkeys(names):
         try:
             stopped = sessions.stop(project, name)
-        except ChatmlError as error:
-            output.error(error.message, error.hint)
-            code = max(code, error.exit_code)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
         else:
             if not quiet:
                 output.note(f"stopped {name}" if stopped else f"{name} is at rest already")

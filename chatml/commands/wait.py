@@ -8,7 +8,6 @@ import click
 
 from chatml import output, sessions
 from chatml.commands import completing, following
-from chatml.errors import ChatmlError
 
 
 @click.command()
@@ -28,23 +27,18 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
     3 as soon as one needs a person, 124 when the time is over.
     """
     project = sessions.open_project(at)
-    wanted = list(dict.fromkeys(names)) or _active(project)
-    for name in wanted:
-        sessions.resolve(project, name)
-    code, rested = following.wait_for(project, wanted, timeout, any_one)
+    code = 0
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        found, damaged = sessions.load_all(project)
+        code = max(map(output.complain, damaged), default=0)
+        wanted = [session.name for session in found if not following.at_rest(session)]
+    waited = following.wait_for(project, wanted, timeout, any_one)
     if as_json:
-        output.json_answer([session.public() for session in rested])
+        output.json_answer([session.public() for session in waited.rested])
     else:
-        for session in rested:
+        for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")
-    if code == following.TIMED_OUT:
-        missing = [name for name in wanted if name not in {session.name for session in rested}]
-        output.error(f"still at work after {timeout:g} s: {', '.join(missing)}")
-    return code
-
-
-def _active(project: sessions.Project) -> list[str]:
-    found, damaged = sessions.load_all(project)
-    if damaged:
-        raise ChatmlError(damaged[0].message, damaged[0].hint)
-    return [session.name for session in found if not following.at_rest(session)]
+    if waited.code == following.TIMED_OUT:
+        output.error(f"still at work after {timeout:g} s: {', '.join(waited.at_work)}")
+    return max(code, waited.code)

@@ -184,9 +184,3 @@ def measure(worktree: Path, base_ref: str, base_commit: str) -> Changes:
     with snapshot(worktree) as now:
         since = repo.merge_base(worktree, now.head or base_commit, base_ref, base_commit)
         return Comparison(worktree, since, now).changes
-
-
-def file_changes(worktree: Path, since: str, paths: tuple[str, ...] = ()) -> list[FileChange]:
-    """Every path that differs between the commit `since` and the worktree as it is, in path order."""
-    with snapshot(worktree) as now:
-        return Comparison(worktree, since, now, paths).files

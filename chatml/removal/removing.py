@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.locks import lock
 from chatml.model import Session
-from chatml.removal import safety, trash
+from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import Project
-from chatml.store import CorruptRecordError, SessionStore, remove_tree, write_json
+from chatml.store import SessionStore, remove_tree, write_json
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -53,28 +52,6 @@ class Removed:
     """What is left of the worktree, because it could not be deleted."""
 
 
-# --- what to remove ---------------------------------------------------------------------------------------------
-
-
-def find(project: Project, name: str) -> tuple[Session, Place]:
-    """The session and its worktree as they are now, also after the repository was moved."""
-    session = workspace.relocate(sessions.resolve(project, name), project.repo)
-    return session, locate(project.repo, Path(session.worktree))
-
-
-def merged(project: Project) -> Iterator[tuple[Session, list[str]]]:
-    """The sessions at rest that brought something that has landed, with what speaks against removing them."""
-    for session in sessions.load_all(project)[0]:
-        if session.status.open:
-            continue
-        place = locate(project.repo, Path(session.worktree))
-        tip = project.repo.tip(session.branch)
-        if tip is None or not safety.brought(session, project.repo, place, tip):
-            continue
-        if landed.landed_in(project.repo, session, tip):
-            yield session, safety.objections(project.repo, session, place)
-
-
 # --- remove -----------------------------------------------------------------------------------------------------
 
 
@@ -84,15 +61,9 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     ChatmlError, and nothing removed, where that would lose work and `force` is not given; looked at before the
     worker is stopped and once more after, because the agent worked until then.
     """
-    try:
-        session, place = find(project, name)
-    except CorruptRecordError as error:
-        if force:
-            return _remove_damaged(project, name)
-        raise ChatmlError(
-            error.message, f"'chatml rm --force {name}' removes the record alone, and keeps it in the trash"
-        ) from error
-    safety.check(project.repo, session, place, force, keep_branch)
+    session = planning.plan(project, name, force, keep_branch)
+    if session is None:
+        return _remove_damaged(project, name)
     store = project.store.session(name)
     try:
         stopped = False
@@ -250,8 +221,7 @@ def _remove_damaged(project: Project, name: str) -> Removed:
     """Remove a record that can't be read, and nothing that isn't understood: worktree and branch stay."""
     store = project.store.session(name)
     with store.lock():
-        if store.worker_lock.held():
-            raise ChatmlError(f"the worker of '{name}' is at work", "end it first; its record can't be read")
+        planning.check_idle(store)
         trash.save(project.repo, store, name, None, None)
         done = store.folder.with_name(DONE + str(uuid.uuid4()))
         store.folder.rename(done)

@@ -1,0 +1,52 @@
+"""What `rm` would remove, and whether it would refuse; changes nothing but the paths of a repository that was moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chatml import sessions, workspace
+from chatml.errors import ChatmlError
+from chatml.landing import landed
+from chatml.model import Session
+from chatml.removal import safety
+from chatml.removal.safety import Place, locate
+from chatml.sessions import Project
+from chatml.store import CorruptRecordError, SessionStore
+
+
+def find(project: Project, name: str) -> tuple[Session, Place]:
+    """The session and its worktree as they are now, also after the repository was moved."""
+    session = workspace.relocate(sessions.resolve(project, name), project.repo)
+    return session, locate(project.repo, Path(session.worktree))
+
+
+def merged(project: Project, session: Session) -> list[str] | None:
+    """What speaks against removing a session at rest that brought something that has landed; None for any other."""
+    if session.status.open:
+        return None
+    session, place = find(project, session.name)
+    tip = project.repo.tip(session.branch)
+    if tip is None or not safety.brought(session, project.repo, place, tip):
+        return None
+    return safety.objections(project.repo, session, place) if landed.landed_in(project.repo, session, tip) else None
+
+
+def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session | None:
+    """The session that `remove` would remove; None for a damaged record. ChatmlError where it would refuse."""
+    try:
+        session, place = find(project, name)
+    except CorruptRecordError as error:
+        if force:
+            check_idle(project.store.session(name))
+            return None
+        raise ChatmlError(
+            error.message, f"'chatml rm --force {name}' removes the record alone, and keeps it in the trash"
+        ) from error
+    safety.check(project.repo, session, place, force, keep_branch)
+    return session
+
+
+def check_idle(damaged: SessionStore) -> None:
+    """ChatmlError where a worker lives whose record can't be read, so that nobody could end it."""
+    if damaged.worker_lock.held():
+        raise ChatmlError(f"the worker of '{damaged.name}' is at work", "end it first; its record can't be read")
