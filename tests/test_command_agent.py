@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from chatml.agents.base import GO_ON, AgentError, Message, Setting, Taken
+from chatml.agents.command import CommandAgent
+from chatml.store import Store
+from tests.faults import kill, worker
+from tests.made import make_session
 from tests.support import Sandbox, wait_until
 
 CONFIG = """\
@@ -11,6 +21,12 @@ agents:
     resume: [sh, -c, 'echo "again: $0"', "{prompt}"]
   broken: {command: [sh, -c, 'echo "no licence" >&2; exit 3', "{prompt}"]}
   sleeper: {command: [sh, -c, 'echo begun; exec sleep 600', "{prompt}"]}
+  gated:
+    command:
+    - sh
+    - -c
+    - 'test -e go || slow=1; printf "%s" "$0" >> heard; test -z "$slow" || sleep 600; echo fine'
+    - "{prompt}"
   missing: {command: [no-such-program, "{prompt}"]}
 """
 
@@ -51,3 +67,45 @@ def test_a_message_interrupts_and_stop_ends_a_program(sandbox: Sandbox) -> None:
     assert "interrupted" in sandbox.chatml("logs", "dream").out
     sandbox.chatml("stop", "dream")
     assert sandbox.session("dream")["status"] == "stopped"
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "send --interrupt"])
+def test_a_program_without_memory_hears_its_task_again_once_it_was_interrupted(sandbox: Sandbox, how: str) -> None:
+    configure(sandbox)
+    sandbox.chatml("new", "build the bridge", "--agent", "gated", "--name", "x", "-q")
+    worktree = Path(sandbox.chatml("path", "x").out.strip())
+    heard = worktree / "heard"
+    wait_until(lambda: heard.exists() and heard.read_text() == "build the bridge", "the task to be heard")
+    heard.unlink()
+    (worktree / "go").touch()
+    if how == "send --interrupt":
+        sandbox.chatml("send", "x", "of stone", "--interrupt", "--wait")
+    else:
+        sandbox.chatml("stop", "x") if how == "stop" else kill(worker(sandbox, "x"))
+        sandbox.until("x", "stopped", "crashed")
+        sandbox.chatml("resume", "x")
+        sandbox.chatml("wait", "x")
+    told = heard.read_text()
+    assert told.count("build the bridge") == 1
+    assert told.endswith("of stone" if how == "send --interrupt" else GO_ON)
+    heard.unlink()
+    sandbox.chatml("send", "x", "paint it", "--wait")
+    assert heard.read_text() == "paint it", "what was answered is not said again"
+
+
+def test_a_message_that_no_program_could_be_started_for_is_not_taken(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The worktree is gone: the message stays in the inbox, for a resume."""
+    make_session(sandbox, "x", agent="echo", command=("true",))
+    session = Store(sandbox.repo / ".git").session("x").read()
+    agent = CommandAgent(session, Setting(tmp_path / "gone", tmp_path, ""))
+    said: list[object] = []
+
+    async def listen() -> None:
+        await agent.send(Message("1", "hello"))
+        async for one in agent.signals():
+            said.append(one)
+
+    with pytest.raises(AgentError) as caught:
+        asyncio.run(asyncio.wait_for(listen(), 30))
+    assert not any(isinstance(one, Taken) for one in said)
+    assert (caught.value.failure.kind, bool(caught.value.failure.hint)) == ("agent", True)

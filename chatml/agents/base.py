@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,6 +134,8 @@ class Setting:
     state_dir: Path
     instruction: str
     env: Mapping[str, str] = field(default_factory=dict)
+    unanswered: tuple[str, ...] = ()
+    """Messages taken by those before it and not answered, oldest first, for an agent without a memory of its own."""
 
 
 class Agent(Protocol):
@@ -159,6 +161,11 @@ class Agent(Protocol):
 
     def signals(self) -> AsyncIterator[Signal]:
         """What the agent does, until it ends. AgentError where it ends by itself."""
+
+
+def recap(why: str, said: Sequence[str]) -> str:
+    """What goes before a message to an agent that doesn't know of the earlier ones."""
+    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
 
 
 MakeAgent = Callable[[Session, Setting], Agent]

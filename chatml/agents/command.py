@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 
 from chatml import proc
+from chatml.agents import base
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Session, Tokens
@@ -32,6 +33,7 @@ class CommandAgent:
         self._process: asyncio.subprocess.Process | None = None
         self._interrupted = False
         self._began = session.agent_started
+        self._open = list(setting.unanswered)
 
     async def start(self) -> None:
         program = (self._session.command or ("",))[0]
@@ -57,16 +59,20 @@ class CommandAgent:
         yield Started(self._session.session_id, self._session.model)
         while True:
             message = await self._messages.get()
-            yield Taken((message.id,))
-            async for one in self._turn(message.text):
+            self._interrupted = False
+            try:
+                self._process = process = await self._spawn(message.text)
+            except OSError as error:
+                raise self._not_started(error) from error
+            yield Taken((message.id,))  # not before it runs: what could not start is said again
+            self._open.append(message.text)
+            async for one in self._turn(process):
                 yield one
             if self._messages.empty():
                 yield Idle()
 
-    async def _turn(self, prompt: str) -> AsyncIterator[Signal]:
+    async def _turn(self, process: asyncio.subprocess.Process) -> AsyncIterator[Signal]:
         began = time.monotonic()
-        self._interrupted = False
-        self._process = process = await self._spawn(prompt)
         assert process.stdout is not None
         assert process.stderr is not None
         errors = asyncio.create_task(process.stderr.read())
@@ -86,8 +92,11 @@ class CommandAgent:
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
             hint = f"see 'chatml logs {self._session.name}'"
             failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+        answered = failure is None and not self._interrupted
+        if answered:
+            self._open.clear()
         yield TurnEnd(
-            result=text[-ANSWER:] if failure is None and not self._interrupted else None,
+            result=text[-ANSWER:] if answered else None,
             cost_usd=0.0,
             total_cost_usd=0.0,
             tokens=Tokens(),
@@ -96,9 +105,12 @@ class CommandAgent:
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, prompt: str) -> asyncio.subprocess.Process:
-        words = self._session.resume_command if self._began else None
-        argv = [word.replace("{prompt}", prompt) for word in words or self._session.command or ()]
+    async def _spawn(self, text: str) -> asyncio.subprocess.Process:
+        """Start the program with this message. A program that begins anew each turn also hears what is unanswered."""
+        again = self._session.resume_command if self._began else None
+        said = [] if again else [one for one in self._open if one != base.GO_ON]
+        prompt = (base.recap("Your work on this task broke off.", said) if said else "") + text
+        argv = [word.replace("{prompt}", prompt) for word in again or self._session.command or ()]
         program = shutil.which(argv[0]) or argv[0]
         return await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
@@ -109,6 +121,10 @@ class CommandAgent:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+
+    def _not_started(self, error: OSError) -> AgentError:
+        what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+        return AgentError(Failure(Kind.AGENT.value, what, "go on with 'chatml resume' once that is mended"))
 
     async def _end_process(self) -> None:
         """End the program and all of its group: ask, then kill."""
