@@ -10,7 +10,7 @@ import pytest
 from chatml.agents.base import GO_ON, AgentError, Message, Setting, Taken
 from chatml.agents.command import CommandAgent
 from chatml.store import Store
-from tests.faults import kill, worker
+from tests.faults import kill, logged, worker
 from tests.made import make_session
 from tests.support import Sandbox, wait_until
 
@@ -26,6 +26,12 @@ agents:
     - sh
     - -c
     - 'test -e go || slow=1; printf "%s" "$0" >> heard; test -z "$slow" || sleep 600; echo fine'
+    - "{prompt}"
+  halting:
+    command:
+    - sh
+    - -c
+    - 'printf "f\\303"; until test -e go; do sleep 0.05; done; printf "\\274r \\342\\202"'
     - "{prompt}"
   missing: {command: [no-such-program, "{prompt}"]}
 """
@@ -109,3 +115,12 @@ def test_a_message_that_no_program_could_be_started_for_is_not_taken(sandbox: Sa
         asyncio.run(asyncio.wait_for(listen(), 30))
     assert not any(isinstance(one, Taken) for one in said)
     assert (caught.value.failure.kind, bool(caught.value.failure.hint)) == ("agent", True)
+
+
+def test_a_character_that_comes_in_two_pieces_is_one(sandbox: Sandbox) -> None:
+    configure(sandbox)
+    sandbox.chatml("new", "speak", "--agent", "halting", "--name", "x", "-q")
+    wait_until(lambda: bool(logged(sandbox, "x", "delta")), "the first piece")
+    (Path(sandbox.chatml("path", "x").out.strip()) / "go").touch()
+    assert sandbox.until("x", "done")["result"] == "für \N{REPLACEMENT CHARACTER}", "only what never ended is replaced"
+    assert "".join(event["text"] for event in logged(sandbox, "x", "delta")) == "für \N{REPLACEMENT CHARACTER}"

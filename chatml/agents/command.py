@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
 import shutil
@@ -77,9 +78,14 @@ class CommandAgent:
         assert process.stderr is not None
         errors = asyncio.create_task(process.stderr.read())
         said = []
-        while chunk := await process.stdout.read(1 << 16):
-            said.append(chunk.decode("utf-8", "replace"))
-            yield Delta(said[-1])
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
+        ended = False
+        while not ended:
+            chunk = await process.stdout.read(1 << 16)
+            ended = not chunk
+            if piece := decoder.decode(chunk, final=ended):
+                said.append(piece)
+                yield Delta(piece)
         complaint = (await errors).decode("utf-8", "replace").strip()
         code = await process.wait()
         self._process, self._began = None, True
