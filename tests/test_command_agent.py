@@ -14,11 +14,15 @@ from tests.faults import kill, logged, worker
 from tests.made import make_session
 from tests.support import Sandbox, wait_until
 
+TOO_LONG = 140_000
+"""Bytes: Linux gives a program at most 128 KiB in one argument."""
+
 CONFIG = """\
 agents:
   echo:
     command: [sh, -c, 'echo "first: $0"; echo work > made.txt', "{prompt}"]
     resume: [sh, -c, 'echo "again: $0"', "{prompt}"]
+  failing: {command: [sh, -c, 'printf "%s" "$0"; exit 3', "{prompt}"]}
   broken: {command: [sh, -c, 'echo "no licence" >&2; exit 3', "{prompt}"]}
   sleeper: {command: [sh, -c, 'echo begun; exec sleep 600', "{prompt}"]}
   gated:
@@ -99,22 +103,49 @@ def test_a_program_without_memory_hears_its_task_again_once_it_was_interrupted(s
     assert heard.read_text() == "paint it", "what was answered is not said again"
 
 
-def test_a_message_that_no_program_could_be_started_for_is_not_taken(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The worktree is gone: the message stays in the inbox, for a resume."""
-    make_session(sandbox, "x", agent="echo", command=("true",))
+@pytest.mark.parametrize("why", ["no worktree", "too long"])
+def test_a_message_that_no_program_could_be_started_for_is_not_taken(
+    sandbox: Sandbox, tmp_path: Path, why: str
+) -> None:
+    """It stays in the inbox, for a resume."""
+    make_session(sandbox, "x", agent="echo", command=("true", "{prompt}"))
     session = Store(sandbox.repo / ".git").session("x").read()
-    agent = CommandAgent(session, Setting(tmp_path / "gone", tmp_path, ""))
+    worktree, text = (tmp_path / "gone", "hello") if why == "no worktree" else (tmp_path, "x" * TOO_LONG)
+    agent = CommandAgent(session, Setting(worktree, tmp_path, ""))
     said: list[object] = []
 
     async def listen() -> None:
-        await agent.send(Message("1", "hello"))
+        await agent.send(Message("1", text))
         async for one in agent.signals():
             said.append(one)
 
     with pytest.raises(AgentError) as caught:
         asyncio.run(asyncio.wait_for(listen(), 30))
     assert not any(isinstance(one, Taken) for one in said)
-    assert (caught.value.failure.kind, bool(caught.value.failure.hint)) == ("agent", True)
+    assert caught.value.failure.kind == "agent"
+    assert ("into a file" if why == "too long" else "chatml resume") in str(caught.value.failure.hint)
+
+
+def test_a_message_that_is_too_long_for_an_argument_is_refused(sandbox: Sandbox) -> None:
+    configure(sandbox)
+    refused = sandbox.chatml("new", "-", "--agent", "echo", "--name", "x", stdin="é" * (TOO_LONG // 2), code=2)
+    assert refused.err.splitlines() == [
+        "error: the message has 140,000 bytes; a program can be given 131,071 in one argument",
+        "hint: put it into a file and name that file",
+    ]
+    assert sandbox.chatml("ls", "-q").out == ""
+    sandbox.chatml("new", "first", "--agent", "echo", "--name", "x", "--wait")
+    assert "in one argument" in sandbox.chatml("send", "x", "-", stdin="y" * TOO_LONG, code=2).err
+    assert sandbox.chatml("send", "x", "shorter", "--wait").out == "again: shorter\n", "nothing stands in the way"
+
+
+def test_messages_that_are_too_long_together_are_named(sandbox: Sandbox) -> None:
+    configure(sandbox)
+    sandbox.chatml("new", "-", "--agent", "failing", "--name", "x", "--wait", stdin="a" * (TOO_LONG // 2), code=1)
+    sandbox.chatml("send", "x", "-", "--wait", stdin="b" * (TOO_LONG // 2), code=1)
+    heard = logged(sandbox, "x", "text")[-1]["text"]
+    assert "'chatml logs x'" in heard
+    assert heard.endswith("b" * (TOO_LONG // 2))
 
 
 def test_a_character_that_comes_in_two_pieces_is_one(sandbox: Sandbox) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import errno
 import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from chatml import proc
 from chatml.agents import base
@@ -22,6 +23,8 @@ ANSWER = 20_000
 
 GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
+
+BROKE_OFF = "Your work on this task broke off."
 
 
 class CommandAgent:
@@ -61,10 +64,7 @@ class CommandAgent:
         while True:
             message = await self._messages.get()
             self._interrupted = False
-            try:
-                self._process = process = await self._spawn(message.text)
-            except OSError as error:
-                raise self._not_started(error) from error
+            self._process = process = await self._spawn(message.text)
             yield Taken((message.id,))  # not before it runs: what could not start is said again
             self._open.append(message.text)
             async for one in self._turn(process):
@@ -112,11 +112,32 @@ class CommandAgent:
         )
 
     async def _spawn(self, text: str) -> asyncio.subprocess.Process:
-        """Start the program with this message. A program that begins anew each turn also hears what is unanswered."""
+        """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
+
+        AgentError where it can't be started.
+        """
         again = self._session.resume_command if self._began else None
+        words = again or self._session.command or ()
         said = [] if again else [one for one in self._open if one != base.GO_ON]
-        prompt = (base.recap("Your work on this task broke off.", said) if said else "") + text
-        argv = [word.replace("{prompt}", prompt) for word in again or self._session.command or ()]
+        before = base.recap(BROKE_OFF, said) if said else ""
+        try:
+            try:
+                return await self._execute(words, before + text)
+            except OSError as error:
+                if error.errno != errno.E2BIG or not said:
+                    raise
+                log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
+                return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}")
+        except OSError as error:
+            what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            hint = "go on with 'chatml resume' once that is mended"
+            if error.errno == errno.E2BIG:
+                what = f"the message is longer than {self._session.agent} can be given as an argument"
+                hint = "put it into a file, and name that file to a new session"
+            raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
+
+    async def _execute(self, words: Sequence[str], prompt: str) -> asyncio.subprocess.Process:
+        argv = [word.replace("{prompt}", prompt) for word in words]
         program = shutil.which(argv[0]) or argv[0]
         return await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
@@ -127,10 +148,6 @@ class CommandAgent:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-
-    def _not_started(self, error: OSError) -> AgentError:
-        what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
-        return AgentError(Failure(Kind.AGENT.value, what, "go on with 'chatml resume' once that is mended"))
 
     async def _end_process(self) -> None:
         """End the program and all of its group: ask, then kill."""
