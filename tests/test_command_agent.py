@@ -73,7 +73,7 @@ def test_a_message_interrupts_and_stop_ends_a_program(sandbox: Sandbox) -> None:
     sandbox.chatml("new", "dream", "--agent", "sleeper", "-q")
     wait_until(lambda: "begun" in sandbox.chatml("logs", "dream").out, "the program to begin")
     sandbox.chatml("send", "dream", "wake up", "--interrupt")
-    wait_until(lambda: sandbox.chatml("logs", "dream").out.count("begun") >= 3, "the second turn")
+    wait_until(lambda: sandbox.chatml("logs", "dream").out.count("begun") == 2, "the second turn")
     assert "interrupted" in sandbox.chatml("logs", "dream").out
     sandbox.chatml("stop", "dream")
     assert sandbox.session("dream")["status"] == "stopped"
@@ -155,3 +155,15 @@ def test_a_character_that_comes_in_two_pieces_is_one(sandbox: Sandbox) -> None:
     (Path(sandbox.chatml("path", "x").out.strip()) / "go").touch()
     assert sandbox.until("x", "done")["result"] == "für \N{REPLACEMENT CHARACTER}", "only what never ended is replaced"
     assert "".join(event["text"] for event in logged(sandbox, "x", "delta")) == "für \N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("said", ["one\\ntwo\\n", "\\n  one\\n\\ntwo", "one two"], ids=["lines", "blanks", "open line"])
+def test_what_a_program_says_is_shown_once(sandbox: Sandbox, said: str) -> None:
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"agents: {{says: {{command: [printf, '%.0s{said}', '{{prompt}}']}}}}\n")
+    sandbox.chatml("new", "speak", "--agent", "says", "--name", "x", "--wait")
+    for command in ("logs", "attach"):
+        out = sandbox.chatml(command, "x").out
+        assert (out.count("one"), out.count("two")) == (1, 1), out
+        assert "two\n── turn ended" in out, "the answer ends its line, and leaves none empty"
