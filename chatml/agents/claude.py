@@ -15,6 +15,7 @@ from typing import Any
 
 from chatml import proc
 from chatml.agents.base import AgentError, Denied, Message, Setting, Signal, Started, summarize
+from chatml.agents.git_line import may_do_harm
 from chatml.agents.lean import import_sdk
 from chatml.errors import Kind
 from chatml.model import Failure, Session
@@ -225,10 +226,8 @@ class ClaudeAgent:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
         del tool_use_id, context
         data: Mapping[str, Any] = dict(hook_input)
-        command = str(data["tool_input"].get("command", ""))
-        risky = "git" in command and any(flag in command for flag in ("--output", "--ext-diff", "--textconv"))
-        if risky and self._session.permission_mode != "bypassPermissions":
-            return _must_ask("this git option can write files or run programs")
+        if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
+            return _must_ask("this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
