@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,14 +105,24 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+_UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, separators of lines, what turns the direction of text around, and surrogates. Nothing else: other invisible
+characters are part of how a language is written, such as the joiners of Persian and of emoji."""
+
+
+def is_safe(char: str) -> bool:
+    """Whether a terminal can be given this character as it is: no control, no line end, no tab."""
+    return not _UNSAFE.match(char)
+
+
 def printable(text: str) -> str:
     """`text` without characters that would move the cursor or recolour the terminal; lines stay lines."""
-    return "".join(char if char.isprintable() or char in "\n\t" else _visible(char) for char in text)
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t" else _visible(found[0]), text)
 
 
 def one_line(text: str) -> str:
     """`text` as a single printable line."""
-    return " ".join(printable(text).split())
+    return re.sub("[ \t\n]+", " ", printable(text)).strip(" ")
 
 
 def _visible(char: str) -> str:
@@ -138,14 +149,19 @@ def shorten(text: str, columns: int) -> str:
     return kept.rstrip() + "…" if columns > 0 else ""
 
 
+INVISIBLE = ("Mn", "Me", "Cf")
+"""Categories of Unicode that take no room of their own: marks on another character, and joiners."""
+
+
 def display_width(text: str) -> int:
-    """How many terminal columns `text` takes (East Asian wide characters take two, combining ones none)."""
+    """How many terminal columns `text` takes (East Asian wide characters take two, invisible ones none)."""
     if text.isascii():
         return len(text)
     import unicodedata
 
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+        0 if unicodedata.category(char) in INVISIBLE else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
     )
 
 

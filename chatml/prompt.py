@@ -115,7 +115,7 @@ class Prompt:
             self._edit("")
         elif key == "\x17":
             self._edit(self._line.rstrip().rpartition(" ")[0])
-        elif key.isprintable():
+        elif output.is_safe(key):
             self._edit(self._line + key)
         return None
 

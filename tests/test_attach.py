@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from chatml import output
 from chatml.demo.api import ScriptedApi
 from chatml.demo.script import Script
+from tests.faults import logged
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal
 
@@ -54,6 +56,49 @@ def test_a_person_looks_in_types_and_leaves(sandbox: Sandbox, serve: Serve) -> N
         window.type("stty -a | tr ' ' '\\n' | grep -xE 'icanon|echo|isig' | tr '\\n' ' '")
         window.expect("isig icanon echo")
     assert "thänks, 世界!" in [event["text"] for event in sandbox.events("count-things") if event["type"] == "message"]
+
+
+LANGUAGES = {
+    "joined emoji": "👩\u200d💻 👍🏽 ❤\ufe0f",
+    "Persian": "می\u200cروم",
+    "Japanese": "一\u3000二",
+    "French": "Vraiment\u00a0\u202f?",
+    "marks of direction": "a\u200eb\u200fc",
+    "soft hyphen": "Donau\u00addampf",
+    "a private sign": "\ue0a0",
+}
+
+
+def test_every_language_comes_through_as_it_was_written(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": {"turns": [["You said: {prompt}"]] * (1 + len(LANGUAGES))}})
+    sandbox.chatml("new", "begin", "--name", "t", "--wait")
+    for text in LANGUAGES.values():
+        assert sandbox.chatml("send", "t", text, "--wait").out == f"You said: {text}\n"
+    log, row = sandbox.chatml("logs", "t").out, sandbox.chatml("ls", "t").out
+    for text in LANGUAGES.values():
+        assert f"> {text}\n" in log
+    assert text in row
+
+
+def test_every_language_can_be_typed(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": {"turns": [["You said: {prompt}"]] * 2}})
+    sandbox.chatml("new", "begin", "--name", "t", "--wait")
+    text = " ".join(LANGUAGES.values())
+    with terminal(sandbox) as window:
+        window.type("chatml attach t")
+        window.expect("t is done; type a message")
+        window.type(text)
+        wait_until(lambda: len(logged(sandbox, "t", "message")) == 2, "the message", window.screen)
+        sandbox.until("t", "done")
+        window.press("C-c")
+    assert logged(sandbox, "t", "message")[-1]["text"] == text
+
+
+def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
+    for code in (0x07, 0x1B, 0x7F, 0x9B, 0xD800, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)):
+        shown = output.printable(f"a{chr(code)}b")
+        assert chr(code) not in shown, hex(code)
+        assert len(shown) > 2, "it is seen that something was there"
 
 
 def test_leaving_and_closing_the_terminal_stop_nothing(sandbox: Sandbox, serve: Serve) -> None:

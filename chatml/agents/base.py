@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,6 +176,8 @@ class Setting:
     env: Mapping[str, str] = field(default_factory=dict)
     decided: tuple[Decided, ...] = ()
     """Each counts for one such call: nobody is asked again."""
+    unanswered: tuple[str, ...] = ()
+    """Messages taken by those before it and not answered, oldest first, for an agent without a memory of its own."""
 
 
 class Agent(Protocol):
@@ -204,6 +206,11 @@ class Agent(Protocol):
 
     def signals(self) -> AsyncIterator[Signal]:
         """What the agent does, until it ends. AgentError where it ends by itself."""
+
+
+def recap(why: str, said: Sequence[str]) -> str:
+    """What goes before a message to an agent that doesn't know of the earlier ones."""
+    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
 
 
 MakeAgent = Callable[[Session, Setting], Agent]

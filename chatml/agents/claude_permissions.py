@@ -14,6 +14,7 @@ from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, Permi
 
 from chatml.agents.base import Ask, Denied, Setting, Signal, Withdrawn, summarize
 from chatml.agents.claude_transcript import config_dir
+from chatml.agents.git_line import may_do_harm
 from chatml.model import Reply, Session
 
 GIT_RULES = tuple(
@@ -181,10 +182,8 @@ class Gate:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
         del tool_use_id, context
         data: Mapping[str, Any] = dict(hook_input)
-        command = str(data["tool_input"].get("command", ""))
-        risky = "git" in command and any(flag in command for flag in ("--output", "--ext-diff", "--textconv"))
-        if risky and self._session.permission_mode != "bypassPermissions":
-            return _must_ask("this git option can write files or run programs")
+        if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
+            return _must_ask("this way to call git can write files or run programs, or that can't be told")
         return {}
 
 

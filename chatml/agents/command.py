@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
+import errno
 import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from chatml import proc
+from chatml.agents import base
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
@@ -20,6 +23,8 @@ ANSWER = 20_000
 
 GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
+
+BROKE_OFF = "Your work on this task broke off."
 
 
 class CommandAgent:
@@ -32,6 +37,7 @@ class CommandAgent:
         self._process: asyncio.subprocess.Process | None = None
         self._interrupted = False
         self._began = session.agent_started
+        self._open = list(setting.unanswered)
 
     async def start(self) -> None:
         program = (self._session.command or ("",))[0]
@@ -60,23 +66,29 @@ class CommandAgent:
         yield Started(self._session.session_id, self._session.model)
         while True:
             message = await self._messages.get()
-            yield Taken((message.id,))
-            async for one in self._turn(message.text):
+            self._interrupted = False
+            self._process = process = await self._spawn(message.text)
+            yield Taken((message.id,))  # not before it runs: what could not start is said again
+            self._open.append(message.text)
+            async for one in self._turn(process):
                 yield one
             if self._messages.empty():
                 yield Idle()
 
-    async def _turn(self, prompt: str) -> AsyncIterator[Signal]:
+    async def _turn(self, process: asyncio.subprocess.Process) -> AsyncIterator[Signal]:
         began = time.monotonic()
-        self._interrupted = False
-        self._process = process = await self._spawn(prompt)
         assert process.stdout is not None
         assert process.stderr is not None
         errors = asyncio.create_task(process.stderr.read())
         said = []
-        while chunk := await process.stdout.read(1 << 16):
-            said.append(chunk.decode("utf-8", "replace"))
-            yield Delta(said[-1])
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
+        ended = False
+        while not ended:
+            chunk = await process.stdout.read(1 << 16)
+            ended = not chunk
+            if piece := decoder.decode(chunk, final=ended):
+                said.append(piece)
+                yield Delta(piece)
         complaint = (await errors).decode("utf-8", "replace").strip()
         code = await process.wait()
         self._process, self._began = None, True
@@ -89,8 +101,11 @@ class CommandAgent:
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
             hint = f"see 'chatml logs {self._session.name}'"
             failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+        answered = failure is None and not self._interrupted
+        if answered:
+            self._open.clear()
         yield TurnEnd(
-            result=text[-ANSWER:] if failure is None and not self._interrupted else None,
+            result=text[-ANSWER:] if answered else None,
             cost_usd=0.0,
             total_cost_usd=0.0,
             tokens=Tokens(),
@@ -99,9 +114,33 @@ class CommandAgent:
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, prompt: str) -> asyncio.subprocess.Process:
-        words = self._session.resume_command if self._began else None
-        argv = [word.replace("{prompt}", prompt) for word in words or self._session.command or ()]
+    async def _spawn(self, text: str) -> asyncio.subprocess.Process:
+        """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
+
+        AgentError where it can't be started.
+        """
+        again = self._session.resume_command if self._began else None
+        words = again or self._session.command or ()
+        said = [] if again else [one for one in self._open if one != base.GO_ON]
+        before = base.recap(BROKE_OFF, said) if said else ""
+        try:
+            try:
+                return await self._execute(words, before + text)
+            except OSError as error:
+                if error.errno != errno.E2BIG or not said:
+                    raise
+                log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
+                return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}")
+        except OSError as error:
+            what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            hint = "go on with 'chatml resume' once that is mended"
+            if error.errno == errno.E2BIG:
+                what = f"the message is longer than {self._session.agent} can be given as an argument"
+                hint = "put it into a file, and name that file to a new session"
+            raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
+
+    async def _execute(self, words: Sequence[str], prompt: str) -> asyncio.subprocess.Process:
+        argv = [word.replace("{prompt}", prompt) for word in words]
         program = shutil.which(argv[0]) or argv[0]
         return await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),

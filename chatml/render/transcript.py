@@ -42,12 +42,14 @@ class Transcript:
         streamed, self._streamed = self._streamed, ""
         if streamed and text.startswith(streamed):
             return output.printable(text[len(streamed) :]) + "\n"
-        start = "\n" if streamed else ""
+        start = "" if not streamed or streamed.endswith("\n") else "\n"
+        if streamed and text.strip() == streamed.strip():  # a program's output, of which the block has no outer blanks
+            return start
         return start + output.printable(text) + "\n"
 
     def _close(self) -> str:
-        open_line, self._streamed = bool(self._streamed), ""
-        return "\n" if open_line else ""
+        streamed, self._streamed = self._streamed, ""
+        return "" if not streamed or streamed.endswith("\n") else "\n"
 
     def _lines(self, event: Event) -> Iterator[str]:
         data = event.data

@@ -17,7 +17,7 @@ from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
 from chatml.repo import Repository
 from chatml.sessions.finding import Project
-from chatml.sessions.steering import check_message, start_worker
+from chatml.sessions.steering import check_fits, check_message, start_worker
 from chatml.store import SessionStore
 
 MAX_NAME = 40
@@ -126,7 +126,7 @@ def _draft(project: Project, order: Order) -> Session:
     return Session(
         name="",
         status=Status.PREPARING,
-        prompt=check_message(order.prompt),
+        prompt=check_fits(check_message(order.prompt), program.command if program else None),
         branch=order.branch or "",
         base=base,
         worktree="",

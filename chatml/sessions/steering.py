@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,6 +20,9 @@ from chatml.store import SessionStore
 
 MAX_MESSAGE = 1_000_000
 """Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
+
+MAX_ARGUMENT = 128 * 1024 - 1
+"""Bytes of one argument of a program on Linux (MAX_ARG_STRLEN without the NUL)."""
 
 STOP_GRACE = 15.0
 """Seconds that a worker has to end: the SDK alone takes up to 6.5 s to disconnect in the middle of a turn."""
@@ -39,6 +43,17 @@ def check_message(text: str) -> str:
             "put it into a file and name that file",
         )
     return text.strip()
+
+
+def check_fits(text: str, *commands: Sequence[str] | None) -> str:
+    """`text` as a message to an agent with these commands. UsageError where it is too long for an argument of one."""
+    words = [word.replace("{prompt}", text) for command in commands for word in command or ()]
+    if max((len(word.encode()) for word in words), default=0) > MAX_ARGUMENT:
+        raise UsageError(
+            f"the message has {len(text.encode()):,} bytes; a program can be given {MAX_ARGUMENT:,} in one argument",
+            "put it into a file and name that file",
+        )
+    return text
 
 
 def start_worker(store: SessionStore, session: Session) -> Session:
@@ -66,6 +81,7 @@ def send(project: Project, name: str, text: str, interrupt: bool = False) -> str
     first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
     with store.lock():
         session = relocated(project, store)
+        check_fits(text, session.command, session.resume_command)
         with events.posted(store, *first, message):
             start_worker(store, session)
     return message["id"]

@@ -174,6 +174,7 @@ class Worker:
             instruction=instruction(self.journal.session),
             env={proc.MARKER: self.journal.session.id},
             decided=self.asking.decided(),
+            unanswered=tuple(message.text for message in self.unanswered.values()),
         )
         agent = self.make_agent(self.journal.session, setting)
         try:
@@ -213,9 +214,8 @@ class Worker:
         if said:
             lost = "the agent's conversation was lost; it starts anew"
             self.journal.log.append("error", kind=Kind.AGENT.value, message=lost)
-            recap = "Your earlier conversation about this task was lost. These were the messages to you, oldest first:"
             self.unanswered.clear()
-            self.recap = "\n\n".join([recap, *said, "What is new:", ""])
+            self.recap = base.recap("Your earlier conversation about this task was lost.", said)
             self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
         return self.journal.session
 
@@ -256,7 +256,8 @@ class Worker:
                     self.asking.withdrawn(one.call)
             case base.TurnEnd():
                 self._consumed(one.taken)
-                self.unanswered.clear()
+                if one.result is not None:
+                    self.unanswered.clear()
                 self.failure = self.asking.failure or one.failure
                 self.journal.turn_ended(one)
             case base.Idle():
@@ -282,10 +283,10 @@ class Worker:
 
 
 def _unanswered(past: list[Event]) -> dict[str, Message]:
-    """The messages that were taken since the last turn ended, by id."""
+    """The messages that were taken since the last turn that ended with an answer, by id."""
     found: dict[str, Message] = {}
     for event in past:
-        if event.type == "turn":
+        if event.type == "turn" and event.data.get("result") is not None:
             found.clear()
         elif event.type == "message":
             i = str(event.data.get("id"))
