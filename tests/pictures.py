@@ -12,7 +12,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from chatml.demo import sample
+from chatml.demo import sample, todo
 from chatml.demo.api import ScriptedApi
 from tests.support import ROOT, Sandbox, sealed_env, wait_until
 from tests.terminal import Terminal, terminal
@@ -29,7 +29,7 @@ def take(home: Path) -> dict[str, str]:
     with ScriptedApi(sample.script(PAUSE), delay=PAUSE / 30) as api:
         env = {**sealed_env(home, api.url), "CLAUDE_CODE_MAX_RETRIES": "3"}
         box = Sandbox(home, home / sample.NAME, env)
-        sample.make_repository(box.repo, box.env)
+        todo.make_repository(box.repo, box.env)
         try:
             with terminal(box, COLUMNS) as window:
                 screens = {"ls": _ls(window, api), "attach": _attach(window, api)}

@@ -15,6 +15,7 @@ SHOWN = [
     '$ chatml new "Fix first-run crash"',
     '$ chatml new "Write a guide"',
     "$ chatml ls",
+    "$ chatml answer write-a-guide 1",
     '$ chatml send add-due-dates "ISO dates like 2026-01-31, please, not words"',
     "$ chatml attach add-due-dates",
     "$ chatml ls",

@@ -89,8 +89,10 @@ class Tour:
         for task in sample.TASKS:
             self._chatml("new", task.prompt)
         self._head("Watch them work. One meets an overloaded service, and tries again by itself.")
-        self._watch(project, self._may_be_redirected)
+        self._watch(project, self._need_a_person)
         self._check(project, ended=False)
+        self._head("One has a question, and stands first. Answer it: it goes on at once.")
+        self._chatml("answer", sample.GUIDE.name, "1")
         self._head("Redirect another one in the middle of its work, and see how it takes that.")
         self._chatml("send", sample.DATES.name, sample.REDIRECT)
         time.sleep(ARRIVAL)
@@ -110,8 +112,10 @@ class Tour:
         if goodbye:
             self._goodbye()
 
-    def _may_be_redirected(self, found: list[Session]) -> bool:
-        return bool(self._on.api.holding[sample.HOLD]) and all(one.status is not Status.PREPARING for one in found)
+    def _need_a_person(self, found: list[Session]) -> bool:
+        asks = any(one.name == sample.GUIDE.name and one.status is Status.WAITING for one in found)
+        holds = bool(self._on.api.holding[sample.HOLD])
+        return asks and holds and all(one.status is not Status.PREPARING for one in found)
 
     def _watch(self, project: Project, enough: Callable[[list[Session]], bool]) -> None:
         """Show `ls` until it is enough, or until all sessions are at rest: in place, or once, then."""
@@ -145,7 +149,8 @@ class Tour:
             session = sessions.resolve(project, task.name)
             failure = sessions.failure_of(session)
             well = session.status is Status.DONE and session.changes == task.changes
-            if not well and (ended or session.status.needs_person):
+            bad = session.status.needs_person and session.status is not Status.WAITING
+            if not well and (ended or bad):
                 reason = failure.message if failure else f"its changes are {render.changes(session.changes) or 'none'}"
                 raise ChatmlError(
                     f"{task.name} is {session.status.value}, and not as it should be: {reason}",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatml import proc
-from chatml.demo import sample
+from chatml.demo import sample, todo
 from chatml.demo.api import ScriptedApi
 from chatml.errors import ChatmlError
 
@@ -51,7 +51,7 @@ class Stage:
             raise ChatmlError(
                 f"can't make {self.folder}: {reason}", "choose another place with 'chatml demo --dir PATH'"
             ) from error
-        sample.make_repository(self.repo, self._sealed())
+        todo.make_repository(self.repo, self._sealed())
 
     def environment(self) -> dict[str, str]:
         """What chatml and the agent run with: the scripted model, and Claude's files in the demo's own folder."""
