@@ -78,6 +78,7 @@ class Prompt:
 
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
+        yield from self._take_keys()  # the caller may have stopped at a line before them
         while termios is not None and select.select([sys.stdin], [], [], 0)[0]:
             raw = os.read(sys.stdin.fileno(), 4096)
             if not raw:

@@ -56,10 +56,10 @@ def command(
 
 def _everything(project: sessions.Project, names: tuple[str, ...]) -> list[tuple[str, str | None]]:
     """Each open request but the questions, once the person has seen them; on a terminal, and has agreed."""
+    chosen = [sessions.resolve(project, name) for name in names] or sessions.load_all(project)[0]
     found = [
         (session.name, request)
-        for session in sessions.load_all(project)[0]
-        if not names or session.name in names
+        for session in chosen
         for request in sessions.still_open(project.store.session(session.name), session)
     ]
     asked = [(name, request) for name, request in found if request.kind != "question"]

@@ -9,7 +9,7 @@ import click
 
 from chatml import output
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Reply, Request
+from chatml.model import Reply, Request, questions_of
 from chatml.sessions import answers
 
 YES = {"y", "yes"}
@@ -44,7 +44,7 @@ def typed(request: Request, line: str) -> Reply | None:
     word, _, rest = line.strip().partition(" ")
     word = word.casefold()
     if request.kind == "question":
-        return answer(request, line.split(";") if ";" in line else [line])
+        return answer(request, line.split(";") if len(questions_of(request)) > 1 else [line])
     if word in NO:
         return denial(request, rest.strip() or None)
     if word in YES | ALWAYS and not rest:
@@ -55,8 +55,8 @@ def typed(request: Request, line: str) -> Reply | None:
 def how(request: Request) -> str:
     """How to answer it in `attach`, in one line."""
     if request.kind == "question":
-        count = len((request.detail.get("input") or {}).get("questions") or ())
-        return "type the number, or an answer in words" + ("; one for each question, with ';'" if count > 1 else "")
+        several = "; one for each question, ';' between" if len(questions_of(request)) > 1 else ""
+        return f"type the number, or an answer in words{several}"
     rules = ", ".join(request.detail.get("rules") or ())
     always = f" · a always {output.one_line(rules)}" if rules else ""
     return f"y yes{always} · n [REASON] no"

@@ -10,6 +10,10 @@ from chatml.model import Request, Session, Status, questions_of
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 
 
+SHOWN_LINES = 30
+"""Lines shown of what a call would write."""
+
+
 def page(session: Session) -> Iterator[str]:
     """One session on a page: what it is at, and what a person needs to know to go on with it."""
     status = output.style(session.status.value, fg=STATUS_COLORS[session.status])
@@ -18,7 +22,9 @@ def page(session: Session) -> Iterator[str]:
         for one in session.requests:
             yield ""
             yield from request(one)
-            yield output.style(f"  request {one.id}, {age(one.since)} ago", dim=True)
+            how = f"answer {session.name} …" if one.kind == "question" else f"approve {session.name}"
+            which = f" --id {one.id}" if len(session.requests) > 1 else ""
+            yield output.style(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
     yield ""
     for line in output.printable(session.prompt).splitlines():
         yield f"> {line}"
@@ -61,11 +67,20 @@ def request(one: Request) -> Iterator[str]:
         yield from _asked_call(one)
 
 
+def _lines(text: object) -> list[str]:
+    return output.printable(text).splitlines() if isinstance(text, str) else []
+
+
 def _asked_call(one: Request) -> Iterator[str]:
-    """What the summary of a call leaves out: the other lines of a command, and why it is asked about."""
-    command = (one.detail.get("input") or {}).get("command")
-    for line in output.printable(str(command)).splitlines()[1:] if command else ():
-        yield f"    {line}"
+    """What the summary of a call leaves out: a command's other lines, what a file would get, why it is asked about."""
+    given = one.detail.get("input") or {}
+    lines = [f"  {line}" for line in _lines(given.get("command"))[1:]]
+    lines += [f"- {line}" for line in _lines(given.get("old_string"))]
+    lines += [f"+ {line}" for line in _lines(given.get("new_string")) + _lines(given.get("content"))]
+    for line in lines[:SHOWN_LINES]:
+        yield f"  {line}"
+    if len(lines) > SHOWN_LINES:
+        yield output.style(f"    … {len(lines) - SHOWN_LINES} more lines ('chatml logs --json' has all)", dim=True)
     if one.detail.get("reason"):
         yield output.style(f"  {output.one_line(str(one.detail['reason']))}", dim=True)
 

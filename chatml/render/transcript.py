@@ -10,6 +10,9 @@ from chatml import output
 from chatml.model import Event, Request
 from chatml.render.requests import decision, request
 
+ASKING = ("AskUserQuestion", "ExitPlanMode")
+"""Tools whose input is shown by the request that follows."""
+
 FOLD_LINES = 8
 """Lines of a tool's output that `attach` shows; `logs` has all."""
 
@@ -103,7 +106,7 @@ class Transcript:
         subject = next(
             (tool_input[key] for key in ("file_path", "notebook_path", "command", "pattern", "url", "description")
              if isinstance(tool_input.get(key), str)),
-            json.dumps(tool_input, ensure_ascii=False) if tool_input else "",
+            json.dumps(tool_input, ensure_ascii=False) if tool_input and data.get("name") not in ASKING else "",
         )  # fmt: skip
         text = str(subject).removeprefix(self._prefix)
         indent = "    " if data.get("parent") else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,7 @@ from chatml import typed
 from chatml.agents import base
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
-from chatml.events import read
-from chatml.model import Failure, Reply, Request, Session, Status, now
+from chatml.model import Event, Failure, Reply, Request, Session, Status, now
 from chatml.worker.journal import Journal
 
 AGAIN = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
@@ -20,9 +19,9 @@ AGAIN = "Your turn broke off while you waited for a person. This is what became 
 class Asking:
     """The open requests of one session, while its worker lives."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, past: Sequence[Event]) -> None:
+        """`past` is the log as it was when this worker began."""
         self._journal = journal
-        past = read(journal.store.events)
         self._count = sum(event.type == "request" for event in past)
         self._answered = {str(event.data.get("id")) for event in past if event.type == "reply"}
         self._calls: dict[str, Request] = {}
@@ -43,7 +42,7 @@ class Asking:
         self._calls[one.call] = request
         self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
         if self._journal.session.on_request == "fail":
-            hint = "send it what to do instead, or resume it with nobody else's orders"
+            hint = f"tell it what to do instead: chatml send {self._journal.session.name} …"
             self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
             self._replies.append(
                 Reply(request.id, "deny", "nobody can be asked: the session ends here", interrupt=True)

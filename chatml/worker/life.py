@@ -35,8 +35,8 @@ class Worker:
     def __init__(self, store: SessionStore) -> None:
         self.journal = Journal(store)
         self.inbox = Inbox(store)
-        self.asking = Asking(self.journal)
         self.past = past = read(store.events)
+        self.asking = Asking(self.journal, past)
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
         self.unanswered = _unanswered(past)
         self.sent: dict[str, str] = {}
