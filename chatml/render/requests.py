@@ -9,7 +9,6 @@ from chatml import output
 from chatml.model import Request, Session, Status, questions_of
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 
-
 SHOWN_LINES = 30
 """Lines shown of what a call would write."""
 
