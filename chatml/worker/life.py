@@ -90,12 +90,13 @@ class Worker:
         self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
         loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
         try:
-            said = await asyncio.to_thread(workspace.prepare, self.journal.session, lambda: self.stopping)
+            said = await asyncio.to_thread(
+                workspace.prepare, self.journal.session, self.journal.update, lambda: self.stopping
+            )
         except TimeoutError:
             raise Stopped from None
         finally:
             self.make_agent = await loading
-        self.journal.update(populated=True)
         for line in said.splitlines():
             self.journal.log.append("setup", line=line)
 
