@@ -34,7 +34,7 @@ def prepare(session: Session, record: Callable[..., None], cancelled: Callable[[
     """
     worktree = Path(session.worktree)
     filled = session.populated
-    if not is_worktree(worktree):
+    if not is_worktree(worktree) or _half_registered(worktree):
         restore_folder(session, record)
         filled = False
     if filled:
@@ -128,10 +128,11 @@ def _check_head(session: Session) -> None:
 
 
 def restore_folder(session: Session, record: Callable[..., None]) -> None:
-    """Register the worktree of an existing branch anew, where its folder was deleted."""
+    """Register the worktree of an existing branch anew, where its folder was deleted or git did not get that far."""
     repository = Repository.discover(Path(session.repository))
     worktree = Path(session.worktree)
-    if worktree.exists() and os.listdir(worktree):
+    left = os.listdir(worktree) if worktree.exists() else []
+    if left and not (left == [".git"] and _half_registered(worktree)):
         raise ChatmlError(
             f"{worktree} is not the session's worktree any more", "move that folder away and try again", Kind.WORKTREE
         )
@@ -144,22 +145,35 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
     made = repository.tip(session.branch) is not None
     record(populated=False)  # before it is there: half filled, it would pass for what the agent has left
     with Store(repository.common_dir).lock():
-        _drop_unfinished(repository.common_dir, worktree)
         with contextlib.suppress(OSError):
+            if left:
+                (worktree / ".git").unlink()  # before the lock that tells that it is no good
             worktree.rmdir()
+        _drop_unfinished(repository.common_dir, worktree)
         # Not `git worktree prune`: it would forget all those, too, whose disk just isn't mounted.
         repository.git("worktree", "remove", "--force", str(worktree), check=False)
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
+
+
+def _half_registered(worktree: Path) -> bool:
+    """Whether a `git worktree add` was killed before it had given the worktree its HEAD."""
+    try:
+        return _is_unfinished(_admin(worktree))
+    except OSError:
+        return False
+
+
+def _is_unfinished(admin: Path) -> bool:
+    return (admin / "locked").read_text().strip() == "initializing"  # the reason that git-worktree(1) gives
 
 
 def _drop_unfinished(common_dir: Path, worktree: Path) -> None:
     """Unlock what a killed `git worktree add` has left: git itself keeps it for ever, as locked."""
     for place in common_dir.glob("worktrees/*/gitdir"):
         with contextlib.suppress(OSError):
-            lock = place.with_name("locked")
             mine = os.fsdecode(place.read_bytes().rstrip(b"\n")) == str(worktree / ".git")
-            if mine and lock.read_text().strip() == "initializing":  # the reason that git-worktree(1) gives
-                lock.unlink()
+            if mine and _is_unfinished(place.parent):
+                (place.parent / "locked").unlink()
 
 
 def _never_made(session: Session) -> bool:
