@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 
 from chatml.demo.api import ScriptedApi
 from chatml.demo.script import Script
+from chatml.locks import WorkerLock
+from chatml.proc import MARKER
 from tests.faults import (
     Serve,
     agents,
@@ -23,6 +27,7 @@ from tests.faults import (
     has_reader,
     kill,
     logged,
+    record,
     snapshot,
     worker,
 )
@@ -295,3 +300,25 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox:
     sandbox.chatml("resume", "task", "-q")
     sandbox.chatml("wait", "task", "-q")
     delivered_once(sandbox, api, "task", "first-message", "second-message")
+
+
+def test_a_message_amid_a_stop_is_answered(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
+    """The worker has ended, and a process of the session that ignores being asked to end keeps `stop` busy."""
+    pipe = fifo(tmp_path / "pipe")
+    api = serve({"*": {"turns": [[["All ", HOLD, "right."]], ["Fine."]]}})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    _streaming(sandbox, api, pipe)
+    marked = {**sandbox.env, MARKER: record(sandbox, "task")["id"]}
+    left = subprocess.Popen([sys.executable, "-c", STUBBORN, str(pipe)], env=marked, cwd=tmp_path)
+    arrived(pipe)
+    lock = WorkerLock(sandbox.state("task") / "worker.lock")
+    stopping = sandbox.start("stop", "task")
+    wait_until(lambda: not lock.held(), "the end of the worker")
+    api.release("here")
+    sandbox.chatml("send", "task", "second-message")
+    _, err = stopping.communicate()
+    assert (stopping.returncode, err) == (0, "stopped task\n")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message", "second-message")
+    left.wait()
+    all_gone(sandbox)
