@@ -274,13 +274,14 @@ class Worker:
                 continue
             self.recap = ""
             self.asking.settle()
+            denied = self.journal.session.denied if self.unanswered else 0  # only a new turn counts anew
             self.unanswered[i] = Message(i, text)
             if i not in self.taken:
                 self.taken.add(i)
                 self.journal.log.append("message", id=i, text=text)
             self.idle = False
             self.failure = None
-            self.journal.update(agent_started=True, denied=0, error=None)
+            self.journal.update(agent_started=True, denied=denied, error=None)
 
 
 def _unanswered(past: list[Event]) -> dict[str, Message]:
