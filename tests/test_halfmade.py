@@ -208,7 +208,7 @@ def test_a_session_in_the_making_is_alive_to_all_others(sandbox: Sandbox, serve:
     making = sandbox.start("new", "first-message", "--name", "task")
     arrived(pipe)
     assert sandbox.session("task")["status"] == "preparing"
-    assert sandbox.chatml("resume", "task").err == "task has nothing to go on with: send it a message\n"
+    assert sandbox.chatml("resume", "task").err == "task is at work already\n"
     sandbox.chatml("send", "task", "second-message")
     pipe.write_text("go on\n")
     _, err = making.communicate(timeout=60)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from chatml import events, proc
 from chatml.agents.base import GO_ON
@@ -107,19 +108,19 @@ def pending(store: SessionStore) -> list[str]:
     return [i for i in sent if i not in taken]
 
 
-def resume(project: Project, name: str) -> bool:
-    """Go on with the interrupted turn; False where there is nothing to go on with."""
+def resume(project: Project, name: str) -> Literal["resumed", "at work", "nothing to do"]:
+    """Go on with the interrupted turn, if there is one and no worker is at it; tells which."""
     store = _existing(project, name)
     with store.lock():
         session = relocated(project, store)
         if store.worker_lock.held():
-            return False
+            return "at work"
         if not pending(store):
             if session.status is Status.DONE:
-                return False
+                return "nothing to do"
             events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
         start_worker(store, session)
-    return True
+    return "resumed"
 
 
 def stop(project: Project, name: str) -> bool:
