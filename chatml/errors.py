@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import shlex
 from enum import Enum
 
 
@@ -52,7 +54,11 @@ class GitError(ChatmlError):
         for prefix in ("fatal: ", "error: "):
             said = said.removeprefix(prefix)
         verb = next((arg for arg in argv[1:] if not arg.startswith("-") and not set(arg) & set("/=")), "git")
-        super().__init__(f"git {verb}: {said}")
+        hint = None
+        if lock := re.search(r"Unable to create '(.+\.lock)': File exists", stderr):
+            said = f"{lock[1]} exists: another git holds it, or was killed"
+            hint = f"if no git is at work there any more, remove it: rm {shlex.quote(lock[1])}"
+        super().__init__(f"git {verb}: {said}", hint)
         self.argv = argv
         self.code = code
         self.stdout = stdout

@@ -12,7 +12,7 @@ from chatml.errors import ChatmlError
 
 try:
     import fcntl
-except ImportError:  # Windows: liveness falls back to the lock library
+except ImportError:  # Windows: msvcrt locks a byte instead, never shared, so two that probe can see each other
     fcntl = None  # type: ignore[assignment]
 
 LOCK_TIMEOUT = 20.0

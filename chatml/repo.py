@@ -205,14 +205,8 @@ def _unborn() -> ChatmlError:
     return ChatmlError("this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init")
 
 
-def populate(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
-    """Check out the files of a worktree registered without them; returns what a post-checkout hook said.
-
-    May be repeated after a crash at any point, as long as nobody else has run git in that worktree yet.
-    """
-    lock = git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", at=worktree).text.rstrip("\n")
-    Path(lock).unlink(missing_ok=True)  # only a checkout that was killed can have left it
-    git("reset", "--hard", "--no-recurse-submodules", "--quiet", at=worktree, cancelled=cancelled)
+def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
+    """Run the repository's post-checkout hook on a worktree that has just got its files; returns what it said."""
     commit = head(worktree)
     # `git worktree add` runs this hook too; people use it to make their worktrees habitable.
     hook = git(

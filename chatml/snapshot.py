@@ -18,6 +18,10 @@ ADD_TRIES = 5
 """How often git is asked again where files come and go under its eyes; each try sees the worktree anew."""
 
 
+FILLING = ".chatml-filling"
+"""The folder in a worktree into which git writes its first files; a sibling could be left behind, or lie elsewhere."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A worktree held still: git run in `env` has in its index all that the worktree holds, untracked files too."""
@@ -99,7 +103,9 @@ def _copy_index(index: Path, copy: Path) -> bool:
 
 def _checked_out(worktree: Path, index: Path) -> bool:
     """Whether a worktree without an index has files of its own, so isn't just about to get its first ones."""
-    return not index.with_name("index.lock").exists() and any(path.name != ".git" for path in worktree.iterdir())
+    return not index.with_name("index.lock").exists() and any(
+        path.name not in (".git", FILLING) for path in worktree.iterdir()
+    )
 
 
 def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str, ...]:

@@ -13,7 +13,11 @@ from chatml import repo
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
-from chatml.store import Store
+from chatml.snapshot import FILLING
+from chatml.store import Store, remove_tree
+
+OURS = "chatml-index"
+"""The index that git makes with them, in the worktree's git directory: whole, so are the files."""
 
 
 def is_worktree(path: Path) -> bool:
@@ -21,21 +25,87 @@ def is_worktree(path: Path) -> bool:
     return (path / ".git").is_file()
 
 
-def prepare(session: Session, cancelled: Callable[[], bool]) -> str:
+def prepare(session: Session, record: Callable[..., None], cancelled: Callable[[], bool]) -> str:
     """Make the session's worktree ready for its agent; returns what a post-checkout hook said.
 
-    Safe to repeat after a crash at any point: files are only written until that has succeeded once. ChatmlError of
-    kind `worktree` where it can't be made.
+    Safe to repeat after a crash at any point: what stands in the worktree stays as it is, and `record` writes each
+    step down in the session's record. ChatmlError of kind `worktree` where it can't be made, TimeoutError once
+    `cancelled` says so.
     """
     worktree = Path(session.worktree)
-    if not is_worktree(worktree):
-        restore_folder(session)
-        return repo.populate(worktree, cancelled)
-    if session.populated:
+    filled = session.populated
+    if not is_worktree(worktree) or _half_registered(worktree):
+        restore_folder(session, record)
+        filled = False
+    if filled:
         _check_head(session)
-        return ""
-    _unlock_index(worktree)
-    return repo.populate(worktree, cancelled)
+        if not session.hook_due:
+            return ""
+    else:
+        fill(worktree, cancelled)
+        record(populated=True, hook_due=True)
+    _clear_up(worktree)
+    # The moving has changed times by which git tells whether a file is as in the index.
+    repo.git("update-index", "-q", "--refresh", at=worktree, check=False)
+    said = repo.post_checkout(worktree, cancelled)
+    record(hook_due=False)
+    return said
+
+
+def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
+    """Give a worktree registered without them its files and its index; what stands there already stays.
+
+    Git writes them into a folder beside their places, from where whole ones are moved: one that is killed leaves
+    half a file there only, never among those that a person may have edited since.
+    """
+    admin = _admin(worktree)
+    index, ours = admin / "index", admin / OURS
+    files = worktree / FILLING / "files"
+    if not (ours.exists() and index.exists() and files.exists()):  # else git was done, and only the moving is left
+        _clear_up(worktree)
+        (worktree / FILLING).mkdir()
+        (worktree / FILLING / ".gitignore").write_text("*\n")
+        files.mkdir()
+        env = {"GIT_DIR": str(admin), "GIT_WORK_TREE": str(files), "GIT_INDEX_FILE": str(ours)}
+        repo.git(
+            "-c", "core.fsmonitor=false", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD",
+            at=files, env=env, cancelled=cancelled,
+        )  # fmt: skip
+        _give(ours, index)
+    _give_all(files, worktree)
+
+
+def _clear_up(worktree: Path) -> None:
+    """Remove what is left of a filling, done or not: first what says that it is done, last what hides it from git."""
+    ours = _admin(worktree) / OURS
+    for file in (ours, ours.with_name(f"{OURS}.lock")):
+        file.unlink(missing_ok=True)
+    for folder in (worktree / FILLING / "files", worktree / FILLING):
+        remove_tree(folder)
+
+
+def _give_all(source: Path, target: Path) -> None:
+    with os.scandir(source) as entries:
+        found = list(entries)
+    for entry in found:
+        there = target / entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            _give(Path(entry.path), there)
+        elif there.is_dir() and not there.is_symlink():
+            _give_all(Path(entry.path), there)
+        elif not os.path.lexists(there):
+            os.rename(entry.path, there)
+
+
+def _give(source: Path, target: Path) -> None:
+    """Make a file appear at once and whole, unless something stands there; unlike a rename, a link replaces nothing."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        pass
+    except (OSError, NotImplementedError):  # no hard links there
+        if not os.path.lexists(target):
+            os.rename(source, target)
 
 
 def _admin(worktree: Path) -> Path:
@@ -57,17 +127,12 @@ def _check_head(session: Session) -> None:
     raise ChatmlError(f"the branch that '{session.name}' works on is gone", hint, Kind.WORKTREE)
 
 
-def _unlock_index(worktree: Path) -> None:
-    """Nobody but a worker that was killed has worked on this index: its lock is left over."""
-    with contextlib.suppress(OSError):
-        (_admin(worktree) / "index.lock").unlink()
-
-
-def restore_folder(session: Session) -> None:
-    """Register the worktree of an existing branch anew, where its folder was deleted."""
+def restore_folder(session: Session, record: Callable[..., None]) -> None:
+    """Register the worktree of an existing branch anew, where its folder was deleted or git did not get that far."""
     repository = Repository.discover(Path(session.repository))
     worktree = Path(session.worktree)
-    if worktree.exists() and os.listdir(worktree):
+    left = os.listdir(worktree) if worktree.exists() else []
+    if left and not (left == [".git"] and _half_registered(worktree)):
         raise ChatmlError(
             f"{worktree} is not the session's worktree any more", "move that folder away and try again", Kind.WORKTREE
         )
@@ -78,23 +143,37 @@ def restore_folder(session: Session) -> None:
             Kind.WORKTREE,
         )
     made = repository.tip(session.branch) is not None
+    record(populated=False)  # before it is there: half filled, it would pass for what the agent has left
     with Store(repository.common_dir).lock():
-        _drop_unfinished(repository.common_dir, worktree)
         with contextlib.suppress(OSError):
+            if left:
+                (worktree / ".git").unlink()  # before the lock that tells that it is no good
             worktree.rmdir()
+        _drop_unfinished(repository.common_dir, worktree)
         # Not `git worktree prune`: it would forget all those, too, whose disk just isn't mounted.
         repository.git("worktree", "remove", "--force", str(worktree), check=False)
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
+
+
+def _half_registered(worktree: Path) -> bool:
+    """Whether a `git worktree add` was killed before it had given the worktree its HEAD."""
+    try:
+        return _is_unfinished(_admin(worktree))
+    except OSError:
+        return False
+
+
+def _is_unfinished(admin: Path) -> bool:
+    return (admin / "locked").read_text().strip() == "initializing"  # the reason that git-worktree(1) gives
 
 
 def _drop_unfinished(common_dir: Path, worktree: Path) -> None:
     """Unlock what a killed `git worktree add` has left: git itself keeps it for ever, as locked."""
     for place in common_dir.glob("worktrees/*/gitdir"):
         with contextlib.suppress(OSError):
-            lock = place.with_name("locked")
             mine = os.fsdecode(place.read_bytes().rstrip(b"\n")) == str(worktree / ".git")
-            if mine and lock.read_text().strip() == "initializing":  # the reason that git-worktree(1) gives
-                lock.unlink()
+            if mine and _is_unfinished(place.parent):
+                (place.parent / "locked").unlink()
 
 
 def _never_made(session: Session) -> bool:

@@ -14,8 +14,9 @@ import pytest
 from chatml.errors import ChatmlError
 from chatml.landing.changes import PATCH, Comparison, measure
 from chatml.model import Changes
-from chatml.repo import populate
-from chatml.snapshot import snapshot
+from chatml.repo import post_checkout
+from chatml.snapshot import FILLING, snapshot
+from chatml.workspace import fill
 from tests.support import Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, sealed, work
@@ -260,10 +261,12 @@ def test_before_during_and_after_the_checkout(sandbox: Sandbox, tmp_path: Path) 
     sandbox.git("worktree", "add", "-q", "--no-checkout", "-b", "new", str(top))
     nothing = Changes(0, 0, 0, 0, False)
     assert measure(top, "main", "main") == nothing
-    (sandbox.repo / ".git" / "worktrees" / "new" / "index.lock").touch()
-    (top / "README.md").write_text("half")
+    (top / FILLING).mkdir()
+    (top / FILLING / "README.md").write_text("half")
     assert measure(top, "main", "main") == nothing
-    assert populate(top) == f"made {'0' * 40} 1"
+    fill(top)
+    assert measure(top, "main", "main") == Changes(0, 0, 0, 0, False)
+    assert post_checkout(top) == f"made {'0' * 40} 1"
     assert (top / "README.md").read_text() == "sample\n"
     (sandbox.repo / ".git" / "worktrees" / "new" / "index").unlink()
     assert measure(top, "main", "main") == nothing

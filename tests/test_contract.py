@@ -64,6 +64,24 @@ def test_session_and_event_json_have_the_keys_of_the_contract(sandbox: Sandbox, 
     assert session["denied"] == 1
 
 
+def test_a_message_amid_a_turn_does_not_hide_what_was_denied_before(sandbox: Sandbox, serve: Serve) -> None:
+    look = {"Read": {"file_path": "{cwd}/README.md"}}
+    refused = {"Bash": {"command": "curl http://127.0.0.1:9"}}
+    api = serve({"*": {"turns": [[refused, [{"hold": "here"}, look], "Fine."], ["Fine."]]}})
+    sandbox.chatml("new", "first", "--name", "task", "--permission-mode", "dontAsk")
+    api.wait_for(lambda: api.holding["here"])
+    sandbox.chatml("send", "task", "second")
+    api.release("here")
+    sandbox.chatml("wait", "task")
+    assert [event["type"] for event in sandbox.events("task") if event["type"] in ("message", "turn", "request")] == [
+        "message", "request", "message", "turn",
+    ]  # fmt: skip
+    assert sandbox.session("task")["denied"] == 1
+    assert "[1 denied]" in sandbox.chatml("ls").out
+    sandbox.chatml("send", "task", "third", "--wait")
+    assert sandbox.session("task")["denied"] == 0
+
+
 def test_the_answer_goes_to_stdout_and_the_narration_to_stderr(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": ["Ready."]})
     assert sandbox.chatml("new", "-q", "one").out == "one\n"

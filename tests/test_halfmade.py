@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from chatml import workspace
+from chatml.model import Session
+from chatml.store import SessionStore, Store
 from tests.faults import Serve, all_gone, arrived, delivered_once, fifo
-from tests.support import Sandbox
+from tests.made import make_session
+from tests.support import Sandbox, marked_processes
+from tests.worktree import sealed
+
+__all__ = ["sealed"]
 
 WRAPPER = """#!/bin/sh
 count=$(cat {folder}/count 2>/dev/null || echo 0)
@@ -82,6 +96,110 @@ def test_a_new_that_is_killed_at_any_git_command_leaves_nothing_or_a_session(
         delivered_once(sandbox, api, name, f"task-{name}")
 
 
+def _kill_all(sandbox: Sandbox, *killed: str) -> None:
+    """End all that runs as a power cut does: nobody sees another one end."""
+    running = marked_processes(sandbox.home)
+    for word in killed:
+        assert any(word in words for words in running.values()), running
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in running:
+            os.kill(pid, number)
+    all_gone(sandbox)
+
+
+@pytest.mark.parametrize("stage", ["prepared", "committed", "symbolic-ref"])
+def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path, stage: str
+) -> None:
+    """It stands still where it has locked the branch, has just made it, or has half registered the worktree."""
+    api = serve({"*": ["Fine."]})
+    pipe = fifo(sandbox.home / "pipe")
+    stand_still = f"[ $1 != {stage} ] || [ ! -p {pipe} ] || {{ echo >>{pipe}.at; cat {pipe}; }}\n"
+    hook = sandbox.repo / ".git" / "hooks" / "reference-transaction"
+    hook.write_text(f"#!/bin/sh\n{stand_still}")
+    hook.chmod(0o700)
+    (tmp_path / "exec").mkdir()
+    _wrap(
+        tmp_path / "exec",
+        f'#!/bin/sh\nunset GIT_EXEC_PATH\n{stand_still.replace("{", "{{").replace("}", "}}")}{{git}} "$@"\n',
+    )
+    sandbox.env["GIT_EXEC_PATH"] = str(tmp_path / "exec")  # from where git starts itself
+    making = sandbox.start("new", "first-message", "--name", "task")
+    arrived(pipe)
+    _kill_all(sandbox, "worktree add", "chatml new")
+    making.communicate()
+    pipe.unlink()
+    del sandbox.env["GIT_EXEC_PATH"]
+    assert sandbox.session("task")["status"] == "crashed"
+    sandbox.chatml("resume", "task", "-q")
+    if stage == "prepared":  # whether some git still holds the branch is for a person to say
+        sandbox.chatml("wait", "task", "-q", code=1)
+        error = sandbox.session("task")["error"]
+        assert error["kind"] == "worktree"
+        lock = sandbox.repo / ".git" / "refs" / "heads" / "chatml" / "task.lock"
+        assert error["message"] == f"git worktree: {lock} exists: another git holds it, or was killed"
+        subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True)
+        sandbox.chatml("resume", "task", "-q")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message")
+    worktree = Path(sandbox.session("task")["worktree"])
+    assert (worktree / "README.md").read_text() == "sample\n"
+    assert sandbox.git("status", "--porcelain", "--branch", cwd=worktree) == "## chatml/task"
+    assert len(list((sandbox.repo / ".git").glob("worktrees/*"))) == 1
+
+
+def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> bool:
+    """Prepare the session's worktree in a process that is killed before its line number `last`; whether it was."""
+    parts = (workspace.prepare, workspace.fill, workspace._clear_up, workspace._give_all, workspace._give)
+    steps = {part.__code__ for part in parts}
+    pid = os.fork()
+    if pid == 0:
+        lines = 0
+
+        def each(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal lines
+            if frame.f_code not in steps:
+                return None
+            lines += event == "line"
+            if lines == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return each
+
+        def record(**changes: Any) -> None:
+            store.update(lambda now: replace(now, **changes))
+
+        sys.settrace(each)
+        workspace.prepare(session, record, lambda: False)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+
+def test_a_preparation_that_is_killed_at_any_line_is_gone_on_with(sandbox: Sandbox, sealed: None) -> None:
+    """At each line, a person edits what is there by then."""
+    del sealed
+    sandbox.commit("more", a="a", folder__b="b", folder__c="c")
+    worktree = make_session(sandbox, "task")
+    store = Store(sandbox.repo / ".git").session("task")
+    edited = set()
+    for last in count(1):
+        shutil.rmtree(worktree)
+        if not _prepare_until(store.read(), store, last):
+            break
+        mine = [worktree / name for name in ("a", "folder/b") if (worktree / name).exists()]
+        for path in mine:
+            path.write_text("mine")
+        edited.add(len(mine))
+        assert not _prepare_until(store.read(), store)
+        assert store.read().populated
+        assert not store.read().hook_due
+        wanted = [f"M {path.relative_to(worktree)}" for path in mine]
+        assert sandbox.git("status", "--porcelain", cwd=worktree) == "\n".join(wanted).replace("\nM", "\n M"), last
+        assert [path.read_text() for path in mine] == ["mine"] * len(mine)
+        assert {path.name for path in worktree.iterdir()} == {".git", "README.md", "a", "folder"}
+    assert last > 40
+    assert edited == {0, 1, 2}
+
+
 def test_a_session_in_the_making_is_alive_to_all_others(sandbox: Sandbox, serve: Serve, wrapped: Path) -> None:
     api = serve({"*": ["Fine."]})
     pipe = fifo(wrapped / "pipe")
@@ -90,7 +208,7 @@ def test_a_session_in_the_making_is_alive_to_all_others(sandbox: Sandbox, serve:
     making = sandbox.start("new", "first-message", "--name", "task")
     arrived(pipe)
     assert sandbox.session("task")["status"] == "preparing"
-    assert sandbox.chatml("resume", "task").err == "task has nothing to go on with: send it a message\n"
+    assert sandbox.chatml("resume", "task").err == "task is at work already\n"
     sandbox.chatml("send", "task", "second-message")
     pipe.write_text("go on\n")
     _, err = making.communicate(timeout=60)

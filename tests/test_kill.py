@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 
 from chatml.demo.api import ScriptedApi
 from chatml.demo.script import Script
+from chatml.locks import WorkerLock
+from chatml.proc import MARKER
 from tests.faults import (
     Serve,
     agents,
@@ -22,10 +27,11 @@ from tests.faults import (
     has_reader,
     kill,
     logged,
+    record,
     snapshot,
     worker,
 )
-from tests.support import Sandbox, wait_until
+from tests.support import Sandbox, marked_processes, wait_until
 
 Reach = Callable[[Sandbox, ScriptedApi, Path], None]
 
@@ -131,34 +137,128 @@ CHECKOUT = {
     "hook": ("hooks/post-checkout", "if [ -p $PIPE ]; then sleep 1000 & echo >>$PIPE.at; cat $PIPE; fi; touch {}/hook"),
     "filter": ("smudge", "if [ -p $PIPE ]; then echo >>$PIPE.at; cat $PIPE >&2; fi; cat"),
 }
-"""Programs that git runs while it fills a worktree: after all files, and amid them (the index is locked)."""
+"""Programs that git runs while it fills a worktree: after all files, and amid them."""
+
+NOTHING = {"files": 0, "insertions": 0, "deletions": 0, "commits": 0, "uncommitted": False}
 
 
-@pytest.mark.parametrize("where", CHECKOUT)
-def test_a_killed_checkout_ends_and_is_begun_again(sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str) -> None:
-    pipe = fifo(tmp_path / "pipe")
-    sandbox.env["PIPE"] = str(pipe)
-    sandbox.commit("more", a="a", b="b", c="c", _dot_gitattributes="b filter=slow\n")
-    sandbox.git("config", "filter.slow.smudge", str(sandbox.repo / ".git" / "smudge"))
-    place, text = CHECKOUT[where]
-    program = sandbox.repo / ".git" / place
-    program.write_text("#!/bin/sh\n" + text.format(tmp_path))
-    program.chmod(0o700)
+class Checkout:
+    """A checkout that stands still at a pipe: in the hook after it, or in a filter amid it."""
+
+    def __init__(self, sandbox: Sandbox, tmp_path: Path, where: str) -> None:
+        self.sandbox = sandbox
+        self.pipe = fifo(tmp_path / "pipe")
+        sandbox.env["PIPE"] = str(self.pipe)
+        sandbox.commit("more", a="a", b="b", c="c", folder__d="d", folder__e="e", _dot_gitattributes="b filter=slow\n")
+        sandbox.git("config", "filter.slow.smudge", str(sandbox.repo / ".git" / "smudge"))
+        place, text = CHECKOUT[where]
+        program = sandbox.repo / ".git" / place
+        program.write_text("#!/bin/sh\n" + text.format(tmp_path))
+        program.chmod(0o700)
+
+    def killed(self, victim: str = "worker") -> Path:
+        """The worktree of a session `task` whose worker, or git, was killed there; nobody stands at the pipe later."""
+        sandbox = self.sandbox
+        worktree = Path(sandbox.chatml("new", "first-message", "--name", "task", "--json").json["worktree"])
+        self.strike(victim)
+        return worktree
+
+    def strike(self, victim: str = "worker") -> None:
+        sandbox = self.sandbox
+        arrived(self.pipe)
+        assert sandbox.session("task")["status"] == "preparing"
+        running = marked_processes(sandbox.home)
+        gits = [pid for pid, words in running.items() if words.startswith("git ") and "read-tree" in words]
+        for pid in gits if victim == "git" else [worker(sandbox, "task")]:
+            kill(pid)
+        if victim == "git":
+            assert len(gits) == 1, running
+            assert has_reader(self.pipe)  # lets the filter end, too, which git started
+            assert sandbox.until("task", "failed")["error"]["kind"] == "worktree"
+        else:
+            assert sandbox.session("task")["status"] == "crashed"
+        all_gone(sandbox)
+        self.pipe.unlink()
+
+    def resumed(self, api: ScriptedApi) -> None:
+        self.sandbox.chatml("resume", "task", "-q")
+        self.sandbox.chatml("wait", "task", "-q")
+        delivered_once(self.sandbox, api, "task", "first-message")
+
+
+FILES = {".git", ".gitattributes", "README.md", "a", "b", "c", "folder"}
+
+KILLS = [("hook", "worker"), ("filter", "worker"), ("filter", "git")]
+
+
+@pytest.mark.parametrize(("where", "victim"), KILLS)
+def test_a_killed_checkout_ends_and_is_begun_again(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str, victim: str
+) -> None:
+    checkout = Checkout(sandbox, tmp_path, where)
     api = serve({"*": ["All right."]})
-    worktree = Path(sandbox.chatml("new", "first-message", "--name", "task", "--json").json["worktree"])
-    arrived(pipe)
-    assert sandbox.session("task")["status"] == "preparing"
-    kill(worker(sandbox, "task"))
+    worktree = checkout.killed(victim)
+    assert sandbox.session("task")["changes"] in (None, NOTHING)
+    checkout.resumed(api)
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
+    assert sandbox.git("diff-files", cwd=worktree) == ""
+    assert {path.name for path in worktree.iterdir()} == FILES
+    assert (tmp_path / "hook").exists() == (where == "hook")
+    admin = Path(sandbox.git("rev-parse", "--git-dir", cwd=worktree))
+    assert [path.name for path in admin.iterdir() if "chatml" in path.name or path.suffix == ".lock"] == []
 
-    assert sandbox.session("task")["status"] == "crashed"
-    all_gone(sandbox)
-    pipe.unlink()
+
+@pytest.mark.parametrize(("where", "victim"), KILLS)
+def test_what_a_person_wrote_after_a_killed_checkout_stays(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str, victim: str
+) -> None:
+    checkout = Checkout(sandbox, tmp_path, where)
+    api = serve({"*": ["All right."]})
+    worktree = checkout.killed(victim)
+    (worktree / "folder").mkdir(exist_ok=True)
+    mine = {name: worktree / name for name in ("README.md", "a", "b", "folder/d", "folder/new")}
+    for path in mine.values():
+        path.write_text("mine")
+    checkout.resumed(api)
+    for path in mine.values():
+        assert path.read_text() == "mine", path
+    changed = sandbox.git("status", "--porcelain", cwd=worktree)
+    assert changed.split() == ["M", "README.md", "M", "a", "M", "b", "M", "folder/d", "??", "folder/new"]
+    assert sandbox.session("task")["changes"]["files"] == 5
+
+
+def test_a_person_takes_over_a_killed_checkout_with_git(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
+    """An index that is there, or that a running git has locked, is theirs."""
+    checkout = Checkout(sandbox, tmp_path, "filter")
+    api = serve({"*": ["All right."]})
+    worktree = checkout.killed()
+    (worktree / "mine").write_text("mine")
+    sandbox.git("reset", cwd=worktree)
+    sandbox.git("add", "mine", cwd=worktree)
+    lock = Path(sandbox.git("rev-parse", "--path-format=absolute", "--git-path", "index.lock", cwd=worktree))
+    lock.write_text("of a git that runs")
+    checkout.resumed(api)
+    assert lock.read_text() == "of a git that runs"
+    lock.unlink()
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "A  mine"
+
+
+def test_a_worktree_that_was_deleted_and_then_half_made_again_is_made_whole(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path
+) -> None:
+    checkout = Checkout(sandbox, tmp_path, "filter")
+    checkout.pipe.rename(tmp_path / "away")
+    serve({"*": ["All right."]})
+    made = sandbox.chatml("new", "first-message", "--name", "task", "--wait", "--json").json
+    worktree = Path(made["worktree"])
+    shutil.rmtree(worktree)
+    (tmp_path / "away").rename(checkout.pipe)
+    sandbox.chatml("send", "task", "second-message")
+    checkout.strike()
     sandbox.chatml("resume", "task", "-q")
     sandbox.chatml("wait", "task", "-q")
-    delivered_once(sandbox, api, "task", "first-message")
     assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
-    assert {path.name for path in worktree.iterdir()} == {"README.md", "a", "b", "c", ".git", ".gitattributes"}
-    assert (tmp_path / "hook").exists() == (where == "hook")
+    assert {path.name for path in worktree.iterdir()} == FILES
 
 
 def test_a_worker_that_is_told_to_end_leaves_the_turn_to_be_resumed(sandbox: Sandbox, serve: Serve) -> None:
@@ -200,3 +300,25 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox:
     sandbox.chatml("resume", "task", "-q")
     sandbox.chatml("wait", "task", "-q")
     delivered_once(sandbox, api, "task", "first-message", "second-message")
+
+
+def test_a_message_amid_a_stop_is_answered(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
+    """The worker has ended, and a process of the session that ignores being asked to end keeps `stop` busy."""
+    pipe = fifo(tmp_path / "pipe")
+    api = serve({"*": {"turns": [[["All ", HOLD, "right."]], ["Fine."]]}})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    _streaming(sandbox, api, pipe)
+    marked = {**sandbox.env, MARKER: record(sandbox, "task")["id"]}
+    left = subprocess.Popen([sys.executable, "-c", STUBBORN, str(pipe)], env=marked, cwd=tmp_path)
+    arrived(pipe)
+    lock = WorkerLock(sandbox.state("task") / "worker.lock")
+    stopping = sandbox.start("stop", "task")
+    wait_until(lambda: not lock.held(), "the end of the worker")
+    api.release("here")
+    sandbox.chatml("send", "task", "second-message")
+    _, err = stopping.communicate()
+    assert (stopping.returncode, err) == (0, "stopped task\n")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message", "second-message")
+    left.wait()
+    all_gone(sandbox)

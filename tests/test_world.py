@@ -195,7 +195,7 @@ def test_a_checkout_that_does_not_fit_is_told_and_goes_on_with_space(
     (sandbox.repo / "big").write_bytes(os.urandom(1_000_000))
     sandbox.commit("big")
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"\0" * 1_000_000)
+    ballast.write_bytes(b"\0" * 1_300_000)
     sandbox.chatml("new", "first-message", "--name", "task", "--wait", code=1)
     session = sandbox.session("task")
     assert session["status"] in ("crashed", "failed")  # the latter only where there was still room to say so

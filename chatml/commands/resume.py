@@ -10,6 +10,13 @@ from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 
+SAYS = {
+    "resumed": "resumed {}",
+    "at work": "{} is at work already",
+    "nothing to do": "{} has nothing to go on with: send it a message",
+}
+"""What became of it, for people."""
+
 
 @click.command()
 @click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(*completing.INTERRUPTED))
@@ -39,5 +46,5 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
             code = max(code, output.complain(error))
         else:
             if not quiet:
-                output.note(f"resumed {name}" if resumed else f"{name} has nothing to go on with: send it a message")
+                output.note(SAYS[resumed].format(name))
     return code

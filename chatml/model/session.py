@@ -67,6 +67,8 @@ class Session:
     """Tool calls of the last turn that were refused because nobody could be asked."""
     populated: bool = False
     """The worktree has had its files once: from then on they are the agent's and the person's."""
+    hook_due: bool = False
+    """The post-checkout hook has not yet come to its end on those files."""
     agent_started: bool = False
     """The agent has a conversation under `session_id` that can be resumed."""
     agent_cost_usd: float = 0.0

@@ -26,6 +26,7 @@ from chatml.model import Session
 from chatml.proc import Result
 from chatml.removal.safety import Place
 from chatml.repo import Repository, git
+from chatml.snapshot import FILLING
 from chatml.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"
@@ -157,6 +158,8 @@ def _files(place: Place, head: str | None, own: Path) -> tuple[list[str], list[s
     kept: list[str] = []
     left_out: list[str] = []
     for path in ignored:
+        if path.startswith(f"{FILLING}/"):
+            continue  # files of the commit, on their way to their places
         small = _small(place.folder, path)
         kept += small or ()
         left_out += [path] if small is None else []

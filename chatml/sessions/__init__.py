@@ -3,7 +3,7 @@
 from chatml.sessions.answering import answers, asked, reply, still_open
 from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
 from chatml.sessions.making import Order, check_name, create, slug
-from chatml.sessions.steering import check_message, end_worker, locate, pending, resume, send, start_worker, stop
+from chatml.sessions.steering import check_message, locate, pending, resume, send, start_worker, stop
 
 __all__ = [
     "Order",
@@ -13,7 +13,6 @@ __all__ = [
     "check_message",
     "check_name",
     "create",
-    "end_worker",
     "failure_of",
     "load",
     "load_all",

@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from chatml import events, proc
 from chatml.agents.base import GO_ON
-from chatml.errors import UsageError
+from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, now
 from chatml.runners import local
 from chatml.sessions.finding import Project, relocated, resolve
@@ -107,23 +108,26 @@ def pending(store: SessionStore) -> list[str]:
     return [i for i in sent if i not in taken]
 
 
-def resume(project: Project, name: str) -> bool:
-    """Go on with the interrupted turn; False where there is nothing to go on with."""
+def resume(project: Project, name: str) -> Literal["resumed", "at work", "nothing to do"]:
+    """Go on with the interrupted turn, if there is one and no worker is at it; tells which."""
     store = _existing(project, name)
     with store.lock():
         session = relocated(project, store)
         if store.worker_lock.held():
-            return False
+            return "at work"
         if not pending(store):
             if session.status is Status.DONE:
-                return False
+                return "nothing to do"
             events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
         start_worker(store, session)
-    return True
+    return "resumed"
 
 
 def stop(project: Project, name: str) -> bool:
-    """End the session's turn and worker, and keep everything; False where it was at rest already."""
+    """End the session's turn and worker, and keep everything; False where it was at rest already.
+
+    ChatmlError where the worker doesn't end.
+    """
     store = _existing(project, name)
     with store.lock():
         session = store.read()
@@ -131,33 +135,43 @@ def stop(project: Project, name: str) -> bool:
         if alive:
             store.write(replace(session, stopping=True))
     if alive:
-        end_worker(store, session)
+        _end_worker(store, session)
     with store.lock():
-        session = store.read()
-        if session.status.open:
-            store.write(session.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False))
-            return True
+        if not store.worker_lock.take():
+            return alive  # a message came in meanwhile: what runs now is not what was to be stopped
+        try:
+            proc.sweep(session.id)
+            session = store.read()
+            if session.status.open:
+                store.write(session.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False))
+                return True
+        finally:
+            store.worker_lock.release()
     return alive
 
 
-def end_worker(store: SessionStore, session: Session) -> None:
-    """End a living worker: ask, then kill, then what it has left."""
+def _end_worker(store: SessionStore, session: Session) -> None:
+    """End the worker that the record says is to be stopped: ask, then kill. ChatmlError where it lives on."""
     asked: set[int] = set()
 
     def ended() -> bool:
         if not store.worker_lock.held():
             return True
-        pid = store.read().pid  # not yet known while the worker is being started
+        now_ = store.read()
+        if not now_.stopping:
+            return True  # this one was started later
+        pid = now_.pid  # not yet known while the worker is being started
         if pid is not None and pid not in asked and proc.is_marked(pid, session.id):
             asked.add(pid)
             _signal(pid, signal.SIGTERM)
         return False
 
+    if proc.wait_until(ended, STOP_GRACE):
+        return
+    for pid in asked:
+        _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     if not proc.wait_until(ended, STOP_GRACE):
-        for pid in asked:
-            _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        proc.wait_until(lambda: not store.worker_lock.held(), STOP_GRACE)
-    proc.sweep(session.id)
+        raise ChatmlError(f"the worker of '{store.name}' does not end", "see 'chatml doctor', and try again")
 
 
 def _signal(pid: int, number: int) -> None:

@@ -90,12 +90,13 @@ class Worker:
         self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
         loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
         try:
-            said = await asyncio.to_thread(workspace.prepare, self.journal.session, lambda: self.stopping)
+            said = await asyncio.to_thread(
+                workspace.prepare, self.journal.session, self.journal.update, lambda: self.stopping
+            )
         except TimeoutError:
             raise Stopped from None
         finally:
             self.make_agent = await loading
-        self.journal.update(populated=True)
         for line in said.splitlines():
             self.journal.log.append("setup", line=line)
 
@@ -273,13 +274,14 @@ class Worker:
                 continue
             self.recap = ""
             self.asking.settle()
+            denied = self.journal.session.denied if self.unanswered else 0  # only a new turn counts anew
             self.unanswered[i] = Message(i, text)
             if i not in self.taken:
                 self.taken.add(i)
                 self.journal.log.append("message", id=i, text=text)
             self.idle = False
             self.failure = None
-            self.journal.update(agent_started=True, denied=0, error=None)
+            self.journal.update(agent_started=True, denied=denied, error=None)
 
 
 def _unanswered(past: list[Event]) -> dict[str, Message]:
