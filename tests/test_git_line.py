@@ -33,10 +33,6 @@ HARM = [
     "git diff $OPTION",
     "git diff $'--output=x'",
     "git diff <(evil) $x",
-    "git log > ../elsewhere",
-    "git log >>~/.profile",
-    "git log >/dev/null/../x",
-    "git log &>../elsewhere",
     "git diff *",
     "git diff ''*",
     "git diff --outpu[t]=x",
@@ -60,6 +56,7 @@ HARM = [
 
 FINE = [
     "git status",
+    "printf 'x\\n' > new.py && git add -A && git commit -qm 'Add new.py'",
     "git add -A && git commit -m 'Say what --output does, for $5'",
     'git commit -m "It\'s \\$5; see --output > x"',
     "git add *.py",
@@ -92,9 +89,9 @@ def test_what_a_commit_takes_is_not(command: str) -> None:
 def test_an_agent_commits_without_asking_and_writes_nowhere_else(sandbox: Sandbox, serve: Serve) -> None:
     outside = sandbox.home / "written"
     message = 'git commit --allow-empty -m "$(cat <<\'EOF\'\nDon\'t ask "me"\nEOF\n)"'
-    commands = [f'git diff HEAD --ou"tput"={outside}', message]
+    commands = [f'git diff HEAD --ou"tput"={outside}', f"git log > {outside}", message]
     serve({"*": [*({"Bash": {"command": command}} for command in commands), "Fine."]})
-    sandbox.chatml("new", "first", "--name", "x", "--wait")
+    sandbox.chatml("new", "first", "--name", "x", "--wait", "--on-request", "deny")
     assert not outside.exists()
     assert sandbox.session("x")["changes"]["commits"] == 1, sandbox.events("x")
     assert sandbox.git("log", "-1", "--format=%s", "chatml/x") == 'Don\'t ask "me"'

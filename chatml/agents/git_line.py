@@ -32,7 +32,6 @@ _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?<![^\s;&|()<>])(?<!\\[\
 """What the shell does not act on, or only in part: quoted words, and comments."""
 
 _EXPANDED = re.compile(r"(?:^|[^\\])(?:\\\\)*[$`]")
-_REDIRECTED = re.compile(r">(?!&\d\b|>?\s*/dev/null(?:[\s;&|)]|$))")
 _GIT = re.compile(r"(?<![\w.-])git(?![\w.-])")
 _SCRIPT = re.compile(r"eval|-[a-z]*c")
 """What goes before a word that a shell runs as a command line."""
@@ -65,9 +64,9 @@ def _split(command: str) -> list[str]:
 
 
 def _expands(command: str) -> bool:
-    """Whether the shell puts something in that can't be seen here, or sends what git says to a file."""
+    """Whether the shell puts something in that can't be seen here. Redirections are Claude Code's to judge: it does."""
     bare = _QUOTED.sub(lambda found: found[0] if found[0].startswith('"') else "", command)
-    return bool(_EXPANDED.search(bare) or _REDIRECTED.search(_QUOTED.sub("", command)))
+    return bool(_EXPANDED.search(bare))
 
 
 def _is_git(word: str) -> bool:
