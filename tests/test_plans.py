@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.faults import Serve, agents, kill, worker
 from tests.support import Sandbox, wait_until
+from tests.terminal import terminal
 
 PLAN = ["# Split the module\n\n1. Move the parser.\n", {"ExitPlanMode": {}}]
 WRITE = {"Write": {"file_path": "{cwd}/parser.py", "content": "PARSER = 1\n"}}
@@ -107,3 +108,17 @@ def test_after_the_plan_everything_may_run_where_that_was_configured(sandbox: Sa
     done = sandbox.until("p", "done", "failed", "waiting")
     assert (done["status"], done["permission_mode"]) == ("done", "bypassPermissions"), done["request"]
     assert parser(sandbox).with_name("made.py").exists()
+
+
+def test_a_plan_is_read_denied_and_approved_in_attach(sandbox: Sandbox, serve: Serve) -> None:
+    better = ["# A better plan\n", {"ExitPlanMode": {}}]
+    serve({"*": [PLAN, better, [WRITE], "Split."]})
+    sandbox.chatml("new", "split it", "-q", "--name", "p", "--permission-mode", "plan")
+    with terminal(sandbox) as window:
+        window.type("chatml attach p")
+        window.expect("? plan ready: Split the module", "1. Move the parser.", "y yes · n [REASON] no")
+        window.type("n leave the parser alone")
+        window.expect("denied: leave the parser alone", "? plan ready: A better plan")
+        window.type("y")
+        window.expect("Split.", "p is done")
+    assert parser(sandbox).exists()

@@ -289,3 +289,30 @@ def test_a_request_with_a_line_break_stays_one_line(sandbox: Sandbox, serve: Ser
     assert len(rows) == 2
     assert "rm -rf ~/x" in sandbox.chatml("show", "t").out
     assert json.loads(sandbox.chatml("show", "t", "--json").out)["request"]["detail"]["tool"] == "Bash"
+
+
+def test_what_another_terminal_answers_shows_at_once(sandbox: Sandbox, serve: Serve) -> None:
+    api = serve({"*": [[TOUCH], ["Made it.", {"hold": "on"}]]})
+    begin(sandbox)
+    with terminal(sandbox) as window:
+        window.type("chatml attach t")
+        window.expect("y yes")
+        sandbox.chatml("approve", "t")
+        window.expect("approved", "Made it.")
+        window.type("y")  # too late: a message now, and no second answer
+        window.expect("(sent: y)")
+        api.release("on")
+        sandbox.until("t", "done")
+    assert [event["decision"] for event in sandbox.events("t") if event["type"] == "reply"] == ["approve"]
+
+
+def test_a_message_to_a_waiting_session_leaves_the_request_open(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": {"turns": [[[TOUCH], "Made it."]], "on": {"be quick": ["As you say."]}}})
+    begin(sandbox)
+    sandbox.chatml("send", "t", "be quick")
+    assert needing(sandbox)["request"]["summary"] == "Bash: touch asked.txt"
+    sandbox.chatml("approve", "t")
+    sandbox.until("t", "done")
+    assert asked_file(sandbox).exists()
+    said = [event["text"] for event in sandbox.events("t") if event["type"] == "message"]
+    assert said == ["do it", "be quick"]
