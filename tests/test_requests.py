@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from chatml.events import post
+from chatml.store import SessionStore
 from tests.faults import Serve, agents, kill, logged, worker
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal
@@ -316,3 +318,20 @@ def test_a_message_to_a_waiting_session_leaves_the_request_open(sandbox: Sandbox
     assert asked_file(sandbox).exists()
     said = [event["text"] for event in sandbox.events("t") if event["type"] == "message"]
     assert said == ["do it", "be quick"]
+
+
+def test_an_answer_that_was_killed_before_it_woke_the_worker_is_not_lost(sandbox: Sandbox, serve: Serve) -> None:
+    serve({"*": {"turns": [[[TOUCH], "Went on."]], "on": {"Your turn broke off": [[TOUCH], "Went on."]}}})
+    request = begin(sandbox)["request"]
+    kill(worker(sandbox, "t"))
+    wait_until(lambda: not agents(sandbox), "the agent to end with its worker")
+    post(
+        SessionStore(sandbox.state("t")), {"id": "x", "type": "reply", "request": request["id"], "decision": "approve"}
+    )
+    left = sandbox.session("t")
+    assert (left["status"], left["request"]) == ("crashed", None)
+    sandbox.chatml("approve", "t", code=1)
+    sandbox.chatml("resume", "t")
+    sandbox.until("t", "done")
+    assert asked_file(sandbox).exists()
+    assert [event["decision"] for event in sandbox.events("t") if event["type"] == "reply"] == ["approve"]

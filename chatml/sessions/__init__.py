@@ -1,7 +1,7 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
-from chatml.sessions.answering import answers, asked, reply, still_open
-from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
+from chatml.sessions.answering import answers, asked, reply
+from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve, still_open
 from chatml.sessions.making import Order, check_name, create, slug
 from chatml.sessions.steering import check_message, locate, pending, resume, send, start_worker, stop
 

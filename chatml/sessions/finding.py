@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from chatml import config, workspace
+from chatml import config, events, workspace
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
 from chatml.landing.changes import measure
-from chatml.model import Failure, Session, Status
+from chatml.model import Failure, Request, Session, Status
 from chatml.repo import Repository
 from chatml.store import CorruptRecordError, SessionStore, Store
 
@@ -44,8 +44,17 @@ def load(project: Project, name: str) -> Session:
         if session.status.active and not store.worker_lock.held():
             return replace(session, status=Status.CRASHED, pid=None)
     if session.status is Status.WAITING and not store.worker_lock.held():
-        return replace(session, pid=None)  # its request stays open: an answer brings the worker back
+        # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
+        return replace(session, pid=None, status=Status.WAITING if still_open(store, session) else Status.CRASHED)
     return session
+
+
+def still_open(store: SessionStore, session: Session) -> list[Request]:
+    """What the session asks and nobody has answered, oldest first."""
+    if session.status is not Status.WAITING:
+        return []
+    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
+    return [request for request in session.requests if request.id not in answered]
 
 
 def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:
