@@ -1,11 +1,15 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
 from chatml.sessions.answering import answers, asked, reply, still_open
-from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
+from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve, with_places
+from chatml.sessions.limits import AS_BEFORE, Amount, Limits
 from chatml.sessions.making import Order, check_name, create, slug
 from chatml.sessions.steering import check_message, locate, pending, resume, send, start_worker, stop
 
 __all__ = [
+    "AS_BEFORE",
+    "Amount",
+    "Limits",
     "Order",
     "Project",
     "answers",
@@ -28,4 +32,5 @@ __all__ = [
     "start_worker",
     "still_open",
     "stop",
+    "with_places",
 ]
