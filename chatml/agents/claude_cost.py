@@ -21,7 +21,7 @@ def amount(text: str) -> float | None:
     if found is None:
         return None
     whole, part = found[1].replace(",", ""), found[2] or ""
-    return max(0.0, float(f"{whole}.{part}") - 0.5 / 10 ** len(part))
+    return max(0.0, float(f"{whole}.{part}") - float(f"5e-{len(part) + 1}"))
 
 
 class Meter:

@@ -1,6 +1,7 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
 from chatml.sessions.answering import answers, asked, reply, still_open
+from chatml.sessions.costs import By, Cost, costs
 from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve, with_places
 from chatml.sessions.limits import AS_BEFORE, Amount, Limits
 from chatml.sessions.making import Order, check_name, create, slug
@@ -9,6 +10,8 @@ from chatml.sessions.steering import check_message, locate, pending, resume, sen
 __all__ = [
     "AS_BEFORE",
     "Amount",
+    "By",
+    "Cost",
     "Limits",
     "Order",
     "Project",
@@ -16,6 +19,7 @@ __all__ = [
     "asked",
     "check_message",
     "check_name",
+    "costs",
     "create",
     "failure_of",
     "load",

@@ -84,8 +84,8 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     return started
 
 
-def send(project: Project, name: str, text: str, interrupt: bool = False, limits: Limits = AS_BEFORE) -> str:
-    """Put a message into the session's inbox and see that a worker reads it; returns the message's id.
+def send(project: Project, name: str, text: str, interrupt: bool = False, limits: Limits = AS_BEFORE) -> Session:
+    """Put a message into the session's inbox and see that a worker reads it; returns the session.
 
     UsageError, and nothing sent, where the new limits would be reached already.
     """
@@ -98,9 +98,9 @@ def send(project: Project, name: str, text: str, interrupt: bool = False, limits
         check_fits(text, session.command, session.resume_command)
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
-            start_or_queue(project, store, session)
+            session = start_or_queue(project, store, session)
     project.queue.fill()
-    return message["id"]
+    return session
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
