@@ -63,6 +63,8 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
 
     `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once.
     """
+    if store.worker_lock.held():
+        return session
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else places.enter(store, session, limit)
 

@@ -117,7 +117,8 @@ class Journal:
             case base.ToolResult():
                 self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **_parent(one))
             case base.Spent():
-                self.update(running_usd=round(one.usd, 6))
+                if round(one.usd, 6) != self.session.running_usd:
+                    self.update(running_usd=round(one.usd, 6))
             case base.Denied():
                 self.denied(one)
             case base.Trouble():
@@ -184,7 +185,7 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "requests": (), "pid": None, "error": failure}
+                rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
                 store.write(store.read().moved_to(Status.FAILED, **rest))
             finally:
                 store.worker_lock.release()
