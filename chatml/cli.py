@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "attach": "Look into a session live, and talk to it.",
         "show": "Show one session: what it does and needs.",
         "logs": "Print a session's transcript.",
+        "cost": "Show what sessions have cost.",
         "wait": "Wait until sessions come to rest.",
     },
     "Steer": {

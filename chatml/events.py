@@ -88,6 +88,12 @@ def read(path: Path) -> list[Event]:
     return [event for event in map(_parse, _lines(path, 0)[0]) if event]
 
 
+def turns(path: Path) -> list[Event]:
+    """The turns of the log alone: of a long one, most lines are not even parsed."""
+    lines = (line for line in _lines(path, 0)[0] if b'"type":"turn"' in line)
+    return [event for event in map(_parse, lines) if event and event.type == "turn"]
+
+
 def last_plan(path: Path) -> str | None:
     """The newest plan in the log, as the person may have changed it; None without one."""
     plan, asked = None, None

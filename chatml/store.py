@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
-from chatml.locks import WorkerLock, lock
+from chatml.locks import LOCK_TIMEOUT, WorkerLock, lock
 from chatml.model import SCHEMA, Session
 
 STAGE = ".new-"
@@ -144,10 +144,13 @@ class Store:
         self.sessions = self.root / "sessions"
         self.config = self.root / "config.yaml"
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the repository's lock, briefly: for what two sessions could both claim."""
+    def lock(self, timeout: float = LOCK_TIMEOUT) -> contextlib.AbstractContextManager[None]:
+        """Hold the repository's lock, briefly: for what two sessions could both claim.
+
+        Whoever needs a session's lock as well takes that one first.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        return lock(self.root / "repo.lock")
+        return lock(self.root / "repo.lock", timeout)
 
     def names(self) -> list[str]:
         """The names of all sessions, in no order that means anything."""

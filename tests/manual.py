@@ -76,7 +76,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "ls": (
         ("What needs a person:", "chatml ls --status waiting --status failed --status crashed"),
-        ("What all sessions have cost:", "chatml ls --json | jq 'map(.cost_usd) | add'"),
+        ("What waits for a place:", "chatml ls --status queued"),
         ("Keep it on the screen:", "chatml ls --watch"),
     ),
     "attach": (("", "chatml attach add-rate-limiting"), ("Every event as JSON:", "chatml attach limit --json")),
@@ -87,6 +87,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "chatml logs limit --json | jq -r 'select(.name==\"Bash\").input.command'",
         ),
     ),
+    "cost": (
+        ("", "chatml cost"),
+        ("Day by day:", "chatml cost --by day"),
+        ("One number, for a script:", "chatml cost --json | jq 'map(.cost_usd) | add'"),
+    ),
     "wait": (
         ("All that are at work, ten minutes at most:", "chatml wait --timeout 600"),
         ("The first of two:", "chatml wait --any left right"),
@@ -95,6 +100,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("", 'chatml send add-rate-limiting "per user, not per address"'),
         ("Stop what it does, and tell it another thing:", 'chatml send --interrupt limit "leave the tests alone"'),
         ("The output of a command:", "npm test 2>&1 | chatml send limit -"),
+        ("Its budget is used up; give it two dollars more:", 'chatml send --max-budget-usd +2 limit "go on"'),
     ),
     "show": (("", "chatml show add-rate-limiting"), ("The plan, as Markdown:", "chatml show limit --plan > plan.md")),
     "approve": (
@@ -110,7 +116,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Two questions, the second with several options:", "chatml answer limit 1 1,3"),
     ),
     "stop": (("", "chatml stop add-rate-limiting"), ("Everything that runs:", "chatml stop --all")),
-    "resume": (("After a reboot:", "chatml resume --all"),),
+    "resume": (
+        ("After a reboot:", "chatml resume --all"),
+        ("With ten more answers of the model:", "chatml resume add-rate-limiting --max-turns +10"),
+    ),
     "diff": (
         ("", "chatml diff add-rate-limiting"),
         ("Only what is in one folder:", "chatml diff add-rate-limiting -- src"),

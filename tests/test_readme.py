@@ -41,7 +41,7 @@ def shown() -> Iterator[str]:
 def calls(line: str) -> Iterator[list[str]]:
     """The arguments of every call of chatml in a line of shell, those within `$(…)` too."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.wordchars += "$%@"
+    lexer.wordchars += "$%@+"
     lexer.commenters = "#"
     words: list[str] = []
     for word in [*lexer, ";"]:

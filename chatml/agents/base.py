@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
 
 GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
@@ -105,6 +106,18 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """The model has answered once, to the agent itself: what `max_turns` counts."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the turn under way has cost so far, about."""
+
+    usd: float
+
+
+@dataclass(frozen=True)
 class TurnEnd:
     """The agent ended its answer. `cost_usd` and `tokens` are this turn's alone."""
 
@@ -135,6 +148,8 @@ Signal = (
     | Ask
     | Withdrawn
     | Trouble
+    | Answered
+    | Spent
     | TurnEnd
     | Idle
 )
@@ -178,6 +193,10 @@ class Setting:
     """Each counts for one such call: nobody is asked again."""
     unanswered: tuple[str, ...] = ()
     """Messages taken by those before it and not answered, oldest first, for an agent without a memory of its own."""
+    max_turns: int | None = None
+    """How often the model may answer before a turn is ended; above 0."""
+    max_budget_usd: float | None = None
+    """What the agent's process may spend; above 0."""
 
 
 class Agent(Protocol):
@@ -214,6 +233,16 @@ def recap(why: str, said: Sequence[str]) -> str:
 
 
 MakeAgent = Callable[[Session, Setting], Agent]
+
+
+def used_up(session: Session, kind: Kind) -> Failure:
+    """Why a session may not go on, and how it goes on all the same."""
+    if kind is Kind.BUDGET:
+        message, more = f"the budget of ${session.max_budget_usd:g} is used up", "--max-budget-usd +2"
+    else:
+        noun = "model turn" if session.max_turns == 1 else "model turns"
+        message, more = f"the limit of {session.max_turns} {noun} is reached", "--max-turns +10"
+    return Failure(kind.value, message, f'chatml send {session.name} {more} "go on"')
 
 
 def summarize(name: str, tool_input: Mapping[str, Any], worktree: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chatml import proc
-from chatml.agents.base import AgentError, Message, Setting, Signal, Started
+from chatml.agents.base import AgentError, Message, Setting, Signal, Started, used_up
 from chatml.agents.lean import import_sdk
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session
@@ -24,6 +24,7 @@ import_sdk()
 
 import claude_agent_sdk as sdk  # noqa: E402
 
+from chatml.agents.claude_cost import Meter  # noqa: E402
 from chatml.agents.claude_messages import Translator  # noqa: E402
 from chatml.agents.claude_permissions import Gate  # noqa: E402
 from chatml.agents.claude_transcript import ClaudeTranscript  # noqa: E402
@@ -54,8 +55,12 @@ class ClaudeAgent:
         self._signals: asyncio.Queue[Signal | None] = asyncio.Queue()
         self._gate = Gate(session, setting, self._signals.put_nowait)
         self._transcript = ClaudeTranscript(session.session_id)
-        self._translate = Translator(session, self._transcript.cost())
+        carried = self._transcript.cost()
+        self._translate = Translator(session, carried)
+        self._uncounted = max(0.0, (carried or 0.0) - session.agent_cost_usd - session.running_usd)
+        """What an agent has spent after its worker was killed: the next end of a turn tells it."""
         self._client: sdk.ClaudeSDKClient | None = None
+        self._meter: Meter | None = None
 
     async def start(self) -> None:
         try:
@@ -65,6 +70,7 @@ class ClaudeAgent:
         except Exception as error:
             raise self._failed(error) from error
         self._client = client
+        self._meter = Meter(client, lambda total: self._signals.put_nowait(self._translate.spent(total)))
 
     def holds(self, message: Message) -> bool | None:
         return self._transcript.holds(message.id)
@@ -87,6 +93,8 @@ class ClaudeAgent:
 
     async def stop(self) -> None:
         client, self._client = self._client, None
+        if self._meter is not None:
+            self._meter.stop()
         if client is not None:
             with contextlib.suppress(Exception):  # the SDK ends the process by ladder whatever else it meets
                 await client.disconnect()
@@ -111,6 +119,7 @@ class ClaudeAgent:
         try:
             async for message in self._client.receive_messages():
                 self._note(message)
+                self._measure(message)
                 for signal in self._translate(message):
                     self._signals.put_nowait(signal)
         except Exception as error:
@@ -118,6 +127,13 @@ class ClaudeAgent:
         finally:
             self._signals.put_nowait(None)
         raise AgentError(Failure(Kind.AGENT.value, "the agent ended by itself" + self._last_words(), RESUME_HINT))
+
+    def _measure(self, message: sdk.Message) -> None:
+        assert self._meter is not None
+        if isinstance(message, sdk.ResultMessage):
+            self._meter.turn_ended()
+        elif isinstance(message, sdk.AssistantMessage):
+            self._meter.look()
 
     def _note(self, message: sdk.Message) -> None:
         """What the gate must know to decide."""
@@ -162,8 +178,8 @@ class ClaudeAgent:
             cli_path=self._guarded_cli(),
             model=session.model,
             permission_mode=session.permission_mode,  # type: ignore[arg-type]
-            max_turns=session.max_turns,
-            max_budget_usd=session.max_budget_usd,
+            max_turns=self._setting.max_turns,
+            max_budget_usd=self._budget(),
             system_prompt={"type": "preset", "preset": "claude_code", "append": instruction},
             # A repository's own hooks, MCP servers and helpers start without asking, so its settings are read only
             # where the person has trusted the repository in Claude Code itself.
@@ -186,6 +202,15 @@ class ClaudeAgent:
         if self._session.mode_after_plan == "bypassPermissions":
             extra["allow-dangerously-skip-permissions"] = None  # else the CLI refuses that mode later
         return extra
+
+    def _budget(self) -> float | None:
+        """What this process may spend."""
+        if self._setting.max_budget_usd is None:
+            return None
+        left = self._setting.max_budget_usd - self._uncounted
+        if left <= 0:
+            raise AgentError(used_up(self._session, Kind.BUDGET))
+        return left
 
     def _env(self) -> dict[str, str]:
         env = {

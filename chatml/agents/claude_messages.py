@@ -9,10 +9,12 @@ from typing import Any
 import claude_agent_sdk as sdk
 
 from chatml.agents.base import (
+    Answered,
     Delta,
     Denied,
     Idle,
     Signal,
+    Spent,
     Started,
     Taken,
     Text,
@@ -22,6 +24,7 @@ from chatml.agents.base import (
     Trouble,
     TurnEnd,
     summarize,
+    used_up,
 )
 from chatml.errors import Kind
 from chatml.model import Failure, Session, Tokens
@@ -31,8 +34,6 @@ HINTS = {
     Kind.RATE_LIMIT: "wait for the limit to reset, then 'chatml resume {name}'",
     Kind.OVERLOADED: "the service is overloaded: try again in a while with 'chatml resume {name}'",
     Kind.NETWORK: "check the network and ANTHROPIC_BASE_URL, then 'chatml resume {name}'",
-    Kind.BUDGET: "start a session with a larger --max-budget-usd, or land what is there",
-    Kind.MAX_TURNS: "go on with 'chatml send {name} \"go on\"'",
     Kind.AGENT: "see 'chatml logs {name}'; go on with 'chatml send {name} …'",
 }
 
@@ -43,11 +44,13 @@ class Translator:
     def __init__(self, session: Session, carried: float | None = None) -> None:
         """`carried` is the cost that the CLI goes on counting from, where it tells.
 
-        Less than we know of means that it was killed before it wrote its count down; more, that it went on for a
-        moment after a worker that was.
+        Less than we know of means that it was killed before it wrote its count down: what the turn had cost by then
+        is counted with the next one. More, that it went on for a moment after a worker that was.
         """
         self._session = session
-        self._total = session.agent_cost_usd if carried is None else min(carried, session.agent_cost_usd)
+        known = session.agent_cost_usd
+        self._total = known if carried is None else min(carried - session.running_usd, known)
+        self._answer: str | None = None
         self._api_error: tuple[str, str] | None = None
         self._resets_at: int | None = None
 
@@ -73,6 +76,9 @@ class Translator:
             text = " ".join(block.text for block in message.content if isinstance(block, sdk.TextBlock))
             self._api_error = (str(message.error), text)
             return  # it is told once, by the end of the turn
+        if message.parent_tool_use_id is None and message.message_id != self._answer:
+            self._answer = message.message_id  # each of its blocks comes as a message
+            yield Answered()
         for block in message.content:
             match block:
                 case sdk.TextBlock() if block.text.strip() and message.parent_tool_use_id is None:
@@ -107,6 +113,10 @@ class Translator:
             case _:
                 pass
 
+    def spent(self, total: float) -> Spent:
+        """What the turn under way has cost, where the conversation has cost so much."""
+        return Spent(max(0.0, total - self._total))
+
     def _turn_end(self, message: sdk.ResultMessage) -> TurnEnd:
         total = message.total_cost_usd or 0.0
         # The CLI counts per conversation, also over resumes; a smaller number means that it began a new one.
@@ -130,9 +140,9 @@ class Translator:
         if not message.is_error and message.subtype == "success":
             return None
         if message.subtype == "error_max_budget_usd":
-            return self._fail(Kind.BUDGET, f"the budget of ${self._session.max_budget_usd:g} is used up")
+            return used_up(self._session, Kind.BUDGET)
         if message.subtype == "error_max_turns":
-            return self._fail(Kind.MAX_TURNS, f"the limit of {self._session.max_turns} turns is reached")
+            return used_up(self._session, Kind.MAX_TURNS)
         code, text = self._api_error or ("unknown", message.result or " ".join(message.errors or ()) or message.subtype)
         return self._classify(code, message.api_error_status, text or message.result or "")
 

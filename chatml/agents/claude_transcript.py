@@ -33,8 +33,6 @@ class ClaudeTranscript:
 
         None where that can't be told.
         """
-        if self.path is None:
-            return None
         line = self._find('{"type":"cost-state"')
         if line is None:
             return 0.0

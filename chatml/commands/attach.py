@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import completing, following
+from chatml.commands import completing, following, limiting
 
 
 @click.command()
@@ -22,4 +22,7 @@ def command(at: Path, name: str | None, as_json: bool) -> int:
     leaves and stops nothing. Elsewhere it is a plain text stream that ends with the turn.
     """
     project = sessions.open_project(at)
-    return following.attach(project, sessions.resolve(project, name).name, as_json)
+    name = sessions.resolve(project, name).name
+    if not as_json:
+        limiting.tell_queued(project, name)
+    return following.attach(project, name, as_json)

@@ -68,7 +68,7 @@ def _find(
         found, damaged = sessions.load_all(project)
         trouble += damaged
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return sessions.recount(project, wanted, every=bool(names)), trouble
+    return sessions.recount(project, sessions.with_places(project, wanted), every=bool(names)), trouble
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from chatml import output, sessions
 from chatml.commands import completing, following
 from chatml.config import PERMISSION_MODES, with_flags
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session
+from chatml.model import Session, Status
 from chatml.removal import removing
 
 
@@ -34,9 +34,14 @@ from chatml.removal import removing
 @click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
 @click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
-@click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop the agent after N model turns.")
 @click.option(
-    "--max-budget-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Stop the agent at this cost."
+    "--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop after N model turns of the whole session."
+)
+@click.option(
+    "--max-budget-usd",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="USD",
+    help="Stop once the session has cost this much.",
 )
 @click.option(
     "--on-request",
@@ -111,7 +116,9 @@ def _prompt(given: str | None) -> str:
 def _tell(project: sessions.Project, session: Session, order: sessions.Order, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
-    if not answer_follows:
+    if session.status is Status.QUEUED:
+        output.note(f"queued as number {session.queue_place}: all places are taken")
+    elif not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
     with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout
         if project.repo.top is not None and order.config.base is None and project.repo.dirty(project.repo.top):

@@ -9,6 +9,7 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
+from chatml.model import Status
 from chatml.removal import planning, removing
 
 
@@ -64,6 +65,7 @@ def _chosen(
     if not (merged or all_of_them):
         return list(dict.fromkeys(names)) or [sessions.resolve(project, None).name], 0
     found, damaged = sessions.load_all(project)
+    found.sort(key=lambda one: one.status is not Status.QUEUED)  # one that is at work lets the next of them begin
     if all_of_them and force:
         return [session.name for session in found] + [one.name for one in damaged], 0
     code = max(map(output.complain, damaged), default=0)

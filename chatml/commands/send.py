@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
-from chatml.commands import completing, following
+from chatml.commands import completing, following, limiting
 from chatml.errors import ChatmlError, UsageError
 
 
@@ -17,14 +17,25 @@ from chatml.errors import ChatmlError, UsageError
 @click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
 @click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
 @click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")
+@limiting.options
 @output.quiet_option
 @output.color_option
 @click.pass_obj
-def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wait: bool, quiet: bool) -> int:
+def command(
+    at: Path,
+    words: tuple[str, ...],
+    to_all: bool,
+    interrupt: bool,
+    wait: bool,
+    max_turns: sessions.Amount | None,
+    max_budget_usd: sessions.Amount | None,
+    quiet: bool,
+) -> int:
     """Send a message to a session's agent.
 
     A running agent reads it within its turn; a session at rest starts its next turn. MESSAGE - reads standard
-    input. Inside a session's worktree NAME may be left out.
+    input. Inside a session's worktree NAME may be left out. A session that has used up its budget or its turns goes
+    on with more of them: --max-budget-usd +2
     """
     *given, message = words
     if to_all and given:
@@ -39,15 +50,20 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
         names = project.store.names()
     else:
         names = list(dict.fromkeys(given)) or [sessions.resolve(project, None).name]
+    limits = sessions.Limits(max_turns, max_budget_usd)
     code, sent = 0, []
     for name in names:
         try:
-            sessions.send(project, name, message, interrupt)
+            session = sessions.send(project, name, message, interrupt, limits)
             sent.append(name)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
+        else:
+            if not quiet:
+                limiting.tell(session, limits)
     if not quiet and sent:
         output.note(f"sent to {', '.join(sent)}")
+        limiting.tell_queued(project, *sent)
     if wait and sent:
         code = max(code, _wait(project, sent))
     return code

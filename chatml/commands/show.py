@@ -25,7 +25,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
     project = sessions.open_project(at)
-    session = sessions.resolve(project, name)
+    (session,) = sessions.with_places(project, [sessions.resolve(project, name)])
     if plan:
         text = events.last_plan(project.store.session(session.name).events)
         if text is None:

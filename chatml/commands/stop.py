@@ -9,6 +9,7 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
+from chatml.model import Status
 
 
 @click.command()
@@ -30,7 +31,9 @@ def command(at: Path, names: tuple[str, ...], all_of_them: bool, quiet: bool) ->
     if all_of_them:
         found, damaged = sessions.load_all(project)
         code = max(map(output.complain, damaged), default=0)
-        names = tuple(session.name for session in found if session.status.open)
+        # Those that wait for a place first: one that is at work lets the next of them begin.
+        still = sorted((one for one in found if one.status.open), key=lambda one: one.status is not Status.QUEUED)
+        names = tuple(session.name for session in still)
     elif not names:
         names = (sessions.resolve(project, None).name,)
     for name in dict.fromkeys(names):

@@ -17,14 +17,24 @@ from chatml.config.files import BadValueError, Source, file_data
 from chatml.config.keys import KEYS, PERMISSION_MODES, AgentCommand, check_known, has_git
 from chatml.errors import ChatmlError, UsageError
 
-__all__ = ["COMMITTED", "NOT_YET", "PERMISSION_MODES", "AgentCommand", "Config", "load", "with_flags", "worktrees_dir"]
+__all__ = [
+    "COMMITTED",
+    "NOT_YET",
+    "PERMISSION_MODES",
+    "AgentCommand",
+    "Config",
+    "load",
+    "max_parallel",
+    "with_flags",
+    "worktrees_dir",
+]
 
 COMMITTED = ".chatml.yaml"
 
 COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
 """Keys that hold commands: read in a committed file, but not taken over from it without approval."""
 
-NOT_YET = frozenset({"copy", "max_parallel", "notify", "env_files", "setup", "teardown", "run"})
+NOT_YET = frozenset({"copy", "notify", "env_files", "setup", "teardown", "run"})
 """Keys that are checked, and do nothing in this version."""
 
 
@@ -75,6 +85,14 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
                 values[name], origins[name] = value, place
     ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
     return Config(**values, origins=origins, ignored=tuple(ignored))
+
+
+def max_parallel(*, state_dir: Path, top: Path | None) -> int | None:
+    """How many workers may be at work at once, as set now; None also where the settings can't be read."""
+    try:
+        return load(state_dir=state_dir, top=top).max_parallel
+    except (ChatmlError, OSError):
+        return None
 
 
 def with_flags(config: Config, flags: Mapping[str, Any]) -> Config:

@@ -51,6 +51,16 @@ class Session:
     """Unique for ever, unlike the name: what the worker marks its processes with."""
     max_turns: int | None = None
     max_budget_usd: float | None = None
+    agent_turns: int = 0
+    """Answers of the model over the whole session: what `max_turns` limits."""
+    running_usd: float = 0.0
+    """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
+    max_parallel: int | None = None
+    """How many sessions may be at work for this one to start; None where it never had to queue."""
+    queued_at: str | None = None
+    """Since when it has been in the queue."""
+    queue_place: int | None = None
+    """Its place in the queue, from 1: computed when read, never written."""
     owns_branch: bool = True
     """False for `new --branch EXISTING`: then `rm` keeps the branch."""
     command: tuple[str, ...] | None = None
@@ -81,6 +91,11 @@ class Session:
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
     @property
+    def spent_usd(self) -> float:
+        """What the whole session has cost by now."""
+        return round(self.cost_usd + self.running_usd, 6)
+
+    @property
     def after_plan(self) -> str:
         """The permission mode to go on in once a plan is approved."""
         if self.mode_after_plan is not None:
@@ -91,6 +106,10 @@ class Session:
         """This session in another status; AssertionError for a step that makes no sense."""
         assert status in TRANSITIONS[self.status], f"{self.status.value} -> {status.value}"
         return replace(self, status=status, updated_at=now(), **changes)
+
+    def stopped(self) -> Session:
+        """This session as a person has stopped it."""
+        return self.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False, queued_at=None)
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON data, with every key of the contract present."""
@@ -106,7 +125,7 @@ class Session:
 
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
-        data = self.to_json()
+        data = {**self.to_json(), "cost_usd": self.spent_usd}
         return {key: data[key] for key in PUBLIC_KEYS}
 
     @classmethod
@@ -147,6 +166,10 @@ PUBLIC_KEYS = (
     "error",
     "pid",
     "denied",
+    "queue_place",
+    "agent_turns",
+    "max_turns",
+    "max_budget_usd",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

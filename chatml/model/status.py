@@ -40,10 +40,12 @@ class Status(str, Enum):
 
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.PREPARING, Status.STOPPED, Status.FAILED}),
-    Status.PREPARING: frozenset({Status.PREPARING, Status.RUNNING, Status.DONE, Status.FAILED, Status.STOPPED}),
+    Status.QUEUED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED, Status.FAILED}),
+    Status.PREPARING: frozenset(
+        {Status.QUEUED, Status.PREPARING, Status.RUNNING, Status.DONE, Status.FAILED, Status.STOPPED}
+    ),
     Status.RUNNING: frozenset(
-        {Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
+        {Status.QUEUED, Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
     ),
     Status.WAITING: frozenset(
         {Status.PREPARING, Status.RUNNING, Status.WAITING, Status.DONE, Status.FAILED, Status.STOPPED}
@@ -52,4 +54,4 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.FAILED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
     Status.STOPPED: frozenset({Status.QUEUED, Status.PREPARING, Status.STOPPED}),
 }
-"""From each written status, those that may follow. An active one may be prepared anew: its worker may have died."""
+"""From each written status, those that may follow. An active one may be queued or prepared anew: its worker may die."""

@@ -125,7 +125,7 @@ def _record(project: Project, found: Found, staged: SessionStore, name: str) -> 
         ) from None
     ended = {Status.DONE, Status.FAILED, Status.STOPPED}
     status = session.status if session.status in ended else Status.STOPPED
-    return replace(session, status=status, pid=None, requests=(), stopping=False, updated_at=now())
+    return replace(session, status=status, pid=None, requests=(), stopping=False, queued_at=None, updated_at=now())
 
 
 # --- branch and worktree ----------------------------------------------------------------------------------------

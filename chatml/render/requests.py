@@ -35,7 +35,9 @@ def page(session: Session) -> Iterator[str]:
         "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
         "allowed": ", ".join(session.allow),
         "changes": changes(session.changes),
-        "cost": f"${session.cost_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
+        "queue": f"number {session.queue_place}" if session.queue_place else "",
+        "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
+        "limits": _limits(session),
         "pull request": session.pr.url if session.pr else "",
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
@@ -43,6 +45,12 @@ def page(session: Session) -> Iterator[str]:
     for name, value in facts.items():
         if value:
             yield f"{output.style(f'{name}:', dim=True)} {output.one_line(value)}"
+
+
+def _limits(session: Session) -> str:
+    budget = f"${session.spent_usd:.2f} of ${session.max_budget_usd:.2f}" if session.max_budget_usd else ""
+    turns = f"{session.agent_turns} of {session.max_turns} model turns" if session.max_turns else ""
+    return ", ".join(filter(None, [budget, turns]))
 
 
 def request(one: Request) -> Iterator[str]:

@@ -43,7 +43,9 @@ def changes(counted: Changes | None) -> str:
 
 def activity(session: Session) -> str:
     """What the session is doing or needs, in one line."""
-    if session.status is Status.WAITING and session.requests:
+    if session.status is Status.QUEUED and session.queue_place:
+        text = f"number {session.queue_place} in the queue"
+    elif session.status is Status.WAITING and session.requests:
         text = need(session)
     elif session.status is Status.CRASHED:
         text = f"worker died; chatml resume {session.name}"
@@ -75,10 +77,11 @@ def pull_request(session: Session) -> str:
 
 
 def by_need(sessions: Sequence[Session]) -> list[Session]:
-    """Those that need a person first, then the active ones, then the rest; newest first within each."""
+    """Those that need a person first, then the active ones, then the rest; newest first, but the queue in its order."""
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
+    rank[Status.QUEUED] = 3
     newest = sorted(sessions, key=lambda session: session.created_at, reverse=True)
-    return sorted(newest, key=lambda session: rank.get(session.status, 3 if session.status is Status.QUEUED else 4))
+    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or 0))
 
 
 def session_table(sessions: Sequence[Session], columns: int | None) -> str:
@@ -90,7 +93,7 @@ def session_table(sessions: Sequence[Session], columns: int | None) -> str:
             session.status.value,
             activity(session),
             changes(session.changes),
-            f"${session.cost_usd:.2f}" if session.cost_usd else "",
+            f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
             pull_request(session),
         ]

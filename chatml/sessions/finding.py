@@ -14,6 +14,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.landing.changes import measure
 from chatml.model import Failure, Request, Session, Status
 from chatml.repo import Repository
+from chatml.runners.places import Queue
 from chatml.store import CorruptRecordError, SessionStore, Store
 
 
@@ -28,6 +29,10 @@ class Project:
     def config(self) -> Config:
         return config.load(state_dir=self.store.root, top=self.repo.top)
 
+    @cached_property
+    def queue(self) -> Queue:
+        return Queue(self.store, lambda: config.max_parallel(state_dir=self.store.root, top=self.repo.top))
+
 
 def open_project(start: Path) -> Project:
     """The project that `start` lies in. ChatmlError outside of a repository."""
@@ -36,9 +41,23 @@ def open_project(start: Path) -> Project:
 
 
 def load(project: Project, name: str) -> Session:
-    """The session as it is now: an active record without a living worker is a crashed one. FileNotFoundError."""
+    """The session as it is now: an active record without a living worker is a crashed one. FileNotFoundError.
+
+    Starts what may run, where the session is queued.
+    """
+    session = _as_it_is(project, name)
+    if session.status is Status.QUEUED and project.queue.look():
+        session = _as_it_is(project, name)
+    return session
+
+
+def _as_it_is(project: Project, name: str) -> Session:
     store = project.store.session(name)
     session = store.read()
+    if session.status is Status.QUEUED and store.worker_lock.held():
+        session = store.read()  # its worker may be further by now
+        if session.status is Status.QUEUED:
+            return replace(session, status=Status.PREPARING)
     if session.status.active and not store.worker_lock.held():
         session = store.read()  # it may have come to rest between the two looks
         if session.status.active and not store.worker_lock.held():
@@ -70,13 +89,24 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
 
 
+def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
+    """The sessions, those that are queued with their place in the queue."""
+    if not any(session.status is Status.QUEUED for session in found):
+        return list(found)
+    places = {session.id: place for place, session in enumerate(project.queue.members(), 1)}
+    return [
+        replace(session, queue_place=places.get(session.id)) if session.status is Status.QUEUED else session
+        for session in found
+    ]
+
+
 def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
     """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
 
     A living worker counts by itself. Those at rest are counted again where the worktree looks different from
     outside, or `every` one of them.
     """
-    stale = [one for one in found if not one.status.active and (every or _stale(one))]
+    stale = [one for one in found if not one.status.active and _filled(one) and (every or _stale(one))]
     if not stale:
         return list(found)
     from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +116,11 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
             zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
         )
     return [counted.get(one.name, one) for one in found]
+
+
+def _filled(session: Session) -> bool:
+    """Whether its worktree has its files: a queued one may not have had them yet."""
+    return session.populated or session.status is not Status.QUEUED
 
 
 def _stale(session: Session) -> bool:

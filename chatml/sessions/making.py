@@ -16,7 +16,8 @@ from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
 from chatml.repo import Repository
-from chatml.sessions.finding import Project
+from chatml.runners.places import enter
+from chatml.sessions.finding import Project, load, with_places
 from chatml.sessions.steering import check_fits, check_message, start_worker
 from chatml.store import SessionStore
 
@@ -97,9 +98,15 @@ def create(project: Project, order: Order) -> Session:
         except GitError as error:
             raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
         with store.lock():
-            session = start_worker(store, session)
+            if session.max_parallel is None:
+                session = start_worker(store, session)
+            else:
+                session = enter(store, session, session.max_parallel)
         undo.pop_all()
         # The stage is gone, having become the session.
+    if session.status is Status.QUEUED:
+        project.queue.fill()
+        (session,) = with_places(project, [load(project, session.name)])
     return session
 
 
@@ -125,7 +132,8 @@ def _draft(project: Project, order: Order) -> Session:
     stamp = now()
     return Session(
         name="",
-        status=Status.PREPARING,
+        # Who is killed while making a session that may have to wait leaves it to the queue.
+        status=Status.PREPARING if settings.max_parallel is None else Status.QUEUED,
         prompt=check_fits(check_message(order.prompt), program.command if program else None),
         branch=order.branch or "",
         base=base,
@@ -142,6 +150,8 @@ def _draft(project: Project, order: Order) -> Session:
         id=str(uuid.uuid4()),
         max_turns=settings.max_turns,
         max_budget_usd=settings.max_budget_usd,
+        max_parallel=settings.max_parallel,
+        queued_at=None if settings.max_parallel is None else stamp,
         owns_branch=order.branch is None,
         command=program.command if program else None,
         resume_command=program.resume if program else None,

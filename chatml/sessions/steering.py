@@ -15,8 +15,9 @@ from chatml import events, proc
 from chatml.agents.base import GO_ON
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, now
-from chatml.runners import local
+from chatml.runners import local, places
 from chatml.sessions.finding import Project, relocated, resolve
+from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.store import SessionStore
 
 MAX_MESSAGE = 1_000_000
@@ -57,12 +58,23 @@ def check_fits(text: str, *commands: Sequence[str] | None) -> str:
     return text
 
 
+def start_or_queue(project: Project, store: SessionStore, session: Session) -> Session:
+    """Start the session's worker if none lives, in its turn where places are limited; its lock is held.
+
+    `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once.
+    """
+    if store.worker_lock.held():
+        return session
+    limit = project.queue.limit(session) if session.status is not Status.WAITING else None
+    return start_worker(store, session) if limit is None else places.enter(store, session, limit)
+
+
 def start_worker(store: SessionStore, session: Session) -> Session:
-    """Start the session's worker if none lives; the caller holds the session's lock."""
+    """Start the session's worker at once if none lives; the caller holds the session's lock."""
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, pid=None)
+        ready = replace(session, status=Status.PREPARING, stopping=False, pid=None, queued_at=None)
         if ready != session:  # a new session was born ready
             ready = replace(ready, updated_at=now())
             store.write(ready)
@@ -74,8 +86,11 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     return started
 
 
-def send(project: Project, name: str, text: str, interrupt: bool = False) -> str:
-    """Put a message into the session's inbox and see that a worker reads it; returns the message's id."""
+def send(project: Project, name: str, text: str, interrupt: bool = False, limits: Limits = AS_BEFORE) -> Session:
+    """Put a message into the session's inbox and see that a worker reads it; returns the session.
+
+    UsageError, and nothing sent, where the new limits would be reached already.
+    """
     text = check_message(text)
     store = _existing(project, name)
     message = {"id": str(uuid.uuid4()), "type": "message", "text": text}
@@ -83,9 +98,18 @@ def send(project: Project, name: str, text: str, interrupt: bool = False) -> str
     with store.lock():
         session = relocated(project, store)
         check_fits(text, session.command, session.resume_command)
+        session = _limited(store, session, limits)
         with events.posted(store, *first, message):
-            start_worker(store, session)
-    return message["id"]
+            session = start_or_queue(project, store, session)
+    project.queue.fill()
+    return session
+
+
+def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
+    changed = limits.of(session)
+    if changed != session:
+        store.write(changed)
+    return changed
 
 
 def _existing(project: Project, name: str) -> SessionStore:
@@ -108,18 +132,19 @@ def pending(store: SessionStore) -> list[str]:
     return [i for i in sent if i not in taken]
 
 
-def resume(project: Project, name: str) -> Literal["resumed", "at work", "nothing to do"]:
+def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["resumed", "at work", "nothing to do"]:
     """Go on with the interrupted turn, if there is one and no worker is at it; tells which."""
     store = _existing(project, name)
     with store.lock():
-        session = relocated(project, store)
+        session = _limited(store, relocated(project, store), limits)
         if store.worker_lock.held():
             return "at work"
         if not pending(store):
             if session.status is Status.DONE:
                 return "nothing to do"
             events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
-        start_worker(store, session)
+        start_or_queue(project, store, session)
+    project.queue.fill()
     return "resumed"
 
 
@@ -134,16 +159,23 @@ def stop(project: Project, name: str) -> bool:
         alive = store.worker_lock.held()
         if alive:
             store.write(replace(session, stopping=True))
+        elif session.status is Status.QUEUED:
+            store.write(session.stopped())  # whoever was about to start it looks first
+            return True
     if alive:
         _end_worker(store, session)
+        project.queue.fill()  # a worker that had to be killed did not
     with store.lock():
+        session = store.read()
+        if session.status is Status.QUEUED and session.stopping:
+            store.write(session.stopped())
         if not store.worker_lock.take():
             return alive  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
             proc.sweep(session.id)
             session = store.read()
             if session.status.open:
-                store.write(session.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False))
+                store.write(session.stopped())
                 return True
         finally:
             store.worker_lock.release()

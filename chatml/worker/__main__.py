@@ -10,6 +10,7 @@ from chatml.errors import ChatmlError
 from chatml.store import SessionStore
 from chatml.worker.journal import fail, failure_of
 from chatml.worker.life import Worker
+from chatml.worker.places import let_next
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
         asyncio.run(_run(store))
     except (OSError, ChatmlError) as error:
         fail(store, failure_of(error))
+    let_next(store)
     return 0
 
 

@@ -19,6 +19,7 @@ from chatml.landing.changes import measure
 from chatml.model import Event, Failure, Session, Status, Tokens
 from chatml.store import SessionStore
 from chatml.typed import build
+from chatml.worker.places import let_next
 
 MEASURE_EVERY = 2.0
 """Seconds at least between two counts of the changes while the agent works."""
@@ -33,6 +34,8 @@ class Journal:
         self.log = Log(store.events)
         self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.measuring.set_result(None)
+        self.letting: asyncio.Task[None] | None = None
+        """Starts the next session, while this one waits for a person."""
         self._measure_next = 0.0
 
     def status(self, status: Status, locked: bool = False, **changes: Any) -> None:
@@ -60,6 +63,8 @@ class Journal:
         self.session = self.store.update(how)
         if self.session.status is not before:
             self.log.append("status", status=self.session.status.value)
+            if self.session.status is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
+                self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
 
     def activity(self, text: str) -> None:
         line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -90,6 +95,7 @@ class Journal:
             self.update(
                 turns=self.session.turns + 1,
                 cost_usd=round(self.session.cost_usd + cost, 6),
+                running_usd=0.0,
                 agent_cost_usd=self.session.agent_cost_usd + cost,
                 tokens=self.session.tokens + _tokens(data.get("tokens")),
                 result=data.get("result") or self.session.result,
@@ -110,6 +116,9 @@ class Journal:
                 self.activity(base.summarize(one.name, one.input, self.session.worktree))
             case base.ToolResult():
                 self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **_parent(one))
+            case base.Spent():
+                if round(one.usd, 6) != self.session.running_usd:
+                    self.update(running_usd=round(one.usd, 6))
             case base.Denied():
                 self.denied(one)
             case base.Trouble():
@@ -129,26 +138,43 @@ class Journal:
         self.log.append("error", kind=failure.kind, message=text, retry=one.attempt)
         self.update(activity=text)
 
+    def failed(self, failure: Failure) -> None:
+        self.log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+
     def turn_ended(self, one: base.TurnEnd) -> None:
         tokens = {name: getattr(one.tokens, name) for name in one.tokens.__dataclass_fields__}
         self.log.append(
             "turn",
             result=one.result,
             cost_usd=one.cost_usd,
+            model=self.session.model,
             tokens=tokens,
             duration_ms=one.duration_ms,
             interrupted=one.interrupted,
         )
         if one.failure:
-            self.log.append("error", kind=one.failure.kind, message=one.failure.message, hint=one.failure.hint)
+            self.failed(one.failure)
         self.update(
             turns=self.session.turns + 1,
             cost_usd=round(self.session.cost_usd + one.cost_usd, 6),
+            running_usd=0.0,
             agent_cost_usd=one.total_cost_usd,
             tokens=self.session.tokens + one.tokens,
             result=one.result if one.result is not None else self.session.result,
             error=one.failure,
         )
+
+
+def unanswered(past: Sequence[Event]) -> dict[str, base.Message]:
+    """The messages that were taken since the last turn that ended with an answer, by id."""
+    found: dict[str, base.Message] = {}
+    for event in past:
+        if event.type == "turn" and event.data.get("result") is not None:
+            found.clear()
+        elif event.type == "message":
+            i = str(event.data.get("id"))
+            found[i] = base.Message(i, str(event.data.get("text", "")))
+    return found
 
 
 def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
@@ -159,7 +185,7 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "requests": (), "pid": None, "error": failure}
+                rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
                 store.write(store.read().moved_to(Status.FAILED, **rest))
             finally:
                 store.worker_lock.release()

@@ -15,11 +15,12 @@ from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import Kind
 from chatml.events import Inbox, read
-from chatml.model import Event, Failure, Session, Status
+from chatml.model import Failure, Session, Status
 from chatml.store import SessionStore
 from chatml.worker.agent import instruction, load_agent
 from chatml.worker.asking import Asking
-from chatml.worker.journal import Journal, fail, failure_of
+from chatml.worker.journal import Journal, fail, failure_of, unanswered
+from chatml.worker.limits import LimitReachedError, Limits
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -35,10 +36,11 @@ class Worker:
     def __init__(self, store: SessionStore) -> None:
         self.journal = Journal(store)
         self.inbox = Inbox(store)
+        self.limits = Limits(self.journal)
         self.past = past = read(store.events)
         self.asking = Asking(self.journal, past)
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
-        self.unanswered = _unanswered(past)
+        self.unanswered = unanswered(past)
         self.sent: dict[str, str] = {}
         self.recap = ""
         self.waiting: list[Message] = []
@@ -73,9 +75,11 @@ class Worker:
                 raise Stopped from error  # with the agent, by whoever ends or replaces this worker
             proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
             self.failure = error.failure
-            self.journal.log.append(
-                "error", kind=error.failure.kind, message=error.failure.message, hint=error.failure.hint
-            )
+            if not isinstance(error, LimitReachedError):
+                self.journal.failed(error.failure)
+            elif self.limits.raised():
+                self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+                return False
             return self._rest(known={message.id for message in self.waiting})
         return self._rest()
 
@@ -87,7 +91,7 @@ class Worker:
         if self.past:
             proc.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
-        self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None)
+        self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None, queued_at=None)
         loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
         try:
             said = await asyncio.to_thread(
@@ -142,14 +146,16 @@ class Worker:
                 if self.stopping:
                     await agent.interrupt()
                     raise Stopped
-                if self._receive():
+                if self.limits.reached:
+                    raise LimitReachedError(self.limits.reached)
+                if self._receive() or self.limits.overdrawn():
                     await agent.interrupt()
                 self.asking.hand_over(agent)
                 if self.idle and not self.sent and not self.waiting:
                     return
                 if reader.done():
                     reader.result()
-                while self.waiting:
+                while self.waiting and self.limits.allow(self.idle):
                     message = self.waiting.pop(0)
                     self.sent[message.id] = message.text
                     self.idle = False
@@ -177,6 +183,7 @@ class Worker:
             decided=self.asking.decided(),
             unanswered=tuple(message.text for message in self.unanswered.values()),
         )
+        setting = self.limits.within(setting)
         agent = self.make_agent(self.journal.session, setting)
         try:
             await agent.start()
@@ -244,6 +251,8 @@ class Worker:
             self.changed.set()
 
     def _take_in(self, one: base.Signal) -> None:
+        if self.limits.reached:
+            return  # what it says from then on is that the limit is reached
         match one:
             case base.Started():
                 self.journal.update(model=one.model or self.journal.session.model, session_id=one.session_id)
@@ -255,7 +264,10 @@ class Worker:
             case base.Withdrawn():
                 if not self.stopping:  # else it stays open, for whoever goes on
                     self.asking.withdrawn(one.call)
+            case base.Answered():
+                self.limits.answered()
             case base.TurnEnd():
+                one = self.limits.end(one)
                 self._consumed(one.taken)
                 if one.result is not None:
                     self.unanswered.clear()
@@ -282,15 +294,3 @@ class Worker:
             self.idle = False
             self.failure = None
             self.journal.update(agent_started=True, denied=denied, error=None)
-
-
-def _unanswered(past: list[Event]) -> dict[str, Message]:
-    """The messages that were taken since the last turn that ended with an answer, by id."""
-    found: dict[str, Message] = {}
-    for event in past:
-        if event.type == "turn" and event.data.get("result") is not None:
-            found.clear()
-        elif event.type == "message":
-            i = str(event.data.get("id"))
-            found[i] = Message(i, str(event.data.get("text", "")))
-    return found

@@ -1,0 +1,55 @@
+"""`chatml cost`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast, get_args
+
+import click
+
+from chatml import output, render, sessions
+from chatml.commands import completing
+from chatml.errors import ChatmlError
+from chatml.model import Session
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names())
+@click.option(
+    "--by",
+    type=click.Choice(get_args(sessions.By)),
+    default="session",
+    help="What to sum up by (default: session). Days are those of your time zone.",
+)
+@output.json_option
+@output.color_option
+@click.pass_obj
+def command(at: Path, names: tuple[str, ...], by: str, as_json: bool) -> int:
+    """Show what sessions have cost.
+
+    Without NAME, all of them; what was removed is gone from the sums. An agent that is a program of yours tells no
+    cost. A turn under way, or stopped in its midst, counts with what it has cost so far.
+    """
+    project = sessions.open_project(at)
+    found, code = _found(project, names)
+    rows = sessions.costs(project, found, cast(sessions.By, by))
+    if as_json:
+        output.json_answer(
+            [{by: row.of, "turns": row.turns, "cost_usd": row.usd, "tokens": vars(row.tokens)} for row in rows]
+        )
+    elif rows:
+        output.answer(render.cost_table(by, [(row.of, row.turns, row.usd, row.tokens) for row in rows]))
+    return code
+
+
+def _found(project: sessions.Project, names: tuple[str, ...]) -> tuple[list[Session], int]:
+    if not names:
+        everyone, damaged = sessions.load_all(project)
+        return everyone, max(map(output.complain, damaged), default=0)
+    found, code = [], 0
+    for name in dict.fromkeys(names):
+        try:
+            found.append(sessions.resolve(project, name))
+        except ChatmlError as error:
+            code = max(code, output.complain(error))
+    return found, code

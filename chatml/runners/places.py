@@ -1,0 +1,125 @@
+"""Places for workers: where `max_parallel` of them are at work, sessions queue, and start in the order they came.
+
+There is no process that minds the queue. Whoever ends a worker's work, and whoever reads the sessions, starts what may
+run: so nothing is stuck, whatever is killed. A session is queued until its worker itself writes that it prepares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from chatml.errors import ChatmlError
+from chatml.model import Session, Status, now
+from chatml.runners import local
+from chatml.store import SessionStore, Store
+
+LOOK_EVERY = 0.2
+"""Seconds at least between two looks at the queue of one who reads again and again."""
+
+READER_PATIENCE = 0.1
+"""Seconds that a reader waits for the repository's lock: who holds it most likely fills the places just now."""
+
+
+def enter(store: SessionStore, session: Session, limit: int) -> Session:
+    """Put the session at the end of the queue, or leave it where it is in it; the caller holds the session's lock.
+
+    The caller calls `Queue.fill` once it has let go of that. Nothing happens where a worker lives.
+    """
+    if not store.worker_lock.take():
+        return session
+    try:
+        since = session.queued_at or now()
+        queued = replace(session, stopping=False, pid=None, max_parallel=limit, queued_at=since)
+        queued = queued.moved_to(Status.QUEUED)
+        store.write(queued)
+    finally:
+        store.worker_lock.release()
+    return queued
+
+
+class Queue:
+    """The sessions of one repository that wait for a place."""
+
+    def __init__(self, store: Store, configured: Callable[[], int | None]) -> None:
+        """`configured` tells `max_parallel` as it is now, where it is; else each session has its own."""
+        self._store = store
+        self._configured = configured
+        self._look_next = 0.0
+
+    def members(self) -> list[Session]:
+        """The queued sessions, the next one first."""
+        found = []
+        for name in self._store.names():
+            store = self._store.session(name)
+            with contextlib.suppress(OSError, ChatmlError):
+                # Most records are none of a queued session: parsing them all would cost more than all the rest.
+                if b'"status":"queued"' in store.record.read_bytes():
+                    session = store.read()
+                    if session.status is Status.QUEUED:
+                        found.append(session)
+        return sorted(found, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
+
+    def limit(self, session: Session) -> int | None:
+        """How many may be at work at once for this session to start."""
+        return self._configured() or session.max_parallel
+
+    def look(self) -> bool:
+        """Start what may run, for one who only reads; False where that was done just now."""
+        if time.monotonic() < self._look_next:
+            return False
+        self.fill(READER_PATIENCE)
+        self._look_next = time.monotonic() + LOOK_EVERY
+        return True
+
+    def fill(self, patience: float = 20.0) -> None:
+        """Start queued sessions, the oldest first, while there are places.
+
+        Never fails: what can't be started now stays in the queue, and is tried again by the next one who looks.
+        """
+        with contextlib.suppress(OSError, ChatmlError):
+            while (store := self._reserve(patience)) is not None:
+                _start(store)
+
+    def _reserve(self, patience: float) -> SessionStore | None:
+        """The next one to start, with its worker lock taken: from then on it counts as at work."""
+        if not self.members():
+            return None
+        with self._store.lock(patience):
+            for session in self.members():
+                store = self._store.session(session.name)
+                if store.worker_lock.held():
+                    continue  # it is being started
+                limit = self.limit(session)
+                if limit is not None and self._at_work() >= limit:
+                    return None  # nobody overtakes
+                if store.worker_lock.take():
+                    return store
+        return None
+
+    def _at_work(self) -> int:
+        """How many workers live, without those that wait for a person."""
+        stores = (self._store.session(name) for name in self._store.names())
+        return sum(store.worker_lock.held() and not _waits(store) for store in stores)
+
+
+def _waits(store: SessionStore) -> bool:
+    try:
+        return store.read().status is Status.WAITING
+    except (OSError, ChatmlError):
+        return False
+
+
+def _start(store: SessionStore) -> None:
+    """Start the worker of a session whose worker lock is held, if it is still queued."""
+    try:
+        with store.lock():
+            session = store.read()
+            if session.status is Status.QUEUED and session.stopping:
+                store.write(session.stopped())  # who was to stop it has been killed before
+            elif session.status is Status.QUEUED:
+                local.start(store, session.id)
+    finally:
+        store.worker_lock.release()

@@ -1,0 +1,50 @@
+"""Limits of a session that a person changes while it goes: more money, more turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chatml.errors import UsageError
+from chatml.model import Session
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A new limit; or, with `more`, how much more than the old one, or than what is spent where that is more."""
+
+    value: float
+    more: bool = False
+
+    def after(self, limit: float | None, spent: float) -> float:
+        return max(limit or 0, spent) + self.value if self.more else self.value
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is to change about a session's limits; None leaves one as it is."""
+
+    max_turns: Amount | None = None
+    max_budget_usd: Amount | None = None
+
+    def of(self, session: Session) -> Session:
+        """The session with these limits. UsageError where one would be reached already."""
+        if self.max_budget_usd is not None:
+            budget = round(self.max_budget_usd.after(session.max_budget_usd, session.spent_usd), 6)
+            if budget <= session.spent_usd:
+                raise UsageError(
+                    f"'{session.name}' has cost ${session.spent_usd:.2f} already",
+                    "say how much more it may cost: --max-budget-usd +2",
+                )
+            session = replace(session, max_budget_usd=budget)
+        if self.max_turns is not None:
+            turns = int(self.max_turns.after(session.max_turns, session.agent_turns))
+            if turns <= session.agent_turns:
+                raise UsageError(
+                    f"'{session.name}' has had {session.agent_turns} turns already",
+                    "say how many more it may have: --max-turns +10",
+                )
+            session = replace(session, max_turns=turns)
+        return session
+
+
+AS_BEFORE = Limits()
