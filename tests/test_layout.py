@@ -71,7 +71,7 @@ def test_imports_point_downwards(path: Path) -> None:
         assert level(parts[1]) < level(here), f"{path.name} imports {name}"
 
 
-SHARED = {"following", "completing", "deciding"}
+SHARED = {"following", "completing", "deciding", "watching"}
 """The modules among the commands that are none, but serve several."""
 
 

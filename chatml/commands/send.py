@@ -16,16 +16,21 @@ from chatml.errors import ChatmlError, UsageError
 @click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True, shell_complete=completing.names())
 @click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
 @click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
+@click.option("--queue", is_flag=True, help="Wait for the end of the current turn; then it starts the next one.")
 @click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")
 @output.quiet_option
 @output.color_option
 @click.pass_obj
-def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wait: bool, quiet: bool) -> int:
+def command(
+    at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, queue: bool, wait: bool, quiet: bool
+) -> int:
     """Send a message to a session's agent.
 
     A running agent reads it within its turn; a session at rest starts its next turn. MESSAGE - reads standard
-    input. Inside a session's worktree NAME may be left out.
+    input. Inside a session's worktree NAME may be left out. 'chatml unsend' takes back what was not read yet.
     """
+    if interrupt and queue:
+        raise UsageError("--interrupt goes without --queue", "one ends the turn, the other waits for its end")
     *given, message = words
     if to_all and given:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
@@ -42,12 +47,12 @@ def command(at: Path, words: tuple[str, ...], to_all: bool, interrupt: bool, wai
     code, sent = 0, []
     for name in names:
         try:
-            sessions.send(project, name, message, interrupt)
+            sessions.send(project, name, message, interrupt, queue)
             sent.append(name)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
     if not quiet and sent:
-        output.note(f"sent to {', '.join(sent)}")
+        output.note(f"{'queued for' if queue else 'sent to'} {', '.join(sent)}")
     if wait and sent:
         code = max(code, _wait(project, sent))
     return code

@@ -1,13 +1,17 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
-from chatml.sessions.answering import answers, asked, reply, still_open
-from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve
+from chatml.sessions.answering import answers, asked, reply
+from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve, still_open
 from chatml.sessions.making import Order, check_name, create, slug
-from chatml.sessions.steering import check_message, locate, pending, resume, send, start_worker, stop
+from chatml.sessions.steering import check_message, locate, resume, send, start_worker, stop
+from chatml.sessions.unsending import HANDED, QUEUED, Unsent, unsend, unsent
 
 __all__ = [
+    "HANDED",
+    "QUEUED",
     "Order",
     "Project",
+    "Unsent",
     "answers",
     "asked",
     "check_message",
@@ -18,7 +22,6 @@ __all__ = [
     "load_all",
     "locate",
     "open_project",
-    "pending",
     "recount",
     "reply",
     "resolve",
@@ -28,4 +31,6 @@ __all__ = [
     "start_worker",
     "still_open",
     "stop",
+    "unsend",
+    "unsent",
 ]

@@ -9,9 +9,8 @@ from dataclasses import asdict
 from chatml import events
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of
-from chatml.sessions.finding import Project, relocated, resolve
+from chatml.sessions.finding import Project, relocated, resolve, still_open
 from chatml.sessions.steering import check_message, start_worker
-from chatml.store import SessionStore
 
 
 def reply(project: Project, name: str, decided: Reply) -> None:
@@ -33,14 +32,6 @@ def reply(project: Project, name: str, decided: Reply) -> None:
                 start_worker(store, session)
             elif len(waiting) == 1:
                 store.write(session.moved_to(Status.RUNNING))  # at once, so that `approve x; wait x` waits
-
-
-def still_open(store: SessionStore, session: Session) -> list[Request]:
-    """What the session asks and nobody has answered, oldest first."""
-    if session.status is not Status.WAITING:
-        return []
-    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
-    return [request for request in session.requests if request.id not in answered]
 
 
 def asked(project: Project, name: str, request_id: str | None = None) -> Request:

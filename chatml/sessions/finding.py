@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from chatml import config, workspace
+from chatml import config, events, workspace
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
 from chatml.landing.changes import measure
-from chatml.model import Failure, Session, Status
+from chatml.model import Failure, Request, Session, Status
 from chatml.repo import Repository
 from chatml.store import CorruptRecordError, SessionStore, Store
 
@@ -142,6 +142,14 @@ def relocated(project: Project, store: SessionStore) -> Session:
     if here != session:
         store.write(here)
     return here
+
+
+def still_open(store: SessionStore, session: Session) -> list[Request]:
+    """What the session asks and nobody has answered, oldest first."""
+    if session.status is not Status.WAITING:
+        return []
+    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
+    return [request for request in session.requests if request.id not in answered]
 
 
 def failure_of(session: Session) -> Failure | None:
