@@ -20,7 +20,7 @@ LEVELS = [
     {"locks", "output"},
     {"store", "config", "repo"},
     {"events", "render", "prompt", "snapshot"},
-    {"landing", "workspace", "runners", "agents"},
+    {"landing", "workspace", "runners", "agents", "notify"},
     {"sessions", "worker", "checks", "demo"},
     {"removal"},
     {"commands"},

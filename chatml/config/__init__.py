@@ -24,7 +24,7 @@ COMMITTED = ".chatml.yaml"
 COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
 """Keys that hold commands: read in a committed file, but not taken over from it without approval."""
 
-NOT_YET = frozenset({"copy", "max_parallel", "notify", "env_files", "setup", "teardown", "run"})
+NOT_YET = frozenset({"copy", "max_parallel", "env_files", "setup", "teardown", "run"})
 """Keys that are checked, and do nothing in this version."""
 
 

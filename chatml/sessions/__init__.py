@@ -3,6 +3,7 @@
 from chatml.sessions.answering import answers, asked, reply
 from chatml.sessions.finding import Project, failure_of, load, load_all, open_project, recount, resolve, still_open
 from chatml.sessions.making import Order, check_name, create, slug
+from chatml.sessions.noticing import tell_crashes
 from chatml.sessions.steering import check_message, locate, resume, send, start_worker, stop
 from chatml.sessions.unsending import HANDED, QUEUED, Unsent, unsend, unsent
 
@@ -31,6 +32,7 @@ __all__ = [
     "start_worker",
     "still_open",
     "stop",
+    "tell_crashes",
     "unsend",
     "unsent",
 ]

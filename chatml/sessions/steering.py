@@ -62,7 +62,7 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, pid=None)
+        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None)
         if ready != session:  # a new session was born ready
             ready = replace(ready, updated_at=now())
             store.write(ready)

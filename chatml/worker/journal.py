@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chatml import workspace
+from chatml import notify, workspace
 from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.errors import ChatmlError, Kind
@@ -160,9 +160,11 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
         with store.lock():
             try:
                 rest = {"activity": None, "requests": (), "pid": None, "error": failure}
-                store.write(store.read().moved_to(Status.FAILED, **rest))
+                session = store.read().moved_to(Status.FAILED, **rest)
+                store.write(session)
             finally:
                 store.worker_lock.release()
+        notify.tell(session, store.log)
 
 
 def _parent(one: base.ToolCall | base.ToolResult) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from chatml import proc, workspace
+from chatml import notify, proc, workspace
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import Kind
@@ -118,6 +118,8 @@ class Worker:
             end = Status.FAILED if failure else Status.STOPPED if open_turn else Status.DONE
             self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=failure)
             self.journal.store.worker_lock.release()
+        if self.worked or self.failure:
+            notify.tell(self.journal.session, self.journal.store.log)
         return True
 
     def _end_stopped(self) -> None:
