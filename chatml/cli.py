@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Steer": {
         "send": "Send a message to a session's agent.",
+        "unsend": "List messages that no agent has read, or take them back.",
         "approve": "Approve what an agent asks for: a call, or its plan.",
         "deny": "Deny what an agent asks for; it reads why.",
         "answer": "Answer an agent's question.",

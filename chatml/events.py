@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,12 @@ def posted(store: SessionStore, *entries: Mapping[str, Any]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.truncate(store.inbox, size)
         raise
+
+
+def taken_back(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of the messages that a person has taken back."""
+    lists = (entry.get("messages") for entry in entries if entry.get("type") == "unsend")
+    return {str(i) for ids in lists if isinstance(ids, list) for i in ids}
 
 
 class Inbox:

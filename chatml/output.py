@@ -55,6 +55,11 @@ def answer(text: str = "", newline: bool = True) -> None:
         raise click.exceptions.Exit(0) from None
 
 
+def ring() -> None:
+    """Ring the terminal's bell."""
+    click.echo("\a", nl=False)
+
+
 def silence_stdout() -> None:
     """Keep the interpreter from complaining about a closed pipe when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -174,8 +174,10 @@ def outside_of_git() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, keep: int) -> int:
-    """Start a process that outlives this one, its terminal and its signals; it inherits only the file `keep`.
+def spawn_detached(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, keep: Sequence[int] = ()
+) -> int:
+    """Start a process that outlives this one, its terminal and its signals; it inherits only the files `keep`.
 
     Its own session and process group, /dev/null as input, `output` (appended) for what it prints. Returns the PID.
     """
@@ -188,7 +190,7 @@ def spawn_detached(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], ou
             stdout=log,
             stderr=log,
             start_new_session=True,
-            pass_fds=(keep,),
+            pass_fds=keep,
         )
     process.returncode = 0  # it is not ours to wait for: keeps the destructor quiet
     return process.pid

@@ -76,6 +76,10 @@ class Prompt:
         """Print a line of our own, not in the middle of one that streams in."""
         self.write(("" if self._at_start or self._line else "\n") + text + "\n")
 
+    def ring(self) -> None:
+        """Ring the terminal's bell."""
+        self._print("\a")
+
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
         yield from self._take_keys()  # the caller may have stopped at a line before them

@@ -99,8 +99,13 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "send": (
         ("", 'chatml send add-rate-limiting "per user, not per address"'),
         ("Stop what it does, and tell it another thing:", 'chatml send --interrupt limit "leave the tests alone"'),
+        ("The next task, once it is done with this one:", 'chatml send --queue limit "now write the tests"'),
         ("The output of a command:", "npm test 2>&1 | chatml send limit -"),
         ("Its budget is used up; give it two dollars more:", 'chatml send --max-budget-usd +2 limit "go on"'),
+    ),
+    "unsend": (
+        ("What was not read yet:", "chatml unsend add-rate-limiting"),
+        ("Take one of them back, by its ID:", "chatml unsend add-rate-limiting 3"),
     ),
     "show": (("", "chatml show add-rate-limiting"), ("The plan, as Markdown:", "chatml show limit --plan > plan.md")),
     "approve": (

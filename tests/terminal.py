@@ -52,6 +52,10 @@ class Terminal:
         wait_until(lambda: all(text in self.screen() for text in texts), f"{texts} on the screen", self.screen)
         return self.screen()
 
+    def keep(self, file: Path) -> None:
+        """Write every byte that reaches the terminal from now on to a file too."""
+        self._run("pipe-pane", f"cat >> {shlex.quote(str(file))}")
+
     def close(self) -> None:
         """Close the window the hard way, as a person does who closes the terminal."""
         subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False)

@@ -408,10 +408,10 @@ def test_commands_of_a_committed_file_do_not_hide_ones_own(place: Place) -> None
 
 def test_what_this_version_does_not_act_on_is_told_with_the_place_that_set_it(place: Place) -> None:
     place.write(OWN, EVERYTHING)
-    place.environ["CHATML_NOTIFY"] = "bell"
+    place.environ["CHATML_RUN"] = "make"
     ignored = place.load().ignored
     assert f"{place.files[OWN]}:13: 'setup' has no effect in this version" in ignored
-    assert "CHATML_NOTIFY: 'notify' has no effect in this version" in ignored
+    assert "CHATML_RUN: 'run' has no effect in this version" in ignored
     assert len(ignored) == len(NOT_YET)
 
 

@@ -20,7 +20,7 @@ LEVELS = [
     {"locks", "output"},
     {"store", "config", "repo"},
     {"events", "render", "prompt", "snapshot"},
-    {"landing", "workspace", "runners", "agents"},
+    {"landing", "workspace", "runners", "agents", "notify"},
     {"sessions", "worker", "checks", "demo"},
     {"removal"},
     {"commands"},
@@ -71,7 +71,7 @@ def test_imports_point_downwards(path: Path) -> None:
         assert level(parts[1]) < level(here), f"{path.name} imports {name}"
 
 
-SHARED = {"following", "completing", "deciding", "limiting"}
+SHARED = {"following", "completing", "deciding", "limiting", "watching"}
 """The modules among the commands that are none, but serve several."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chatml import events, output, render, sessions
-from chatml.commands import deciding
+from chatml.commands import deciding, watching
 from chatml.errors import ChatmlError
 from chatml.model import Event, Request, Session, Status
 from chatml.prompt import Leave, Prompt
@@ -67,6 +67,7 @@ def _look(project: Project, waited: Waited) -> None:
         else:
             if not at_rest(session):
                 continue
+            sessions.tell_crashes(project, [session])
             waited.rested.append(session)
             code = outcome(session)
         waited.at_work.remove(name)
@@ -123,6 +124,8 @@ def attach(project: Project, name: str, as_json: bool = False) -> int:
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         for _ in transcript(project, session, follow=True, as_json=as_json, fold=not as_json):
             pass
+        with contextlib.suppress(FileNotFoundError, ChatmlError):
+            sessions.tell_crashes(project, [sessions.load(project, name)])
         return 0
     with contextlib.suppress(Leave, KeyboardInterrupt), Prompt().opened() as prompt:
         _converse(project, session, prompt)
@@ -143,26 +146,27 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     """Show what comes and send what is typed, until the person leaves or the session is removed."""
     store = project.store.session(session.name)
     show = render.Transcript(session.worktree, fold=True)
+    alarm, queue = watching.Alarm(), watching.Queue(store)
     told: Status | str | None = None
     for event in events.follow(store.events, lambda: not store.exists()):
         if event is not None:
             prompt.write(show(event))
             continue
-        asked = _asked(project, session.name)
-        told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session.name, told, prompt)
+        try:
+            session = sessions.load(project, session.name)
+        except FileNotFoundError:
+            continue  # removed just now
+        asked = next(iter(sessions.still_open(store, session)), None)
+        told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session, told, prompt)
+        for one in queue(session):
+            text = output.shorten(output.one_line(one.text), 60)
+            prompt.note(output.style(f"(queued as {one.id}: {text})", dim=True))
+        if alarm([session]):
+            prompt.ring()
         for line in prompt.typed():
             if line.strip():
                 _enter(project, session.name, asked, line, prompt)
                 break  # the next line is meant for what is open then
-
-
-def _asked(project: Project, name: str) -> Request | None:
-    """What the session waits for a person to answer, the oldest first."""
-    try:
-        session = sessions.load(project, name)
-    except (FileNotFoundError, ChatmlError):
-        return None
-    return next(iter(sessions.still_open(project.store.session(name), session)), None)
 
 
 def _tell_need(asked: Request, told: Status | str | None, prompt: Prompt) -> str:
@@ -172,17 +176,14 @@ def _tell_need(asked: Request, told: Status | str | None, prompt: Prompt) -> str
     return asked.id
 
 
-def _tell_rest(project: Project, name: str, told: Status | str | None, prompt: Prompt) -> Status | str | None:
+def _tell_rest(project: Project, session: Session, told: Status | str | None, prompt: Prompt) -> Status:
     """Say once when the session has come to rest, and what can be done."""
-    try:
-        session = sessions.load(project, name)
-    except FileNotFoundError:
-        return told
     if session.status is told or not at_rest(session):
         return session.status
     if session.status is Status.CRASHED and (failure := sessions.failure_of(session)):
+        sessions.tell_crashes(project, [session])
         prompt.note(output.style(f"! {failure.message}", fg="red"))
-    text = f"{name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
+    text = f"{session.name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
     prompt.note(output.style(text, dim=True))
     return session.status
 

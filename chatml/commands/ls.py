@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from chatml import output, render, sessions
-from chatml.commands import completing
+from chatml.commands import completing, watching
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 
@@ -67,6 +67,7 @@ def _find(
     else:
         found, damaged = sessions.load_all(project)
         trouble += damaged
+    sessions.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
     return sessions.recount(project, sessions.with_places(project, wanted), every=bool(names)), trouble
 
@@ -84,7 +85,7 @@ def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
 
 
 def _watch(project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]) -> int:
-    shown = ""
+    shown, alarm = "", watching.Alarm()
     with output.screen() as draw:
         while True:
             found, trouble = _find(project, names, statuses)
@@ -93,4 +94,6 @@ def _watch(project: sessions.Project, names: tuple[str, ...], statuses: tuple[st
             if text != shown:
                 draw(text)
                 shown = text
+            if alarm(found):
+                output.ring()
             time.sleep(REDRAW)

@@ -16,6 +16,7 @@ from chatml.errors import ChatmlError, UsageError
 @click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True, shell_complete=completing.names())
 @click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
 @click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
+@click.option("--queue", is_flag=True, help="Wait for the end of the current turn; then it starts the next one.")
 @click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")
 @limiting.options
 @output.quiet_option
@@ -26,6 +27,7 @@ def command(
     words: tuple[str, ...],
     to_all: bool,
     interrupt: bool,
+    queue: bool,
     wait: bool,
     max_turns: sessions.Amount | None,
     max_budget_usd: sessions.Amount | None,
@@ -34,9 +36,11 @@ def command(
     """Send a message to a session's agent.
 
     A running agent reads it within its turn; a session at rest starts its next turn. MESSAGE - reads standard
-    input. Inside a session's worktree NAME may be left out. A session that has used up its budget or its turns goes
-    on with more of them: --max-budget-usd +2
+    input. Inside a session's worktree NAME may be left out. 'chatml unsend' takes back what was not read yet. A
+    session that has used up its budget or its turns goes on with more of them: --max-budget-usd +2
     """
+    if interrupt and queue:
+        raise UsageError("--interrupt goes without --queue", "one ends the turn, the other waits for its end")
     *given, message = words
     if to_all and given:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
@@ -54,7 +58,7 @@ def command(
     code, sent = 0, []
     for name in names:
         try:
-            session = sessions.send(project, name, message, interrupt, limits)
+            session = sessions.send(project, name, message, interrupt, queue, limits)
             sent.append(name)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
@@ -62,7 +66,7 @@ def command(
             if not quiet:
                 limiting.tell(session, limits)
     if not quiet and sent:
-        output.note(f"sent to {', '.join(sent)}")
+        output.note(f"{'queued for' if queue else 'sent to'} {', '.join(sent)}")
         limiting.tell_queued(project, *sent)
     if wait and sent:
         code = max(code, _wait(project, sent))

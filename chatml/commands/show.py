@@ -37,3 +37,5 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
         (session,) = sessions.recount(project, [session], every=True)
         for line in render.page(session):
             output.answer(line)
+        for one in sessions.unsent(project.store.session(session.name), session):
+            output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {output.one_line(one.text)}")

@@ -23,8 +23,8 @@ from chatml.commands import completing, following
 def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | None, as_json: bool, quiet: bool) -> int:
     """Wait until sessions come to rest.
 
-    Without NAME, for all that are at work now. Exit code 0 if all are done, 1 if one failed, crashed or was stopped,
-    3 as soon as one needs a person, 124 when the time is over.
+    Without NAME, for all that are at work or need a person. Exit code 0 if all are done, 1 if one failed, crashed
+    or was stopped, 3 as soon as one needs a person, 124 when the time is over.
     """
     project = sessions.open_project(at)
     code = 0
@@ -32,7 +32,7 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
     if not wanted:
         found, damaged = sessions.load_all(project)
         code = max(map(output.complain, damaged), default=0)
-        wanted = [session.name for session in found if not following.at_rest(session)]
+        wanted = [session.name for session in found if session.status.open]
     waited = following.wait_for(project, wanted, timeout, any_one)
     if as_json:
         output.json_answer([session.public() for session in waited.rested])

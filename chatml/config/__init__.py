@@ -34,7 +34,7 @@ COMMITTED = ".chatml.yaml"
 COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
 """Keys that hold commands: read in a committed file, but not taken over from it without approval."""
 
-NOT_YET = frozenset({"copy", "notify", "env_files", "setup", "teardown", "run"})
+NOT_YET = frozenset({"copy", "env_files", "setup", "teardown", "run"})
 """Keys that are checked, and do nothing in this version."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from chatml.config.files import BadValueError, number, shown
+from chatml.config.files import BadValueError, Other, number, shown
 
 PERMISSION_MODES = ("default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto")
 """The Agent SDK's own names (`PermissionMode` in claude_agent_sdk.types)."""
@@ -57,6 +57,11 @@ def _command(value: Any) -> str:
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", value):
         raise BadValueError("holds control characters, or is not valid Unicode")
     return value
+
+
+def _notify(value: Any) -> str:
+    """A command, or the one word that YAML takes for a truth value."""
+    return "off" if isinstance(value, Other) and value.text.lower() == "off" else _command(value)
 
 
 def _text(value: Any) -> str:
@@ -227,7 +232,7 @@ KEYS: Mapping[str, Key] = {
     "max_parallel": Key(_count, number),
     "max_turns": Key(_count, number),
     "max_budget_usd": Key(_amount, number),
-    "notify": Key(_command),
+    "notify": Key(_notify),
     "copy": Key(_list_of(_inner_path), str.splitlines),
     "env_files": Key(_map_of(_inner_path, _map_of(_variable, _with("name", "port"))), None),
     "setup": Key(_list_of(_command), str.splitlines),

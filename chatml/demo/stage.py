@@ -61,6 +61,7 @@ class Stage:
             "ANTHROPIC_API_KEY": "none-is-needed-for-the-demo",
             "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
             "CHATML_AGENT": "claude",
+            "CHATML_NOTIFY": "off",  # whoever plays looks on anyway
         }
         return proc.clean_env(own, drop=[*drop, *proc.AGENT_ENV])
 

@@ -69,6 +69,10 @@ class Session:
     """The same for going on with its conversation; None where it has none to go on with."""
     mode_after_plan: str | None = None
     """The mode to go on in once the plan is approved, for a session that began with planning."""
+    notify: str | None = None
+    """The command that tells a person who looks elsewhere; None for the desktop's own notifier, `off` for nothing."""
+    crash_told: bool = False
+    """Somebody who saw that its worker had died has told a person; each crash is told once."""
     on_request: str = "wait"
     """What becomes of a request: it waits for a person, is denied, or fails the session."""
     allow: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ def start(store: SessionStore, session_id: str) -> int | None:
             cwd=store.folder,
             env=proc.clean_env({proc.MARKER: session_id}, drop=proc.AGENT_ENV),
             output=store.log,
-            keep=lock.fd,
+            keep=(lock.fd,),
         )
     finally:
         lock.release()

@@ -32,7 +32,7 @@ def enter(store: SessionStore, session: Session, limit: int) -> Session:
         return session
     try:
         since = session.queued_at or now()
-        queued = replace(session, stopping=False, pid=None, max_parallel=limit, queued_at=since)
+        queued = replace(session, stopping=False, crash_told=False, pid=None, max_parallel=limit, queued_at=since)
         queued = queued.moved_to(Status.QUEUED)
         store.write(queued)
     finally:

@@ -15,16 +15,21 @@ from chatml.sessions.finding import (
 )
 from chatml.sessions.limits import AS_BEFORE, Amount, Limits
 from chatml.sessions.making import Order, check_name, create, slug
-from chatml.sessions.steering import check_message, locate, pending, resume, send, start_worker, stop
+from chatml.sessions.noticing import tell_crashes
+from chatml.sessions.steering import check_message, locate, resume, send, start_worker, stop
+from chatml.sessions.unsending import HANDED, QUEUED, Unsent, unsend, unsent
 
 __all__ = [
     "AS_BEFORE",
+    "HANDED",
+    "QUEUED",
     "Amount",
     "By",
     "Cost",
     "Limits",
     "Order",
     "Project",
+    "Unsent",
     "answers",
     "asked",
     "check_message",
@@ -36,7 +41,6 @@ __all__ = [
     "load_all",
     "locate",
     "open_project",
-    "pending",
     "recount",
     "reply",
     "resolve",
@@ -46,5 +50,8 @@ __all__ = [
     "start_worker",
     "still_open",
     "stop",
+    "tell_crashes",
+    "unsend",
+    "unsent",
     "with_places",
 ]

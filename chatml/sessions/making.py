@@ -143,6 +143,7 @@ def _draft(project: Project, order: Order) -> Session:
         permission_mode=settings.permission_mode,
         mode_after_plan=_mode_after_plan(project, settings),
         on_request=order.on_request,
+        notify=settings.notify,
         session_id=str(uuid.uuid4()),
         created_at=stamp,
         updated_at=stamp,

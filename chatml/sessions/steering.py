@@ -9,14 +9,14 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from chatml import events, proc
 from chatml.agents.base import GO_ON
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, now
 from chatml.runners import local, places
-from chatml.sessions.finding import Project, relocated, resolve
+from chatml.sessions.finding import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.store import SessionStore
 
@@ -74,7 +74,7 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, pid=None, queued_at=None)
+        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
         if ready != session:  # a new session was born ready
             ready = replace(ready, updated_at=now())
             store.write(ready)
@@ -86,14 +86,22 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     return started
 
 
-def send(project: Project, name: str, text: str, interrupt: bool = False, limits: Limits = AS_BEFORE) -> Session:
+def send(
+    project: Project,
+    name: str,
+    text: str,
+    interrupt: bool = False,
+    queue: bool = False,
+    limits: Limits = AS_BEFORE,
+) -> Session:
     """Put a message into the session's inbox and see that a worker reads it; returns the session.
 
-    UsageError, and nothing sent, where the new limits would be reached already.
+    With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
+    sent, where the new limits would be reached already.
     """
     text = check_message(text)
     store = _existing(project, name)
-    message = {"id": str(uuid.uuid4()), "type": "message", "text": text}
+    message = {"id": str(uuid.uuid4()), "type": "message", "text": text, **({"queue": True} if queue else {})}
     first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
     with store.lock():
         session = relocated(project, store)
@@ -125,23 +133,35 @@ def locate(project: Project, name: str) -> SessionStore:
     return store
 
 
-def pending(store: SessionStore) -> list[str]:
-    """The ids of the messages that no agent has taken yet."""
-    taken = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
-    sent = (entry["id"] for entry in events.Inbox(store).take() if entry.get("type") == "message")
-    return [i for i in sent if i not in taken]
+def _pending(store: SessionStore) -> list[dict[str, Any]]:
+    """The messages that no agent has taken yet, as they stand in the inbox."""
+    entries = events.Inbox(store).take()
+    gone = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
+    gone |= events.taken_back(entries)
+    return [entry for entry in entries if entry.get("type") == "message" and entry["id"] not in gone]
 
 
 def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["resumed", "at work", "nothing to do"]:
-    """Go on with the interrupted turn, if there is one and no worker is at it; tells which."""
+    """Go on with the interrupted turn, if there is one and no worker is at it; tells which.
+
+    ChatmlError where a person's answer is all that it waits for.
+    """
     store = _existing(project, name)
     with store.lock():
-        session = _limited(store, relocated(project, store), limits)
+        session = relocated(project, store)
+        if asked := still_open(store, session):
+            raise ChatmlError(
+                f"'{name}' waits for your answer: {asked[0].summary}",
+                f"see 'chatml show {name}'; then approve, deny or answer it",
+            )
+        session = _limited(store, session, limits)
         if store.worker_lock.held():
             return "at work"
-        if not pending(store):
-            if session.status is Status.DONE:
-                return "nothing to do"
+        pending = _pending(store)
+        if session.status is Status.DONE and not pending:
+            return "nothing to do"
+        # What is queued waits for the end of the turn that was interrupted.
+        if session.status is not Status.DONE and all(entry.get("queue") is True for entry in pending):
             events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
         start_or_queue(project, store, session)
     project.queue.fill()

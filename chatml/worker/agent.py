@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from chatml import proc
 from chatml.agents import base
 from chatml.model import Session
+from chatml.store import SessionStore
 
 
 def instruction(session: Session) -> str:
@@ -18,6 +23,19 @@ def instruction(session: Session) -> str:
         "worktrees). A person reviews and lands your branch.\n"
         "- Never change anything outside your worktree.\n"
         "- End with a short summary of what you did and what is left: it is shown as the session's result."
+    )
+
+
+def make_setting(store: SessionStore, decided: Sequence[base.Decided], unanswered: Sequence[str]) -> base.Setting:
+    """What the session's agent is started with; `decided` and `unanswered` are what the one before has left."""
+    session = store.read()
+    return base.Setting(
+        worktree=Path(session.worktree),
+        state_dir=store.folder,
+        instruction=instruction(session),
+        env={proc.MARKER: session.id},
+        decided=tuple(decided),
+        unanswered=tuple(unanswered),
     )
 
 

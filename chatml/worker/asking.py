@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from chatml import typed
+from chatml import notify, typed
 from chatml.agents import base
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
@@ -49,6 +49,8 @@ class Asking:
             )
         else:
             self._journal.change(lambda session: _with(session, (*session.requests, request)))
+            if self._journal.session.status is Status.WAITING:
+                notify.tell(self._journal.session, self._journal.store.log, request)
 
     def withdrawn(self, call: str) -> None:
         """The turn was interrupted, and the question with it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chatml import workspace
+from chatml import notify, workspace
 from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.errors import ChatmlError, Kind
@@ -165,18 +165,6 @@ class Journal:
         )
 
 
-def unanswered(past: Sequence[Event]) -> dict[str, base.Message]:
-    """The messages that were taken since the last turn that ended with an answer, by id."""
-    found: dict[str, base.Message] = {}
-    for event in past:
-        if event.type == "turn" and event.data.get("result") is not None:
-            found.clear()
-        elif event.type == "message":
-            i = str(event.data.get("id"))
-            found[i] = base.Message(i, str(event.data.get("text", "")))
-    return found
-
-
 def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
     """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
     try:
@@ -186,9 +174,11 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
         with store.lock():
             try:
                 rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
-                store.write(store.read().moved_to(Status.FAILED, **rest))
+                session = store.read().moved_to(Status.FAILED, **rest)
+                store.write(session)
             finally:
                 store.worker_lock.release()
+        notify.tell(session, store.log)
 
 
 def _parent(one: base.ToolCall | base.ToolResult) -> dict[str, str]:

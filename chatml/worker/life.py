@@ -8,19 +8,19 @@ import signal
 import uuid
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
-from chatml import proc, workspace
+from chatml import notify, proc, workspace
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import Kind
-from chatml.events import Inbox, read
+from chatml.events import read
 from chatml.model import Failure, Session, Status
 from chatml.store import SessionStore
-from chatml.worker.agent import instruction, load_agent
+from chatml.worker.agent import load_agent, make_setting
 from chatml.worker.asking import Asking
-from chatml.worker.journal import Journal, fail, failure_of, unanswered
+from chatml.worker.journal import Journal, fail, failure_of
 from chatml.worker.limits import LimitReachedError, Limits
+from chatml.worker.mail import Mail, unanswered
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -35,17 +35,18 @@ class Worker:
 
     def __init__(self, store: SessionStore) -> None:
         self.journal = Journal(store)
-        self.inbox = Inbox(store)
         self.limits = Limits(self.journal)
         self.past = past = read(store.events)
         self.asking = Asking(self.journal, past)
+        self.mail = Mail(store, past)
         self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
         self.unanswered = unanswered(past)
         self.sent: dict[str, str] = {}
         self.recap = ""
-        self.waiting: list[Message] = []
         self.idle = True
         self.failure: Failure | None = None
+        self.earlier = self.journal.session.error
+        self.worked = False
         self.changed = asyncio.Event()
         self.stopping = False
 
@@ -78,9 +79,9 @@ class Worker:
             if not isinstance(error, LimitReachedError):
                 self.journal.failed(error.failure)
             elif self.limits.raised():
-                self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+                self.mail.go_on()
                 return False
-            return self._rest(known={message.id for message in self.waiting})
+            return self._rest(known={message.id for message in self.mail.waiting})
         return self._rest()
 
     def _told_to_end(self) -> None:
@@ -113,11 +114,15 @@ class Worker:
             if not self.journal.store.worker_lock.ours():
                 raise Stopped  # another worker has taken over
             self._receive()
-            if any(message.id not in known for message in self.waiting):
+            if any(message.id not in known for message in self._ready()):
                 return False
-            end = Status.FAILED if self.failure else Status.DONE
-            self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=self.failure)
+            failure = self.failure or (None if self.worked else self.earlier)
+            open_turn = self.unanswered and not self.worked  # what was to go on with it was taken back
+            end = Status.FAILED if failure else Status.STOPPED if open_turn else Status.DONE
+            self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=failure)
             self.journal.store.worker_lock.release()
+        if self.worked or self.failure:
+            notify.tell(self.journal.session, self.journal.store.log)
         return True
 
     def _end_stopped(self) -> None:
@@ -151,14 +156,15 @@ class Worker:
                 if self._receive() or self.limits.overdrawn():
                     await agent.interrupt()
                 self.asking.hand_over(agent)
-                if self.idle and not self.sent and not self.waiting:
+                if self.idle and not self.sent and not self._ready():
                     return
                 if reader.done():
                     reader.result()
-                while self.waiting and self.limits.allow(self.idle):
-                    message = self.waiting.pop(0)
-                    self.sent[message.id] = message.text
-                    self.idle = False
+                ready = self._ready()
+                handed = self.mail.hand_over(ready) if ready and self.limits.allow(self.idle) else []
+                self.sent |= {message.id: message.text for message in handed}
+                for message in handed:
+                    self.idle, self.worked = False, True
                     await agent.send(replace(message, text=self.recap + message.text))
                 tick = loop.call_later(POLL, self.changed.set)  # `wait_for` makes a task each time: 1.6 times the CPU
                 await self.changed.wait()
@@ -171,19 +177,12 @@ class Worker:
             await self.journal.measuring
             await self.journal.measure()
             # What the agent did not take is still in the inbox, and goes to the next one.
-            self.waiting = [Message(i, text) for i, text in self.sent.items()] + self.waiting
+            self.mail.waiting = [Message(i, text) for i, text in self.sent.items()] + self.mail.waiting
             self.sent = {}
 
     async def _start_agent(self) -> Agent:
-        setting = base.Setting(
-            worktree=Path(self.journal.session.worktree),
-            state_dir=self.journal.store.folder,
-            instruction=instruction(self.journal.session),
-            env={proc.MARKER: self.journal.session.id},
-            decided=self.asking.decided(),
-            unanswered=tuple(message.text for message in self.unanswered.values()),
-        )
-        setting = self.limits.within(setting)
+        waits = [message.text for message in self.unanswered.values()]
+        setting = self.limits.within(make_setting(self.journal.store, self.asking.decided(), waits))
         agent = self.make_agent(self.journal.session, setting)
         try:
             await agent.start()
@@ -195,25 +194,28 @@ class Worker:
         self.journal.status(Status.RUNNING, activity=None)
         return agent
 
+    def _ready(self) -> list[Message]:
+        """What the agent is to have now. After a failure nothing queued: it would most likely fail too."""
+        return self.mail.ready(self.idle and not self.sent and self.failure is None)
+
     def _skip_taken(self, agent: Agent) -> None:
         """What the agent had read before it or the last worker died is not said twice; it is told to go on.
 
         What it had read, and did not get to write down before it was killed, is said again.
         """
         forgotten = [message for message in self.unanswered.values() if agent.holds(message) is False]
-        self.waiting = forgotten + self.waiting
-        held = [message for message in self.waiting if agent.holds(message)]
-        self.waiting = [message for message in self.waiting if message not in held]
+        self.mail.waiting = forgotten + self.mail.waiting
+        held = self.mail.take_out(agent.holds)
         self.sent = {message.id: message.text for message in held}
         self._consumed(tuple(self.sent))
-        if held and not self.waiting:
-            self.waiting = [Message(str(uuid.uuid4()), base.GO_ON)]
+        if held:
+            self.mail.go_on()
 
     def _tell_decisions(self) -> None:
         """What the last agent had asked is not lost with it."""
         if news := self.asking.news():
             self.recap += news
-            self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+            self.mail.go_on()
 
     def _begin_anew(self) -> Session:
         """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
@@ -224,20 +226,17 @@ class Worker:
             self.journal.log.append("error", kind=Kind.AGENT.value, message=lost)
             self.unanswered.clear()
             self.recap = base.recap("Your earlier conversation about this task was lost.", said)
-            self.waiting = self.waiting or [Message(str(uuid.uuid4()), base.GO_ON)]
+            self.mail.go_on()
         return self.journal.session
 
     def _receive(self) -> bool:
         """Take what came in; whether somebody asked to interrupt the turn."""
         interrupt = False
-        seen = {*self.taken, *self.sent, *(message.id for message in self.waiting)}
-        for entry in self.inbox.take():
+        for entry in self.mail.receive():
             if entry.get("type") == "interrupt":
                 interrupt = not self.idle
             elif entry.get("type") == "reply":
                 self.asking.take(entry)
-            elif entry.get("type") == "message" and entry["id"] not in seen:
-                self.waiting.append(Message(entry["id"], str(entry.get("text", ""))))
         return interrupt
 
     async def _read(self, agent: Agent) -> None:
