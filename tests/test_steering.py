@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,10 +202,10 @@ def test_a_message_is_taken_back_or_handed_over_never_both(sandbox: Sandbox) -> 
         events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": text})
     mail = Mail(store, events.read(store.events))
     mail.receive()
-    ready = mail.ready(between_turns=True)
+    ready = mail.ready(idle=True)
     sandbox.chatml("unsend", "t", "3")
     assert [message.text for message in mail.hand_over(ready)] == ["two"]
-    assert mail.ready(between_turns=True) == []
+    assert mail.ready(idle=True) == []
 
 
 def test_a_session_woken_for_nothing_is_what_it_was(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +225,20 @@ def test_a_session_woken_for_nothing_is_what_it_was(sandbox: Sandbox, monkeypatc
     all_gone(sandbox)
     assert sandbox.session("t")["status"] == "stopped"
     assert said(sandbox) == ["first-message", "= None"]
+
+
+def test_a_message_to_a_program_can_be_taken_back_until_its_turn_begins(sandbox: Sandbox) -> None:
+    command = "[sh, -c, 'until test -e go; do sleep 0.05; done; echo \"heard: $0\"', '{prompt}']"
+    configure(sandbox, f"agents: {{slow: {{command: {command}}}}}\n")
+    worktree = sandbox.chatml("new", "first-message", "--name", "t", "--agent", "slow", "--json").json["worktree"]
+    wait_until(lambda: bool(logged(sandbox, "t", "message")), "the turn to begin")
+    for text in ("second-message", "third-message"):
+        sandbox.chatml("send", "t", text)
+    assert unsent(sandbox) == [("2", "unread", "second-message"), ("3", "unread", "third-message")]
+    sandbox.chatml("unsend", "t", "2")
+    (Path(worktree) / "go").touch()
+    sandbox.chatml("wait", "t")
+    assert [text for text in said(sandbox) if not text.startswith("=")] == ["first-message", "third-message"]
 
 
 def test_resume_leaves_a_session_that_waits_for_an_answer(sandbox: Sandbox, serve: Serve) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import shutil
 import sys
@@ -67,6 +66,8 @@ def _argv(session: Session, request: Request | None) -> list[str] | None:
         return None
     if session.notify is not None:
         return ["/bin/sh", "-c", session.notify]
+    import html
+
     title, body = HEADLINES[session.status].format(session.name), _message(session, request)
     if sys.platform == "darwin":
         script = [word for line in APPLESCRIPT for word in ("-e", line)]

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatml import events
-from chatml.agents.claude_transcript import ClaudeTranscript
 from chatml.errors import ChatmlError
 from chatml.model import Session
 from chatml.sessions.finding import Project, resolve
 from chatml.store import SessionStore
 
 QUEUED, UNREAD, HANDED = "queued", "unread", "handed"
-"""It waits for the end of the turn; for the agent to run; or the agent's process has it, and will read it."""
+"""It waits for the end of the turn; for an agent to give it to; or the agent's process has it, and will read it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,8 @@ def _handed(store: SessionStore, session: Session, entries: Sequence[Mapping[str
             (now if alive and entry.get("pid") == session.pid else before).update(map(str, entry["messages"]))
     unclear = before - _taken(store)
     if unclear and session.command is None:
+        from chatml.agents.claude_transcript import ClaudeTranscript
+
         transcript = ClaudeTranscript(session.session_id)
         now |= {i for i in unclear if transcript.holds(i)}
     return now

@@ -114,7 +114,7 @@ class Worker:
             if not self.journal.store.worker_lock.ours():
                 raise Stopped  # another worker has taken over
             self._receive()
-            if any(message.id not in known for message in self._ready()):
+            if any(message.id not in known for message in self.mail.waiting + self._ready()):
                 return False
             failure = self.failure or (None if self.worked else self.earlier)
             open_turn = self.unanswered and not self.worked  # what was to go on with it was taken back
@@ -195,8 +195,9 @@ class Worker:
         return agent
 
     def _ready(self) -> list[Message]:
-        """What the agent is to have now. After a failure nothing queued: it would most likely fail too."""
-        return self.mail.ready(self.idle and not self.sent and self.failure is None)
+        """What the agent is to have now: a program can't be talked to while it runs."""
+        idle, joins = self.idle and not self.sent, self.journal.session.command is None
+        return self.mail.ready(idle=idle, failed=self.failure is not None, joins=joins)
 
     def _skip_taken(self, agent: Agent) -> None:
         """What the agent had read before it or the last worker died is not said twice; it is told to go on.

@@ -42,9 +42,16 @@ class Mail:
             place = self.queued if entry.get("queue") is True else self.waiting
             place.append(Message(entry["id"], str(entry.get("text", ""))))
 
-    def ready(self, between_turns: bool) -> list[Message]:
-        """What the agent is to have now: what is queued goes one by one, once all else is answered."""
-        return self.waiting or (self.queued[:1] if between_turns else [])
+    def ready(self, *, idle: bool, failed: bool = False, joins: bool = True) -> list[Message]:
+        """What the agent is to have now.
+
+        What is queued goes one by one between turns, once all else is answered; not after a failed one, as the next
+        would most likely fail too. So do all messages to an agent that can't be told anything within a turn.
+        """
+        if self.waiting and joins:
+            return self.waiting
+        between = self.waiting or (self.queued if not failed else [])
+        return between[:1] if idle else []
 
     def hand_over(self, ready: Sequence[Message]) -> list[Message]:
         """Those of the messages that nobody has taken back. From here on nobody can: it is marked under one lock."""
