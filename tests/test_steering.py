@@ -131,6 +131,7 @@ def test_a_queued_message_outlives_its_worker(sandbox: Sandbox, serve: Serve, po
     if point == "in its turn":
         api.release("here")
         api.wait_for(lambda: api.holding["there"])
+        wait_until(lambda: "queued-message" in said(sandbox), "the message to be written down")
     kill(worker(sandbox, "t"))
     sandbox.until("t", "crashed")
     all_gone(sandbox)
