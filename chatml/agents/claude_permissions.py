@@ -190,7 +190,21 @@ class Gate:
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
         if allowed or self._session.permission_mode == "bypassPermissions" or _is_plan(target):
             return {}
-        return _must_ask("it lies outside the session's worktree")
+        if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
+            return {}
+        return self._must_ask(data, "it lies outside the session's worktree")
+
+    def _must_ask(self, call: Mapping[str, Any], reason: str) -> HookJSONOutput:
+        """What no rule may allow but a person; refused in the mode in which nobody is asked."""
+        if self.mode == "dontAsk":
+            self._tell(Denied(call["tool_name"], self._summary(call["tool_name"], call["tool_input"])))
+        return {
+            "hookSpecificOutput": {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "deny" if self.mode == "dontAsk" else "ask",
+                "permissionDecisionReason": reason,
+            }
+        }
 
     async def _command(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
@@ -201,7 +215,7 @@ class Gate:
             if not data["tool_input"].get("dangerouslyDisableSandbox"):
                 return {}
         if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
-            return _must_ask("this way to call git can write files or run programs, or that can't be told")
+            return self._must_ask(data, "this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
@@ -224,16 +238,6 @@ def _rule_text(rule: PermissionRuleValue) -> str:
 def _rule_value(rule: str) -> PermissionRuleValue:
     tool, _, content = rule.partition("(")
     return PermissionRuleValue(tool, content.removesuffix(")") or None)
-
-
-def _must_ask(reason: str) -> HookJSONOutput:
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "ask",
-            "permissionDecisionReason": reason,
-        }
-    }
 
 
 def _is_git(target: Path, worktree: Path) -> bool:

@@ -96,6 +96,8 @@ def file_text(path: Path, source: Source) -> str:
 
 def text_data(text: str, source: Source) -> dict[str, Any]:
     """What the text of a file holds as plain data, its lines noted in `source`."""
+    if not text:
+        return {}  # without loading YAML for it
     data = _yaml_data(text, source)
     if data is None:
         return {}
