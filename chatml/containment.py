@@ -1,10 +1,12 @@
-"""Whether this machine can run an agent's shell commands in a sandbox; if not, why, and what to do about it."""
+"""Sandboxes for an agent's shell commands: whether this machine can have one, and what one leaves lying about."""
 
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from chatml import proc
 
@@ -16,6 +18,23 @@ PROBE = ("bwrap", "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--pr
 
 TIMEOUT = 10.0
 """Seconds that the probe may take; it takes hundredths of one."""
+
+
+MASKED = (
+    *(".bash_profile", ".bashrc", ".gitconfig", ".gitmodules", ".idea", ".mcp.json", ".profile", ".ripgreprc"),
+    *(".vscode", ".zprofile", ".zshrc"),
+    *(
+        f".claude/{name}"
+        for name in (
+            *("agents", "commands", "hooks", "launch.json", "loop.md", "output-styles", "routines"),
+            *("scheduled_tasks.json", "settings.json", "settings.local.json", "skills", "workflows"),
+        )
+    ),
+)
+"""What the sandbox puts a device in the place of, in a worktree that has no such file: `git add -A` fails on them."""
+
+STAND_IN_MODE = 0o444
+"""Mode of the empty file that bwrap makes, on the disk, to put something in its place (its `ensure_file`)."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +62,17 @@ def lack() -> Lack | None:
         said = (done.errors.strip() or f"exit code {done.code}").splitlines()[0]
         return Lack(f"the kernel forbids it: {said}", "allow unprivileged user namespaces, or rely on being asked")
     return None
+
+
+def is_stand_in(path: Path) -> bool:
+    """Whether that is no file of anybody's, but one that a sandbox has made to put something in its place."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size and stat.S_IMODE(found.st_mode) == STAND_IN_MODE
+
+
+def stand_ins(worktree: Path) -> list[str]:
+    """What a sandbox has made in a worktree: there while a command runs, and left when the sandbox is killed."""
+    return [name for name in MASKED if is_stand_in(worktree / name)]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.contained import needs_sandbox, path_without
-from tests.faults import Serve
-from tests.support import Sandbox
+from tests.faults import Serve, agents, kill
+from tests.support import Sandbox, wait_until
 
 COMMIT = {"Bash": {"command": "echo new > new.txt && git add -A && git commit -qm 'Add it' && git status --porcelain"}}
 
@@ -72,6 +72,24 @@ def test_what_the_sandbox_masks_is_committed_where_it_is_really_there(sandbox: S
     sandbox.chatml("approve", "t")
     sandbox.chatml("wait", "t")
     assert "own.xml" in sandbox.git("show", "--stat", "chatml/t")
+
+
+@needs_sandbox
+def test_what_the_sandbox_puts_in_place_is_no_change_and_does_not_stay(sandbox: Sandbox, serve: Serve) -> None:
+    """While a command runs, there are empty files in the worktree, and one that locks the repository's settings."""
+    serve({"first": [[bash("touch own.txt; python3 -c 'import time; time.sleep(600)'")], "Done."], "*": ["Hello."]})
+    sandbox.chatml("new", "first", "-q", "--name", "t", "--sandbox", "required")
+    worktree = Path(sandbox.session("t")["worktree"])
+    wait_until((worktree / "own.txt").exists, "the command")
+    assert (worktree / ".bashrc").exists()
+    assert sandbox.chatml("diff", "t", "--name-only").out == "own.txt\n"
+    sandbox.chatml("new", "second", "-q", "--name", "second", "--wait")
+    sandbox.chatml("rm", "second")
+    for pid in agents(sandbox):
+        kill(pid)
+    sandbox.until("t", "failed")
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "?? own.txt"
+    sandbox.git("config", "a.b", "c")
 
 
 @needs_sandbox

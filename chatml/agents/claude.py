@@ -100,6 +100,8 @@ class ClaudeAgent:
         if client is not None:
             with contextlib.suppress(Exception):  # the SDK ends the process by ladder whatever else it meets
                 await client.disconnect()
+        if self._sandbox is not None:
+            self._sandbox.tidy()
 
     def answer(self, call: str, reply: Reply) -> None:
         self._gate.answer(call, reply)
@@ -218,6 +220,7 @@ class ClaudeAgent:
     def _contained(self) -> sdk.SandboxSettings | None:
         if self._sandbox is None:
             return None
+        self._sandbox.tidy()
         self._sandbox.prepare()
         return cast(sdk.SandboxSettings, self._sandbox.settings())  # the SDK's type lacks keys that the CLI knows
 

@@ -18,19 +18,6 @@ from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
 
-MASKED = (
-    *(".bash_profile", ".bashrc", ".gitconfig", ".gitmodules", ".idea", ".mcp.json", ".profile", ".ripgreprc"),
-    *(".vscode", ".zprofile", ".zshrc"),
-    *(
-        f".claude/{name}"
-        for name in (
-            *("agents", "commands", "hooks", "launch.json", "loop.md", "output-styles", "routines"),
-            *("scheduled_tasks.json", "settings.json", "settings.local.json", "skills", "workflows"),
-        )
-    ),
-)
-"""What the sandbox puts a device in the place of, in a worktree that has no such file: `git add -A` fails on them."""
-
 NO_REFS = "# pack-refs with: peeled fully-peeled sorted \n"
 """What git writes into `packed-refs` where there are none: only a file that is there can be closed."""
 
@@ -85,10 +72,21 @@ class ClaudeSandbox:
             folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), (self._git_dir / "packed-refs").open("x") as file:
             file.write(NO_REFS)
-        masked = "".join(f"/{name}\n" for name in MASKED if not os.path.lexists(self._worktree / name))
+        masked = "".join(f"/{name}\n" for name in containment.MASKED if not os.path.lexists(self._worktree / name))
         text = self._users_excludes + masked
         if not self._excludes.exists() or self._excludes.read_text("utf-8", "surrogateescape") != text:
             self._excludes.write_text(text, "utf-8", "surrogateescape")
+
+    def tidy(self) -> None:
+        """Remove what a sandbox that was killed has left: while commands run it belongs there, so call it in between.
+
+        An empty `config.lock` would keep everybody from changing the repository's settings.
+        """
+        lock = self._git_dir / "config.lock"
+        left = [self._worktree / name for name in containment.stand_ins(self._worktree)]
+        for path in (*left, *([lock] if containment.is_stand_in(lock) else ())):
+            with suppress(OSError):
+                path.unlink()
 
     def _own(self) -> tuple[Path, ...]:
         """Where the session's branch and its log lie; git makes a new file beside the old one to replace it.
@@ -118,8 +116,9 @@ def _users_excludes(worktree: Path) -> str:
 
 def sandbox_of(session: Session, setting: Setting) -> ClaudeSandbox | None:
     """The session's sandbox, or None for none. AgentError where it must have one, and can't."""
-    # Who bypasses all permissions wants commands to reach the whole machine.
-    if session.sandbox == "off" or (session.sandbox == "auto" and session.permission_mode == "bypassPermissions"):
+    # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
+    bypassing = "bypassPermissions" in (session.permission_mode, session.after_plan)
+    if session.sandbox == "off" or (session.sandbox == "auto" and bypassing):
         return None
     lack = containment.lack()
     if lack is None:
