@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import sys
@@ -71,6 +72,11 @@ def is_stand_in(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(found.st_mode) and not found.st_size and stat.S_IMODE(found.st_mode) == STAND_IN_MODE
+
+
+def masked(worktree: Path) -> list[str]:
+    """What a sandbox puts something in the place of, as a worktree is now."""
+    return [name for name in MASKED if not os.path.lexists(worktree / name) or is_stand_in(worktree / name)]
 
 
 def stand_ins(worktree: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_a_command_in_the_sandbox_runs_unasked(sandbox: Sandbox, serve: Serve) -
     session = begin(sandbox, serve, bash("python3 -c \"open('made.txt', 'w')\"; touch ../no"))
     assert Path(session["worktree"], "made.txt").exists()
     assert not Path(session["worktree"], "..", "no").exists()
-    assert "Read-only file system" in outputs(sandbox)[0]
+    assert "read-only file system" in outputs(sandbox)[0].lower()
 
 
 @needs_sandbox
@@ -93,6 +94,19 @@ def test_what_the_sandbox_puts_in_place_is_no_change_and_does_not_stay(sandbox: 
 
 
 @needs_sandbox
+def test_agents_share_no_temporary_files(sandbox: Sandbox, serve: Serve) -> None:
+    """Not even the folder of Claude Code's own, where each agent's settings lie."""
+    temporary = Path(os.environ["TMPDIR"])
+    shared = temporary / f"claude-{os.getuid()}"
+    shared.mkdir(exist_ok=True)
+    before = set(temporary.iterdir())
+    begin(sandbox, serve, bash(f"echo x > {shared}/planted; echo x > $TMPDIR/own && cat $TMPDIR/own"))
+    assert outputs(sandbox)[0].endswith("\nx")
+    assert not (shared / "planted").exists()
+    assert not [path.name for path in set(temporary.iterdir()) - before if path.name.startswith("chatml-")]
+
+
+@needs_sandbox
 def test_the_persons_rules_hold_in_the_sandbox_too(sandbox: Sandbox, serve: Serve) -> None:
     config = sandbox.repo / ".git" / "chatml" / "config.yaml"
     config.parent.mkdir()
@@ -119,7 +133,7 @@ def test_where_it_is_required_nothing_leaves_it(sandbox: Sandbox, serve: Serve) 
     out = sandbox.repo.parent / "out.txt"
     leave = bash(f"touch {out}", dangerouslyDisableSandbox=True)
     begin(sandbox, serve, leave, options=("--sandbox", "required", "--permission-mode", "bypassPermissions"))
-    assert "Read-only file system" in outputs(sandbox)[0]
+    assert "read-only file system" in outputs(sandbox)[0].lower()
     assert not out.exists()
 
 

@@ -70,6 +70,7 @@ class ClaudeAgent:
             client = sdk.ClaudeSDKClient(self._options())
             await client.connect()
         except Exception as error:
+            await self.stop()
             raise self._failed(error) from error
         self._client = client
         self._meter = Meter(client, lambda total: self._signals.put_nowait(self._translate.spent(total)))
@@ -101,7 +102,7 @@ class ClaudeAgent:
             with contextlib.suppress(Exception):  # the SDK ends the process by ladder whatever else it meets
                 await client.disconnect()
         if self._sandbox is not None:
-            self._sandbox.tidy()
+            self._sandbox.end()
 
     def answer(self, call: str, reply: Reply) -> None:
         self._gate.answer(call, reply)
@@ -220,8 +221,7 @@ class ClaudeAgent:
     def _contained(self) -> sdk.SandboxSettings | None:
         if self._sandbox is None:
             return None
-        self._sandbox.tidy()
-        self._sandbox.prepare()
+        self._sandbox.begin()
         return cast(sdk.SandboxSettings, self._sandbox.settings())  # the SDK's type lacks keys that the CLI knows
 
     def _env(self) -> dict[str, str]:

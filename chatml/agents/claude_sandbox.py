@@ -8,6 +8,8 @@ branches, tags and logs of others, chatml's own state, the main checkout's HEAD 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,23 @@ class ClaudeSandbox:
         self._required = session.sandbox == "required"
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
+        self._temporary: Path | None = None
         self.unasked = "dontAsk" not in (session.permission_mode, session.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
+
+    def begin(self) -> None:
+        """Make ready for an agent; `end` goes with it."""
+        self._tidy()
+        # Its commands may write in its folder for temporary files, where the settings of other agents would lie too.
+        # Of a short name: sockets are put into it, whose paths may have 107 bytes (sun_path of unix(7)).
+        self._temporary = Path(tempfile.mkdtemp(prefix="chatml-"))
+        self.prepare()
+
+    def end(self) -> None:
+        """Clear up, once the agent and all its commands have ended."""
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._tidy()
 
     def settings(self) -> dict[str, Any]:
         """Claude Code's settings for it (`sandbox` in its settings schema)."""
@@ -58,10 +75,10 @@ class ClaudeSandbox:
         }
 
     def env(self) -> dict[str, str]:
-        """Settings for the agent's git alone: what the sandbox masks is no file to commit, and nothing packs refs."""
+        """For the agent alone: to its git, what the sandbox masks is no file to commit, and nothing packs refs."""
         values = {"core.excludesFile": str(self._excludes), "gc.auto": "0", "maintenance.auto": "false"}
         first = int(count) if (count := os.environ.get("GIT_CONFIG_COUNT", "")).isdecimal() else 0
-        env = {"GIT_CONFIG_COUNT": str(first + len(values))}
+        env = {"GIT_CONFIG_COUNT": str(first + len(values)), "CLAUDE_CODE_TMPDIR": str(self._temporary)}
         for number, (key, value) in enumerate(values.items(), first):
             env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return env
@@ -70,15 +87,16 @@ class ClaudeSandbox:
         """Before each command: folders that must be there to be opened or closed, and what there is to mask now."""
         for folder in (*self._own(), self._git_dir / "modules"):
             folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), (self._git_dir / "packed-refs").open("x") as file:
-            file.write(NO_REFS)
-        masked = "".join(f"/{name}\n" for name in containment.MASKED if not os.path.lexists(self._worktree / name))
-        text = self._users_excludes + masked
+        if self._own():
+            with suppress(FileExistsError), (self._git_dir / "packed-refs").open("x") as file:
+                file.write(NO_REFS)
+        masked = containment.masked(self._worktree)
+        text = self._users_excludes + "".join(f"/{name}\n" for name in masked)
         if not self._excludes.exists() or self._excludes.read_text("utf-8", "surrogateescape") != text:
             self._excludes.write_text(text, "utf-8", "surrogateescape")
 
-    def tidy(self) -> None:
-        """Remove what a sandbox that was killed has left: while commands run it belongs there, so call it in between.
+    def _tidy(self) -> None:
+        """Remove what a sandbox that was killed has left; while commands run, it belongs there.
 
         An empty `config.lock` would keep everybody from changing the repository's settings.
         """
