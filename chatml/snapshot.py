@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatml import containment
 from chatml.errors import ChatmlError, GitError, Kind
 from chatml.repo import git
 
@@ -119,6 +120,8 @@ def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str
         "-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", *settings,
         "add", "-A", "--ignore-errors", "--sparse",
     ]  # fmt: skip
+    if masked := containment.stand_ins(worktree):
+        command += ["--", ".", *(f":(exclude,literal){name}" for name in masked)]
     before: tuple[str, ...] = ()
     for _ in range(ADD_TRIES):
         result = git(*command, at=worktree, env=env, check=False)

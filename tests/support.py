@@ -55,6 +55,9 @@ def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
         TZ="UTC",
         PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         CLAUDE_CODE_MAX_RETRIES="1",
+        # Most tests are about what is asked; in a sandbox no command is, and not every machine has one. Those about the
+        # sandbox (tests/test_sandbox.py, tests/test_escapes.py) switch it on.
+        CHATML_SANDBOX="off",
         ANTHROPIC_API_KEY="test-key",
         ANTHROPIC_BASE_URL=api_url or "http://127.0.0.1:9",
     )

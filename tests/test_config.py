@@ -13,6 +13,7 @@ import pytest
 
 from chatml.config import NOT_YET, AgentCommand, Config, load, worktrees_dir
 from chatml.config.keys import KEYS
+from chatml.config.rules import with_allowed
 from chatml.errors import ChatmlError
 
 USER, TEAM, OWN = "user", "team", "own"
@@ -35,6 +36,10 @@ teardown:
   - docker compose down
 run: npm run dev -- --port {port}
 agents: {codex: {command: [codex, exec, "{prompt}"], resume: [codex, exec, resume, --last, "{prompt}"]}}
+deny: ["Read(.env)"]
+ask: [WebFetch]
+allow: ["Bash(npm test:*)", mcp__docs__search]
+sandbox: off
 """
 
 
@@ -94,6 +99,10 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
         agent="codex",
         model="claude-opus-4-1[1m]",
         permission_mode="plan",
+        deny=("Read(.env)",),
+        ask=("WebFetch",),
+        allow=("Bash(npm test:*)", "mcp__docs__search"),
+        sandbox="off",
         max_parallel=3,
         max_turns=40,
         max_budget_usd=2.5,
@@ -132,6 +141,73 @@ def test_layers_are_merged_key_by_key_and_null_means_the_default(place: Place) -
     place.write(OWN, "max_turns: 7\nmodel: null\ncopy:\n")
     origins = {"max_turns": f"{place.files[OWN]}:1", "branch_prefix": f"{place.files[USER]}:4"}
     assert place.load() == Config(max_turns=7, branch_prefix="me/", origins=origins)
+
+
+def test_rules_of_all_layers_hold_together(place: Place) -> None:
+    """No layer takes away what another one denies; what a person allows is theirs alone."""
+    place.write(USER, "deny: [WebFetch]\nallow: ['Bash(make:*)']\nsandbox: required\n")
+    place.write(TEAM, "deny: ['Read(.env)', WebFetch]\nask: ['Bash(git push:*)']\nsandbox:\n")
+    place.write(OWN, "deny:\nallow: ['Bash(npm test:*)']\n")
+    place.environ["CHATML_ASK"] = "Bash(make install)\nWebSearch"
+    config = place.load()
+    assert config.deny == ("WebFetch", "Read(.env)")
+    assert config.ask == ("Bash(git push:*)", "Bash(make install)", "WebSearch")
+    assert config.allow == ("Bash(make:*)", "Bash(npm test:*)")
+    assert config.sandbox == "required"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("allow: ['Bash(make:*)']", "'allow' can't be set in a committed file"),
+        ("sandbox: off", "'sandbox' in a committed file can't be 'off'"),
+        ("sandbox: auto", "'sandbox' in a committed file can't be 'auto'"),
+    ],
+)
+def test_a_committed_file_only_restricts(place: Place, line: str, complaint: str) -> None:
+    place.write(OWN, "sandbox: required\n")
+    place.write(TEAM, "sandbox: required\ndeny: [Bash]\nallow: []\n")
+    assert place.load().deny == ("Bash",)
+    place.write(TEAM, f"model: opus\n{line}\n")
+    assert place.refusal().message == f".chatml.yaml:2: {complaint}"
+
+
+BEFORE_AND_AFTER = {
+    "no file": ("", "allow:\n  - 'Bash(make:*)'\n"),
+    "only comments": ("# mine\n", "# mine\nallow:\n  - 'Bash(make:*)'\n"),
+    "other keys": ("model: opus  # best", "model: opus  # best\nallow:\n  - 'Bash(make:*)'\n"),
+    "a list": (
+        "allow:\n    - WebFetch  # docs\n    # not this one:\n\nmodel: opus\n",
+        "allow:\n    - WebFetch  # docs\n    - 'Bash(make:*)'\n    # not this one:\n\nmodel: opus\n",
+    ),
+    "a list to the margin": ("allow:\n- WebFetch", "allow:\n- WebFetch\n- 'Bash(make:*)'\n"),
+    "in brackets": ("allow: [WebFetch] # x\n", "allow: [WebFetch, 'Bash(make:*)'] # x\n"),
+    "empty brackets": ("allow: []\nmodel: a\n", "allow: ['Bash(make:*)']\nmodel: a\n"),
+    "null": ("allow: # none yet\nmodel: a\n", "allow: ['Bash(make:*)'] # none yet\nmodel: a\n"),
+    "there already": ('allow: ["Bash(make:*)"]\n', 'allow: ["Bash(make:*)"]\n'),
+    "lines of Windows": ("model: a\r\n", "model: a\r\nallow:\r\n  - 'Bash(make:*)'\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE_AND_AFTER)
+def test_a_rule_is_added_and_all_else_stays_as_it_stands(case: str) -> None:
+    before, after = BEFORE_AND_AFTER[case]
+    assert with_allowed(before, ["Bash(make:*)"], "x") == after
+
+
+def test_a_rule_with_quotes_stays_itself(place: Place) -> None:
+    rules = ["Bash(echo 'a: b' # \"c\")", "Edit(//a/{b}, c)"]
+    for before in ("", "allow: [WebFetch]\n"):
+        place.write(OWN, with_allowed(before, rules, "x"))
+        assert list(place.load().allow)[-2:] == rules
+
+
+@pytest.mark.parametrize(
+    "text", ["{model: a}\n", "model: a\n...\n", "allow: [a,]\n", "  model: a\n", "a: b\n---\nc: d\n"]
+)
+def test_a_file_that_can_not_be_edited_safely_is_left_to_the_person(text: str) -> None:
+    with pytest.raises(ChatmlError):
+        with_allowed(text, ["Bash(make:*)"], "x")
 
 
 def test_xdg_config_home_replaces_the_config_folder_if_it_is_absolute(place: Place) -> None:
@@ -203,6 +279,12 @@ BAD_VALUES = [
     ("max_budget_usd: -0.5", "max_budget_usd", AMOUNT, None),
     ("max_budget_usd: true", "max_budget_usd", AMOUNT, None),
     ("permission_mode: acceptedits", "permission_mode", "can't be 'acceptedits'", "did you mean 'acceptEdits'?"),
+    ("deny: Bash", "deny", "must be a list, not 'Bash'", "put [ ] around it"),
+    ("ask: ['Bash(']", "ask", "must be a rule such as Bash(npm test:*), not 'Bash('", None),
+    ("allow: ['rm -rf']", "allow", "must be a rule such as Bash(npm test:*), not 'rm -rf'", None),
+    ("deny: ['']", "deny", "is empty", None),
+    ("sandbox: maybe", "sandbox", "can't be 'maybe'", "known: auto, required, off"),
+    ("sandbox: [off]", "sandbox", "must be text, not a list", None),
     ("permission_mode: yolo", "permission_mode", "can't be 'yolo'", "bypassPermissions, dontAsk"),
     ("worktrees: .git/wt", "worktrees", "is inside .git", "beside the checkout"),
     ("worktrees: ../x/.GIT/hooks", "worktrees", "is inside .git", "beside the checkout"),
@@ -391,7 +473,7 @@ def test_a_committed_file_cannot_put_worktrees_elsewhere_on_the_machine(place: P
 
 
 def test_commands_of_a_committed_file_are_checked_and_told_of_but_not_taken_over(place: Place) -> None:
-    place.write(TEAM, EVERYTHING)
+    place.write(TEAM, EVERYTHING.partition("allow:")[0])  # that one it may not hold at all
     config = place.load()
     assert (config.notify, config.setup, config.teardown, config.run, config.agents) == (None, (), (), None, {})
     assert config.copy == (".env", "config/local.yaml")

@@ -17,7 +17,7 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"errors", "guard", "typed"},
     {"model", "proc"},
-    {"locks", "output"},
+    {"containment", "locks", "output"},
     {"store", "config", "repo"},
     {"events", "render", "prompt", "snapshot"},
     {"landing", "workspace", "runners", "agents", "notify"},

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from chatml import proc
 from chatml.agents.base import AgentError, Message, Setting, Signal, Started, used_up
@@ -27,6 +27,7 @@ import claude_agent_sdk as sdk  # noqa: E402
 from chatml.agents.claude_cost import Meter  # noqa: E402
 from chatml.agents.claude_messages import Translator  # noqa: E402
 from chatml.agents.claude_permissions import Gate  # noqa: E402
+from chatml.agents.claude_sandbox import sandbox_of  # noqa: E402
 from chatml.agents.claude_transcript import ClaudeTranscript  # noqa: E402
 
 NOT_FOR_US = (
@@ -53,7 +54,8 @@ class ClaudeAgent:
         self._setting = setting
         self._stderr: deque[str] = deque(maxlen=40)
         self._signals: asyncio.Queue[Signal | None] = asyncio.Queue()
-        self._gate = Gate(session, setting, self._signals.put_nowait)
+        self._sandbox = sandbox_of(session, setting)
+        self._gate = Gate(session, setting, self._sandbox, self._signals.put_nowait)
         self._transcript = ClaudeTranscript(session.session_id)
         carried = self._transcript.cost()
         self._translate = Translator(session, carried)
@@ -68,6 +70,7 @@ class ClaudeAgent:
             client = sdk.ClaudeSDKClient(self._options())
             await client.connect()
         except Exception as error:
+            await self.stop()
             raise self._failed(error) from error
         self._client = client
         self._meter = Meter(client, lambda total: self._signals.put_nowait(self._translate.spent(total)))
@@ -98,6 +101,8 @@ class ClaudeAgent:
         if client is not None:
             with contextlib.suppress(Exception):  # the SDK ends the process by ladder whatever else it meets
                 await client.disconnect()
+        if self._sandbox is not None:
+            self._sandbox.end()
 
     def answer(self, call: str, reply: Reply) -> None:
         self._gate.answer(call, reply)
@@ -192,7 +197,8 @@ class ClaudeAgent:
             include_partial_messages=True,
             max_buffer_size=MAX_BUFFER,
             stderr=self._stderr.append,
-            settings=json.dumps({"useAutoModeDuringPlan": False}),
+            settings=json.dumps({"useAutoModeDuringPlan": False, "permissions": self._gate.rules}),
+            sandbox=self._contained(),
             extra_args=self._extra(),
             env=self._env(),
         )
@@ -212,12 +218,19 @@ class ClaudeAgent:
             raise AgentError(used_up(self._session, Kind.BUDGET))
         return left
 
+    def _contained(self) -> sdk.SandboxSettings | None:
+        if self._sandbox is None:
+            return None
+        self._sandbox.begin()
+        return cast(sdk.SandboxSettings, self._sandbox.settings())  # the SDK's type lacks keys that the CLI knows
+
     def _env(self) -> dict[str, str]:
         env = {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
             "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a worker lives only while a turn does
             "CLAUDE_CODE_MAX_RETRIES": os.environ.get("CLAUDE_CODE_MAX_RETRIES", "3"),
+            **(self._sandbox.env() if self._sandbox is not None else {}),
             **self._setting.env,
         }
         if "bypassPermissions" in (self._session.permission_mode, self._session.mode_after_plan) and os.geteuid() == 0:

@@ -13,6 +13,7 @@ import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, PermissionRuleValue
 
 from chatml.agents.base import Ask, Denied, Setting, Signal, Withdrawn, summarize
+from chatml.agents.claude_sandbox import ClaudeSandbox
 from chatml.agents.claude_transcript import config_dir
 from chatml.agents.git_line import may_do_harm
 from chatml.model import Reply, Session
@@ -42,8 +43,11 @@ PLANNING = "You are in plan mode: change no file yet. Write your plan, and call 
 class Gate:
     """Decides about tool calls, with a person's help where that is needed."""
 
-    def __init__(self, session: Session, setting: Setting, tell: Callable[[Signal], None]) -> None:
+    def __init__(
+        self, session: Session, setting: Setting, sandbox: ClaudeSandbox | None, tell: Callable[[Signal], None]
+    ) -> None:
         """`tell` takes what is asked, refused and withdrawn, to be passed on among the agent's signals."""
+        self._sandbox = sandbox
         self._session = session
         self._setting = setting
         self._tell = tell
@@ -57,13 +61,23 @@ class Gate:
 
     @property
     def allowed(self) -> list[str]:
-        """The rules for what runs without asking, from the start."""
-        planning = self._session.permission_mode == "plan"
-        return [*self._session.allow, *(() if planning else GIT_RULES)]
+        """The rules of ours for what runs without asking, from the start."""
+        return [] if self._session.permission_mode == "plan" else list(self._git_rules)
+
+    @property
+    def _git_rules(self) -> tuple[str, ...]:
+        """None where commits need no rule, because they are made in the sandbox."""
+        return () if self._sandbox is not None and self._sandbox.unasked else GIT_RULES
+
+    @property
+    def rules(self) -> dict[str, list[str]]:
+        """The person's rules, as Claude Code's settings take them; it applies deny before ask before allow."""
+        session = self._session
+        return {"deny": list(session.deny), "ask": list(session.ask), "allow": list(session.allow)}
 
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
-        git = sdk.HookMatcher(matcher="Bash", hooks=[self._writing_git], on_failure="block")
+        git = sdk.HookMatcher(matcher="Bash", hooks=[self._command], on_failure="block")
         return {"PreToolUse": [files, git]}
 
     def answer(self, call: str, reply: Reply) -> None:
@@ -121,6 +135,8 @@ class Gate:
         if tool == "ExitPlanMode":
             lines = (line.strip(" #*") for line in self._plan(tool_input).splitlines())
             return next((line for line in lines if line), "a plan")
+        if tool == "SandboxNetworkAccess":
+            return f"network access to {tool_input.get('host')}"
         return summarize(tool, tool_input, str(self._setting.worktree))
 
     def _plan(self, tool_input: dict[str, Any]) -> str:
@@ -155,7 +171,7 @@ class Gate:
         if tool == "ExitPlanMode":
             self.mode = self._session.after_plan
             updates.append(sdk.PermissionUpdate(type="setMode", mode=self.mode, destination="session"))  # type: ignore[arg-type]
-            rules += GIT_RULES
+            rules += self._git_rules
         if rules:
             values = [_rule_value(rule) for rule in rules]
             updates.append(sdk.PermissionUpdate(type="addRules", rules=values, behavior="allow", destination="session"))
@@ -174,16 +190,32 @@ class Gate:
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
         if allowed or self._session.permission_mode == "bypassPermissions" or _is_plan(target):
             return {}
-        return _must_ask("it lies outside the session's worktree")
+        if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
+            return {}
+        return self._must_ask(data, "it lies outside the session's worktree")
 
-    async def _writing_git(
-        self, hook_input: HookInput, tool_use_id: str | None, context: HookContext
-    ) -> HookJSONOutput:
+    def _must_ask(self, call: Mapping[str, Any], reason: str) -> HookJSONOutput:
+        """What no rule may allow but a person; refused in the mode in which nobody is asked."""
+        if self.mode == "dontAsk":
+            self._tell(Denied(call["tool_name"], self._summary(call["tool_name"], call["tool_input"])))
+        return {
+            "hookSpecificOutput": {
+                "hookEventName": "PreToolUse",
+                "permissionDecision": "deny" if self.mode == "dontAsk" else "ask",
+                "permissionDecisionReason": reason,
+            }
+        }
+
+    async def _command(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
         del tool_use_id, context
         data: Mapping[str, Any] = dict(hook_input)
+        if self._sandbox is not None:
+            self._sandbox.prepare()
+            if not data["tool_input"].get("dangerouslyDisableSandbox"):
+                return {}
         if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
-            return _must_ask("this way to call git can write files or run programs, or that can't be told")
+            return self._must_ask(data, "this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
@@ -206,16 +238,6 @@ def _rule_text(rule: PermissionRuleValue) -> str:
 def _rule_value(rule: str) -> PermissionRuleValue:
     tool, _, content = rule.partition("(")
     return PermissionRuleValue(tool, content.removesuffix(")") or None)
-
-
-def _must_ask(reason: str) -> HookJSONOutput:
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "ask",
-            "permissionDecisionReason": reason,
-        }
-    }
 
 
 def _is_git(target: Path, worktree: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chatml import __version__, proc, repo
+from chatml import __version__, containment, proc, repo
 from chatml.checks import Finding, ok, problem, warning
 from chatml.errors import ChatmlError
 
@@ -33,6 +33,7 @@ def check() -> Iterator[Finding]:
     yield _git()
     yield ok("python", f"Python {'.'.join(map(str, sys.version_info[:3]))}, chatml {__version__}")
     yield from _claude()
+    yield _sandbox()
     yield _gh()
 
 
@@ -109,6 +110,13 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def _sandbox() -> Finding:
+    lack = containment.lack()
+    if lack is None:
+        return ok("sandbox", "sandbox: agents' shell commands run in it unasked")
+    return warning("sandbox", f"no sandbox, so agents ask before commands: {lack.reason}", lack.remedy)
 
 
 def _gh() -> Finding:

@@ -18,18 +18,29 @@ from chatml.model import Request, Status
 @click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(Status.WAITING))
 @click.option("--id", "request_id", metavar="ID", help="Which request, where a session has several.")
 @click.option("--always", is_flag=True, help="Don't ask for such a call again in this session.")
+@click.option(
+    "--for-all", is_flag=True, help="Nor in any session that is started later: writes the rule into .git/chatml."
+)
 @click.option("--edit", is_flag=True, help="Change the call's input, or the plan, in $EDITOR first.")
 @click.option("--all", "all_of_them", is_flag=True, help="Everything that the sessions ask, shown first.")
 @output.quiet_option
 @output.color_option
 @click.pass_obj
 def command(
-    at: Path, names: tuple[str, ...], request_id: str | None, always: bool, edit: bool, all_of_them: bool, quiet: bool
+    at: Path,
+    names: tuple[str, ...],
+    request_id: str | None,
+    always: bool,
+    for_all: bool,
+    edit: bool,
+    all_of_them: bool,
+    quiet: bool,
 ) -> int:
     """Approve what an agent asks for: a call, or its plan.
 
     The agent goes on at once. With --always the rule that would have let the call run holds for this session from
-    now on. Inside a session's worktree NAME may be left out.
+    now on; with --for-all also for each session that is started from now on: it is added to 'allow' in
+    .git/chatml/config.yaml. Inside a session's worktree NAME may be left out.
     """
     if all_of_them and (request_id or edit):
         raise UsageError("--all goes with neither --id nor --edit")
@@ -44,13 +55,17 @@ def command(
     for name, i in dict.fromkeys(chosen):
         try:
             request = sessions.asked(project, name, i)
-            reply = deciding.approval(request, always=always, edited=deciding.edit(request) if edit else None)
+            reply = deciding.approval(
+                request, always=always or for_all, edited=deciding.edit(request) if edit else None
+            )
+            if for_all:
+                sessions.allow_for_all(project, reply.rules)
             sessions.reply(project, name, reply)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
         else:
             if not quiet:
-                output.note(f"{name}: {deciding.in_words(request, reply)}")
+                output.note(f"{name}: {deciding.in_words(request, reply)}" + " (all sessions)" * for_all)
     return code
 
 

@@ -23,7 +23,7 @@ def approval(request: Request, *, always: bool = False, edited: dict[str, Any] |
         raise ChatmlError(f"this is a question: {request.summary}", "answer it with 'chatml answer'")
     rules = tuple(request.detail.get("rules") or ()) if always else ()
     if always and not rules:
-        raise ChatmlError(f"no rule can be made of this: {request.summary}", "approve it without --always")
+        raise ChatmlError(f"no rule can be made of this: {request.summary}", "approve it without --always or --for-all")
     return Reply(request.id, "approve", rules=rules, input=edited)
 
 

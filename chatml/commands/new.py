@@ -10,7 +10,7 @@ import click
 
 from chatml import output, sessions
 from chatml.commands import completing, following
-from chatml.config import PERMISSION_MODES, with_flags
+from chatml.config import PERMISSION_MODES, SANDBOX_MODES, with_flags
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.removal import removing
@@ -34,6 +34,11 @@ from chatml.removal import removing
 @click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
 @click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
+@click.option(
+    "--sandbox",
+    type=click.Choice(SANDBOX_MODES),
+    help="Shell commands in a sandbox: where possible (default), not without one, or never.",
+)
 @click.option(
     "--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop after N model turns of the whole session."
 )

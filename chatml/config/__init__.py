@@ -2,6 +2,7 @@
 
 Flags are put on top by the caller, with `dataclasses.replace`. In the environment a setting is `CHATML_` and its name
 in capitals, a list has one item a line, and an empty variable counts as not set. In a file, `null` means the default.
+Permission rules add up instead: each layer's `deny`, `ask` and `allow` hold together.
 A committed file comes from other people: it starts no command, frees no agent, and names nothing outside its place.
 """
 
@@ -14,13 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from chatml.config.files import BadValueError, Source, file_data
-from chatml.config.keys import KEYS, PERMISSION_MODES, AgentCommand, check_known, has_git
+from chatml.config.keys import (
+    ADDED,
+    KEYS,
+    PERMISSION_MODES,
+    RESTRICTING,
+    SANDBOX_MODES,
+    AgentCommand,
+    check_known,
+    has_git,
+)
 from chatml.errors import ChatmlError, UsageError
 
 __all__ = [
     "COMMITTED",
     "NOT_YET",
     "PERMISSION_MODES",
+    "SANDBOX_MODES",
     "AgentCommand",
     "Config",
     "load",
@@ -48,6 +59,10 @@ class Config:
     agent: str = "claude"
     model: str | None = None
     permission_mode: str = "acceptEdits"
+    deny: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    sandbox: str = "auto"
     max_parallel: int | None = None
     max_turns: int | None = None
     max_budget_usd: float | None = None
@@ -77,11 +92,14 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
             value = _checked(source, name, raw)
             place = source.place((name,))
             if value is None:
-                values.pop(name, None)
-                origins.pop(name, None)
+                if name not in ADDED and not (source.committed and name in RESTRICTING):
+                    values.pop(name, None)
+                    origins.pop(name, None)
             elif source.committed and name in COMMANDS:
                 ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
             else:
+                if name in ADDED:
+                    value = tuple(dict.fromkeys((*values.get(name, ()), *value)))
                 values[name], origins[name] = value, place
     ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
     return Config(**values, origins=origins, ignored=tuple(ignored))

@@ -68,13 +68,18 @@ def shown(value: Any) -> str:
 
 def file_data(path: Path, source: Source) -> dict[str, Any]:
     """What the file holds as plain data, its lines noted in `source`; nothing where there is no file."""
+    return text_data(file_text(path, source), source)
+
+
+def file_text(path: Path, source: Source) -> str:
+    """The file's text, without a byte order mark; empty where there is no file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ChatmlError(f"{source.name}: not a regular file", hint="move it away")
         with path.open("rb") as file:
             raw = file.read(LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return ""
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ChatmlError(
@@ -83,10 +88,16 @@ def file_data(path: Path, source: Source) -> dict[str, Any]:
     if len(raw) > LIMIT:
         raise ChatmlError(f"{source.name}: too large for a configuration file (over {LIMIT >> 10} KiB)")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ChatmlError(f"{source.name}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+
+
+def text_data(text: str, source: Source) -> dict[str, Any]:
+    """What the text of a file holds as plain data, its lines noted in `source`."""
+    if not text:
+        return {}  # without loading YAML for it
     data = _yaml_data(text, source)
     if data is None:
         return {}

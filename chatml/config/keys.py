@@ -22,6 +22,16 @@ TEAM_MODES = ("default", "plan", "dontAsk", "acceptEdits")
 """Those that a committed file may choose: in all of them a command that no rule allows is asked about, or denied."""
 
 
+SANDBOX_MODES = ("auto", "required", "off")
+"""Shell commands of the agent in a sandbox: where that is possible, or not at all without, or never."""
+
+ADDED = frozenset({"deny", "ask", "allow"})
+"""Keys to which each layer adds: no later one takes away what an earlier one denies."""
+
+RESTRICTING = frozenset({"sandbox"})
+"""Keys that a committed file can't set back to their default with `null`: it may only restrict."""
+
+
 @dataclass(frozen=True)
 class AgentCommand:
     """An agent that is a program: its arguments for the first turn, and for going on with a conversation."""
@@ -141,6 +151,34 @@ def _team_mode(mode: str) -> None:
         raise BadValueError(f"in a committed file can't be '{mode}'", hint=hint)
 
 
+def _rule(value: Any) -> str:
+    """A permission rule of Claude Code; whether the tool and its content make sense, only that can tell."""
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_*-]*(\(.+\))?", text):
+        raise BadValueError(f"must be a rule such as Bash(npm test:*), not {shown(text)}")
+    return text
+
+
+def _no_team_rule(rules: tuple[str, ...]) -> None:
+    if rules:
+        hint = "a committed file can only restrict: 'ask' and 'deny'; allow it in .git/chatml/config.yaml"
+        raise BadValueError("can't be set in a committed file", hint=hint)
+
+
+def _sandbox(value: Any) -> str:
+    # YAML 1.1 takes a plain `off` for a truth value; here it is what it looks like.
+    text = value.text if isinstance(value, Other) else value
+    check_known(mode := _text(text), SANDBOX_MODES, f"can't be {shown(value)}")
+    return mode
+
+
+def _team_sandbox(mode: str) -> None:
+    if mode != "required":
+        raise BadValueError(
+            f"in a committed file can't be '{mode}'", hint="only 'required'; the rest each person chooses"
+        )
+
+
 def _count(value: Any) -> int:
     if not isinstance(value, int) or value <= 0:
         raise BadValueError(f"must be a whole number above 0, not {shown(value)}")
@@ -229,6 +267,10 @@ KEYS: Mapping[str, Key] = {
     "agent": Key(_word),
     "model": Key(_model),
     "permission_mode": Key(_permission_mode, team=_team_mode),
+    "deny": Key(_list_of(_rule), str.splitlines),
+    "ask": Key(_list_of(_rule), str.splitlines),
+    "allow": Key(_list_of(_rule), str.splitlines, team=_no_team_rule),
+    "sandbox": Key(_sandbox, team=_team_sandbox),
     "max_parallel": Key(_count, number),
     "max_turns": Key(_count, number),
     "max_budget_usd": Key(_amount, number),

@@ -76,7 +76,13 @@ class Session:
     on_request: str = "wait"
     """What becomes of a request: it waits for a person, is denied, or fails the session."""
     allow: tuple[str, ...] = ()
-    """Rules of Claude Code for what this session may do without asking: a person approved them."""
+    """Rules of Claude Code for what this session may do without asking: from the settings, or approved by a person."""
+    ask: tuple[str, ...] = ()
+    """Rules for what is asked about in any case but a denied one."""
+    deny: tuple[str, ...] = ()
+    """Rules for what is denied in any case, whatever the mode."""
+    sandbox: str = "auto"
+    """Shell commands in a sandbox: where that is possible, or not at all without (`required`), or never (`off`)."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
     populated: bool = False

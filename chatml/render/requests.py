@@ -34,6 +34,8 @@ def page(session: Session) -> Iterator[str]:
         "worktree": session.worktree,
         "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
         "allowed": ", ".join(session.allow),
+        "asked about": ", ".join(session.ask),
+        "denied": ", ".join(session.deny),
         "changes": changes(session.changes),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",

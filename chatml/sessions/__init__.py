@@ -1,5 +1,6 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
+from chatml.sessions.allowing import allow_for_all
 from chatml.sessions.answering import answers, asked, reply
 from chatml.sessions.costs import By, Cost, costs
 from chatml.sessions.finding import (
@@ -30,6 +31,7 @@ __all__ = [
     "Order",
     "Project",
     "Unsent",
+    "allow_for_all",
     "answers",
     "asked",
     "check_message",

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import config, events
+from chatml import config, containment, events
 from chatml.config import AgentCommand, Config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
@@ -115,6 +115,7 @@ def _draft(project: Project, order: Order) -> Session:
     settings = order.config
     repository = project.repo
     program = _program(settings)
+    _check_sandbox(settings)
     if order.branch is not None:
         tip = repository.tip(order.branch)
         if tip is None:
@@ -144,6 +145,10 @@ def _draft(project: Project, order: Order) -> Session:
         mode_after_plan=_mode_after_plan(project, settings),
         on_request=order.on_request,
         notify=settings.notify,
+        allow=settings.allow,
+        ask=settings.ask,
+        deny=settings.deny,
+        sandbox=settings.sandbox,
         session_id=str(uuid.uuid4()),
         created_at=stamp,
         updated_at=stamp,
@@ -177,6 +182,18 @@ def _program(settings: Config) -> AgentCommand | None:
             f"no agent named '{settings.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
         )
     return found
+
+
+def _check_sandbox(settings: Config) -> None:
+    if settings.sandbox != "required":
+        return
+    if settings.agent != "claude":
+        raise ChatmlError(
+            f"'sandbox: required' can't hold for the agent '{settings.agent}': it is a program of its own",
+            "use --sandbox auto, and confine that program yourself",
+        )
+    if lack := containment.lack():
+        raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)
 
 
 def _check_free(repository: Repository, branch: str) -> None:

@@ -1,0 +1,84 @@
+"""Sandboxes for an agent's shell commands: whether this machine can have one, and what one leaves lying about."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatml import proc
+
+TOOLS = {"bwrap": "bubblewrap", "socat": "socat"}
+"""What the sandbox needs on Linux: each program, and the package that it comes in."""
+
+PROBE = ("bwrap", "--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "true")
+"""All that the sandbox asks of the kernel, for nothing."""
+
+TIMEOUT = 10.0
+"""Seconds that the probe may take; it takes hundredths of one."""
+
+
+MASKED = (
+    *(".bash_profile", ".bashrc", ".gitconfig", ".gitmodules", ".idea", ".mcp.json", ".profile", ".ripgreprc"),
+    *(".vscode", ".zprofile", ".zshrc"),
+    *(
+        f".claude/{name}"
+        for name in (
+            *("agents", "commands", "hooks", "launch.json", "loop.md", "output-styles", "routines"),
+            *("scheduled_tasks.json", "settings.json", "settings.local.json", "skills", "workflows"),
+        )
+    ),
+)
+"""What the sandbox puts a device in the place of, in a worktree that has no such file: `git add -A` fails on them."""
+
+STAND_IN_MODE = 0o444
+"""Mode of the empty file that bwrap makes, on the disk, to put something in its place (its `ensure_file`)."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Why there is no sandbox; `remedy` is what a person can do."""
+
+    reason: str
+    remedy: str
+
+
+def lack() -> Lack | None:
+    """What is missing for a sandbox; None where there is one."""
+    if sys.platform == "darwin":
+        return None if shutil.which("sandbox-exec") else Lack("sandbox-exec is missing", "it comes with macOS")
+    if not sys.platform.startswith("linux"):
+        return Lack("it needs Linux or macOS", "run in WSL 2, or in a container")
+    missing = [package for program, package in TOOLS.items() if shutil.which(program) is None]
+    if missing:
+        return Lack(f"not installed: {', '.join(missing)}", f"such as: apt install {' '.join(missing)}")
+    try:
+        done = proc.run(PROBE, timeout=TIMEOUT)
+    except (OSError, TimeoutError) as error:
+        return Lack(f"bwrap does not run: {error}", "try it: bwrap --ro-bind / / true")
+    if done.code:
+        said = (done.errors.strip() or f"exit code {done.code}").splitlines()[0]
+        return Lack(f"the kernel forbids it: {said}", "allow unprivileged user namespaces, or rely on being asked")
+    return None
+
+
+def is_stand_in(path: Path) -> bool:
+    """Whether that is no file of anybody's, but one that a sandbox has made to put something in its place."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size and stat.S_IMODE(found.st_mode) == STAND_IN_MODE
+
+
+def masked(worktree: Path) -> list[str]:
+    """What a sandbox puts something in the place of, as a worktree is now."""
+    return [name for name in MASKED if not os.path.lexists(worktree / name) or is_stand_in(worktree / name)]
+
+
+def stand_ins(worktree: Path) -> list[str]:
+    """What a sandbox has made in a worktree: there while a command runs, and left when the sandbox is killed."""
+    return [name for name in MASKED if is_stand_in(worktree / name)]
