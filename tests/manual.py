@@ -72,6 +72,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
         ("A long task from a file:", "chatml new - < task.md"),
         ("Plan first; 'chatml approve' lets it begin:", 'chatml new --permission-mode plan "split this module"'),
+        ("Keep it to some files:", "chatml new --scope 'src/billing/**' \"round to cents\""),
+        ("Tests only:", 'chatml new --role tester "cover the parser"'),
         ("Where nobody answers:", 'chatml new --wait --on-request deny "fix the lint errors"'),
     ),
     "ls": (

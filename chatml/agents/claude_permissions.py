@@ -12,8 +12,9 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, PermissionRuleValue
 
-from chatml.agents.base import Ask, Denied, Setting, Signal, Withdrawn, summarize
-from chatml.agents.claude_transcript import config_dir
+from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdrawn, reads_only, summarize
+from chatml.agents.claude_scope import Fence
+from chatml.agents.claude_transcript import is_plan
 from chatml.agents.git_line import may_do_harm
 from chatml.model import Reply, Session
 
@@ -22,7 +23,11 @@ GIT_RULES = tuple(
 )
 """What a coherent commit takes: allowed by rule, because a session must be able to commit without asking."""
 
-FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
+READING_RULES = tuple(f"Bash(git {verb}:*)" for verb in ("status", "diff", "log", "show", "blame", "merge-base"))
+"""What an agent that only reads needs of git."""
+
+TAKING_BACK = "Bash(git restore:*)"
+"""How an agent with a scope takes back what it changed outside: its file tools don't reach there."""
 
 KINDS = {"AskUserQuestion": "question", "ExitPlanMode": "plan"}
 """The tools by which an agent asks something else than a permission."""
@@ -59,12 +64,19 @@ class Gate:
     def allowed(self) -> list[str]:
         """The rules for what runs without asking, from the start."""
         planning = self._session.permission_mode == "plan"
-        return [*self._session.allow, *(() if planning else GIT_RULES)]
+        return [*self._session.allow, *(() if planning else self._git_rules)]
+
+    @property
+    def _git_rules(self) -> tuple[str, ...]:
+        """What the agent may do with git without asking, once it may begin."""
+        if reads_only(self._session):
+            return READING_RULES
+        return (*GIT_RULES, TAKING_BACK) if self._session.scope else GIT_RULES
 
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
         git = sdk.HookMatcher(matcher="Bash", hooks=[self._writing_git], on_failure="block")
-        return {"PreToolUse": [files, git]}
+        return {"PreToolUse": [*Fence(self._session, self._setting.worktree).matchers(), files, git]}
 
     def answer(self, call: str, reply: Reply) -> None:
         """What a person decided about this call; nothing where it is no longer open."""
@@ -83,7 +95,7 @@ class Gate:
         if earlier := self._earlier(tool, tool_input):
             return self._result(tool, tool_input, earlier)
         summary = self._summary(tool, tool_input)
-        if self._session.on_request == "deny":
+        if self._session.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
             self._tell(Denied(tool, summary))
             words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": NO_PLAN}
             return sdk.PermissionResultDeny(message=words.get(tool, NOBODY))
@@ -155,7 +167,7 @@ class Gate:
         if tool == "ExitPlanMode":
             self.mode = self._session.after_plan
             updates.append(sdk.PermissionUpdate(type="setMode", mode=self.mode, destination="session"))  # type: ignore[arg-type]
-            rules += GIT_RULES
+            rules += self._git_rules
         if rules:
             values = [_rule_value(rule) for rule in rules]
             updates.append(sdk.PermissionUpdate(type="addRules", rules=values, behavior="allow", destination="session"))
@@ -172,7 +184,7 @@ class Gate:
         target = os.path.realpath(os.path.join(self._setting.worktree, named))
         inside = os.path.realpath(self._setting.worktree)
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
-        if allowed or self._session.permission_mode == "bypassPermissions" or _is_plan(target):
+        if allowed or self._session.permission_mode == "bypassPermissions" or is_plan(target):
             return {}
         return _must_ask("it lies outside the session's worktree")
 
@@ -220,8 +232,3 @@ def _must_ask(reason: str) -> HookJSONOutput:
 
 def _is_git(target: Path, worktree: Path) -> bool:
     return (target.relative_to(worktree).parts or ("",))[0] == ".git"
-
-
-def _is_plan(target: str) -> bool:
-    """Plan mode writes its plan into a folder of Claude Code's own."""
-    return target.startswith(os.path.realpath(config_dir() / "plans") + os.sep)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from chatml import output, sessions
 from chatml.commands import completing, following
-from chatml.config import PERMISSION_MODES, with_flags
+from chatml.config import PERMISSION_MODES, Role, role_of, scope_of, with_flags, with_role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.removal import removing
@@ -34,6 +35,15 @@ from chatml.removal import removing
 @click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
 @click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
+@click.option(
+    "--role",
+    metavar="ROLE",
+    shell_complete=completing.roles(),
+    help="reviewer, tester, researcher, or one of your own.",
+)
+@click.option(
+    "--scope", multiple=True, metavar="PATTERN", help="Change only such files, as in a .gitignore (repeatable)."
+)
 @click.option(
     "--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop after N model turns of the whole session."
 )
@@ -61,6 +71,8 @@ def command(
     prompt: str | None,
     name: str | None,
     branch: str | None,
+    role: str | None,
+    scope: tuple[str, ...],
     on_request: str,
     attach: bool,
     wait: bool,
@@ -76,7 +88,11 @@ def command(
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
-    order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch, on_request)
+    plays = role_of(project.config, role) if role is not None else Role()
+    if scope:
+        plays = replace(plays, scope=scope_of(scope, project.repo.top or project.repo.home))
+    config = with_flags(with_role(project.config, plays), settings)
+    order = sessions.Order(_prompt(prompt), config, name, branch, on_request, plays)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     session = sessions.create(project, order)

@@ -9,11 +9,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatml.config.files import BadValueError, Other, number, shown
+from chatml.config.roles import BUILT_IN, Role, check_pattern, check_scope
 
 PERMISSION_MODES = ("default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto")
 """The Agent SDK's own names (`PermissionMode` in claude_agent_sdk.types)."""
@@ -210,6 +212,47 @@ def _agent(value: Any) -> AgentCommand:
     return AgentCommand(**parts)
 
 
+def _tool(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text := _text(value)):
+        raise BadValueError(f"must be the name of a tool, such as Read, not {shown(text)}")
+    return text
+
+
+def scope(value: Any) -> tuple[str, ...]:
+    """The patterns of a scope; none let everything in."""
+    return check_scope(found) if (found := _list_of(lambda one: check_pattern(_command(one)))(value)) else ()
+
+
+ROLE_PARTS: Mapping[str, Callable[[Any], Any]] = {
+    "instruction": _command,
+    "permission_mode": _permission_mode,
+    "tools": _list_of(_tool),
+    "scope": scope,
+    "model": _model,
+}
+
+
+def _role(value: Any) -> Role:
+    def part(name: Any) -> str:
+        check_known(text := _text(name), ROLE_PARTS)
+        return text
+
+    parts = _map_of(part, lambda item: item)(value)
+    return Role(**{name: _within(name, ROLE_PARTS[name], item) for name, item in parts.items() if item is not None})
+
+
+def _roles(value: Any) -> dict[str, Role]:
+    return {name: replace(role, name=name) for name, role in _map_of(_word, _role)(value).items()}
+
+
+def _team_roles(roles: Mapping[str, Role]) -> None:
+    for name, role in roles.items():
+        if name in BUILT_IN:
+            raise BadValueError("in a committed file can't replace what is built in", name, hint="choose another name")
+        if role.permission_mode is not None:
+            _within(name, partial(_within, "permission_mode", _team_mode), role.permission_mode)
+
+
 def _no_further_rule(value: Any) -> None:
     pass
 
@@ -239,5 +282,6 @@ KEYS: Mapping[str, Key] = {
     "teardown": Key(_list_of(_command), str.splitlines),
     "run": Key(_command),
     "agents": Key(_map_of(_agent_name, _agent), None),
+    "roles": Key(_roles, None, team=_team_roles),
 }
 """Every setting, by its name in a file."""
