@@ -132,6 +132,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Only what is in one folder:", "chatml diff add-rate-limiting -- src"),
         ("Try it in the main checkout, without the session's commits:", "chatml diff limit | git apply"),
     ),
+    "review": (
+        ("Wait for the findings, and have them mended:", "chatml review add-rate-limiting --send"),
+        ("The grave ones:", "chatml review limit --json | jq -r '.[] | select(.severity==\"high\").text'"),
+    ),
     "path": (
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
