@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Review and land": {
         "diff": "Show a session's changes.",
+        "review": "Have another agent review a session's changes.",
         "path": "Print the path of a session's worktree.",
         "pr": "Push the branch and open the pull request.",
     },

@@ -51,13 +51,41 @@ def snapshot(worktree: Path) -> Iterator[Snapshot]:
             "GIT_OBJECT_DIRECTORY": str(own / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
         }
-        filled = True
-        if not _copy_index(Path(index), own / "index") and commit:
-            git("read-tree", commit, at=worktree, env=env)
-            filled = _checked_out(worktree, Path(index))
+        filled = _begin(worktree, Path(index), commit, env)
         # They go when this block ends: not worth compressing.
         left_out = add_all(worktree, env, "-c", "core.looseCompression=0", "-c", "core.fsync=none") if filled else ()
         yield Snapshot(env, commit, branch, left_out)
+
+
+def commit_of(worktree: Path) -> tuple[str, tuple[str, ...]]:
+    """A commit of all that the worktree holds now, and what git could not take in; the one checked out where it is all.
+
+    The same for the same content, and on no branch; ChatmlError of kind `worktree` where no worktree stands there.
+    """
+    index, _, head, _ = _look(worktree)
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        left_out = add_all(worktree, env) if _begin(worktree, Path(index), head, env) else ()
+        tree = git("write-tree", at=worktree, env=env).text.strip()
+    parents: tuple[str, ...] = ()
+    when = "@0 +0000"
+    if head:
+        known, when = (
+            git("-c", "log.showSignature=false", "log", "-1", "--format=%T @%ct +0000", head, at=worktree)
+            .text.strip()
+            .split(" ", 1)
+        )
+        if known == tree:
+            return head, left_out
+        parents = ("-p", head)
+    author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in _WHO.items()}
+    dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=author | dates)
+    return made.text.strip(), left_out
+
+
+_WHO = {"NAME": "chatml", "EMAIL": "chatml@localhost"}
+"""Nobody but chatml makes such a commit; it must work where no identity is configured."""
 
 
 @contextlib.contextmanager
@@ -84,6 +112,14 @@ def _look(worktree: Path) -> tuple[str, str, str | None, str | None]:
             return index, objects, commit if born else None, branch.removeprefix("refs/heads/") if on_branch else None
     gone = "is no git worktree any more" if worktree.exists() else "is gone"
     raise ChatmlError(f"the worktree {gone}: {worktree}", kind=Kind.WORKTREE)
+
+
+def _begin(worktree: Path, index: Path, commit: str | None, env: Mapping[str, str]) -> bool:
+    """Begin the index that `env` names with what the worktree's own has; whether its files are to be added to that."""
+    if _copy_index(index, Path(env["GIT_INDEX_FILE"])) or not commit:
+        return True
+    git("read-tree", commit, at=worktree, env=env)
+    return _checked_out(worktree, index)
 
 
 def _copy_index(index: Path, copy: Path) -> bool:

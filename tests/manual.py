@@ -72,6 +72,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
         ("A long task from a file:", "chatml new - < task.md"),
         ("Plan first; 'chatml approve' lets it begin:", 'chatml new --permission-mode plan "split this module"'),
+        ("Keep it to some files:", "chatml new --scope 'src/billing/**' \"round to cents\""),
+        ("Tests only:", 'chatml new --role tester "cover the parser"'),
         ("Where nobody answers:", 'chatml new --wait --on-request deny "fix the lint errors"'),
     ),
     "ls": (
@@ -129,6 +131,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("", "chatml diff add-rate-limiting"),
         ("Only what is in one folder:", "chatml diff add-rate-limiting -- src"),
         ("Try it in the main checkout, without the session's commits:", "chatml diff limit | git apply"),
+    ),
+    "review": (
+        ("Wait for the findings, and have them mended:", "chatml review add-rate-limiting --send"),
+        ("The grave ones:", "chatml review limit --json | jq -r '.[] | select(.severity==\"high\").text'"),
     ),
     "path": (
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),

@@ -68,7 +68,7 @@ def _fish(sandbox: Sandbox, line: str, cwd: Path | None = None) -> list[str]:
     [pytest.param(_bash, id="bash", marks=needs("bash")), pytest.param(_fish, id="fish", marks=needs("fish"))],
 )
 def test_what_a_shell_offers(shop: Sandbox, complete: Complete) -> None:
-    assert sorted(complete(shop, "chatml re")) == ["restore", "resume"]
+    assert sorted(complete(shop, "chatml re")) == ["restore", "resume", "review"]
     assert "--permission-mode" in complete(shop, "chatml new --")
     assert complete(shop, "chatml new --permission-mode p") == ["plan"]
     assert complete(shop, "chatml ls --status cr") == ["crashed"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.config import NOT_YET, AgentCommand, Config, load, worktrees_dir
+from chatml.config import NOT_YET, AgentCommand, Config, Role, load, role_of, worktrees_dir
 from chatml.config.keys import KEYS
 from chatml.config.rules import with_allowed
 from chatml.errors import ChatmlError
@@ -40,6 +40,13 @@ deny: ["Read(.env)"]
 ask: [WebFetch]
 allow: ["Bash(npm test:*)", mcp__docs__search]
 sandbox: off
+roles:
+  scribe:
+    instruction: Write for people.
+    permission_mode: dontAsk
+    tools: [Read, Write, mcp__notes__add]
+    scope: ["docs/**", "*.md", "!CHANGELOG.md"]
+    model: claude-haiku-5-5
 """
 
 
@@ -114,6 +121,16 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
         run="npm run dev -- --port {port}",
         agents={
             "codex": AgentCommand(("codex", "exec", "{prompt}"), ("codex", "exec", "resume", "--last", "{prompt}"))
+        },
+        roles={
+            "scribe": Role(
+                "scribe",
+                "Write for people.",
+                "dontAsk",
+                ("Read", "Write", "mcp__notes__add"),
+                ("docs/**", "*.md", "!CHANGELOG.md"),
+                "claude-haiku-5-5",
+            )
         },
         origins=config.origins,
         ignored=config.ignored,
@@ -320,6 +337,18 @@ BAD_VALUES = [
     ("agents: {x: {command: [a, '{promt}']}}", "agents.x.command", "holds an unknown placeholder {promt}", "'prompt'"),
     ("agents: {a b: {command: ['{prompt}']}}", "agents.a b", "must be a name", None),
     ("agents: {claude: {command: ['{prompt}']}}", "agents.claude", "is built in", None),
+    ("roles: [a]", "roles", "must be a mapping, not a list", None),
+    ("roles: {a b: {}}", "roles.a b", "must be a name", None),
+    ("roles: {x: a}", "roles.x", "must be a mapping, not 'a'", None),
+    ("roles: {x: {tool: [Read]}}", "roles.x.tool", "is not a known key", "did you mean 'tools'?"),
+    ("roles: {x: {instruction: [a]}}", "roles.x.instruction", "must be text, not a list", None),
+    ("roles: {x: {tools: Read}}", "roles.x.tools", "must be a list, not 'Read'", "[ ]"),
+    ("roles: {x: {tools: ['Bash(rm:*)']}}", "roles.x.tools", "must be the name of a tool", None),
+    ("roles: {x: {scope: [a, '!']}}", "roles.x.scope", "holds no pattern: '!'", "src/billing/**"),
+    ("roles: {x: {scope: ['!a']}}", "roles.x.scope", "lets nothing in", "**"),
+    ("roles: {x: {scope: [../a]}}", "roles.x.scope", "matches nothing in a worktree: '../a'", None),
+    ("roles: {x: {permission_mode: yolo}}", "roles.x.permission_mode", "can't be 'yolo'", "dontAsk"),
+    ("roles: {x: {model: a b}}", "roles.x.model", "may hold no space", None),
 ]
 
 
@@ -451,7 +480,35 @@ def test_a_branch_prefix_is_taken_when_git_takes_a_branch_that_begins_with_it(pl
         assert "'branch_prefix' " in place.refusal().message
 
 
+def test_roles_of_all_layers_come_together_by_their_names(place: Place) -> None:
+    place.write(USER, "roles: {mine: {model: a}, ours: {model: a}}\n")
+    place.write(TEAM, "roles: {ours: {model: b}, theirs: {model: b}}\n")
+    place.write(OWN, "roles: {reviewer: {model: c}}\n")
+    config = place.load()
+    assert {name: role.model for name, role in config.roles.items()} == {
+        "mine": "a",
+        "ours": "b",
+        "theirs": "b",
+        "reviewer": "c",
+    }
+    assert role_of(config, "reviewer").tools is None
+
+
 # What a committed file may not do
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("roles: {x: {permission_mode: auto}}", "'roles.x.permission_mode' in a committed file can't be 'auto'"),
+        ("roles: {reviewer: {model: a}}", "'roles.reviewer' in a committed file can't replace what is built in"),
+    ],
+)
+def test_a_role_of_a_committed_file_frees_nobody(place: Place, content: str, said: str) -> None:
+    place.write(TEAM, f"{content}\n")
+    assert place.refusal().message == f".chatml.yaml:1: {said}"
+    place.files[TEAM].rename(place.files[OWN])
+    assert len(place.load().roles) == 1
 
 
 @pytest.mark.parametrize("mode", ["bypassPermissions", "auto"])

@@ -113,6 +113,7 @@ def test_json(work: Work) -> None:
             {**plain, "path": "done", "status": "added", "insertions": 1, "deletions": 0, "uncommitted": False},
         ],
         "changes": {"files": 4, "insertions": 2, "deletions": 3, "commits": 1, "uncommitted": True},
+        "out_of_scope": [],
     }
 
 

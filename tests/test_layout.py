@@ -19,7 +19,7 @@ LEVELS = [
     {"model", "proc"},
     {"containment", "locks", "output"},
     {"store", "config", "repo"},
-    {"events", "render", "prompt", "snapshot"},
+    {"events", "render", "prompt", "scope", "snapshot"},
     {"landing", "workspace", "runners", "agents", "notify"},
     {"sessions", "worker", "checks", "demo"},
     {"removal"},

@@ -14,6 +14,15 @@ GO_ON = "You were interrupted. Look at the state of your worktree, and go on wit
 """What an agent is told whose turn broke off, where a person has said nothing new."""
 
 
+FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
+"""The tools that change files."""
+
+
+def reads_only(session: Session) -> bool:
+    """Whether the session's role leaves its agent no tool to change a file with."""
+    return session.tools is not None and not set(session.tools) & set(FILE_TOOLS)
+
+
 @dataclass(frozen=True)
 class Started:
     """The agent runs, with this model and under this id of its own."""

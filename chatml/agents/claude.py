@@ -190,6 +190,7 @@ class ClaudeAgent:
             # where the person has trusted the repository in Claude Code itself.
             setting_sources=["user", "project", "local"] if trusted else ["user"],
             strict_mcp_config=not trusted,
+            tools=self._tools(),
             allowed_tools=self._gate.allowed,
             disallowed_tools=list(NOT_FOR_US),
             can_use_tool=self._gate.ask,
@@ -202,6 +203,14 @@ class ClaudeAgent:
             extra_args=self._extra(),
             env=self._env(),
         )
+
+    def _tools(self) -> list[str] | None:
+        """The only tools that the agent has; None for all."""
+        tools = self._session.tools
+        if tools is None:
+            return None
+        planning = self._session.permission_mode == "plan"  # else it could never have its plan approved
+        return [*tools, *(["ExitPlanMode"] if planning else [])]
 
     def _extra(self) -> dict[str, str | None]:
         extra: dict[str, str | None] = {"replay-user-messages": None}

@@ -12,9 +12,10 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, PermissionRuleValue
 
-from chatml.agents.base import Ask, Denied, Setting, Signal, Withdrawn, summarize
+from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdrawn, reads_only, summarize
 from chatml.agents.claude_sandbox import ClaudeSandbox
-from chatml.agents.claude_transcript import config_dir
+from chatml.agents.claude_scope import Fence
+from chatml.agents.claude_transcript import is_plan
 from chatml.agents.git_line import may_do_harm
 from chatml.model import Reply, Session
 
@@ -23,7 +24,11 @@ GIT_RULES = tuple(
 )
 """What a coherent commit takes: allowed by rule, because a session must be able to commit without asking."""
 
-FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
+READING_RULES = tuple(f"Bash(git {verb}:*)" for verb in ("status", "diff", "log", "show", "blame", "merge-base"))
+"""What an agent that only reads needs of git."""
+
+TAKING_BACK = "Bash(git restore:*)"
+"""How an agent with a scope takes back what it changed outside: its file tools don't reach there."""
 
 KINDS = {"AskUserQuestion": "question", "ExitPlanMode": "plan"}
 """The tools by which an agent asks something else than a permission."""
@@ -66,8 +71,12 @@ class Gate:
 
     @property
     def _git_rules(self) -> tuple[str, ...]:
-        """None where commits need no rule, because they are made in the sandbox."""
-        return () if self._sandbox is not None and self._sandbox.unasked else GIT_RULES
+        """What the agent may do with git without asking, once it may begin; in the sandbox no rule is needed."""
+        if reads_only(self._session):
+            return READING_RULES
+        if self._sandbox is not None and self._sandbox.unasked:
+            return ()
+        return (*GIT_RULES, TAKING_BACK) if self._session.scope else GIT_RULES
 
     @property
     def rules(self) -> dict[str, list[str]]:
@@ -78,7 +87,7 @@ class Gate:
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
         git = sdk.HookMatcher(matcher="Bash", hooks=[self._command], on_failure="block")
-        return {"PreToolUse": [files, git]}
+        return {"PreToolUse": [*Fence(self._session, self._setting.worktree).matchers(), files, git]}
 
     def answer(self, call: str, reply: Reply) -> None:
         """What a person decided about this call; nothing where it is no longer open."""
@@ -97,7 +106,7 @@ class Gate:
         if earlier := self._earlier(tool, tool_input):
             return self._result(tool, tool_input, earlier)
         summary = self._summary(tool, tool_input)
-        if self._session.on_request == "deny":
+        if self._session.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
             self._tell(Denied(tool, summary))
             words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": NO_PLAN}
             return sdk.PermissionResultDeny(message=words.get(tool, NOBODY))
@@ -188,23 +197,11 @@ class Gate:
         target = os.path.realpath(os.path.join(self._setting.worktree, named))
         inside = os.path.realpath(self._setting.worktree)
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
-        if allowed or self._session.permission_mode == "bypassPermissions" or _is_plan(target):
+        if allowed or self._session.permission_mode == "bypassPermissions" or is_plan(target):
             return {}
         if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
             return {}
-        return self._must_ask(data, "it lies outside the session's worktree")
-
-    def _must_ask(self, call: Mapping[str, Any], reason: str) -> HookJSONOutput:
-        """What no rule may allow but a person; refused in the mode in which nobody is asked."""
-        if self.mode == "dontAsk":
-            self._tell(Denied(call["tool_name"], self._summary(call["tool_name"], call["tool_input"])))
-        return {
-            "hookSpecificOutput": {
-                "hookEventName": "PreToolUse",
-                "permissionDecision": "deny" if self.mode == "dontAsk" else "ask",
-                "permissionDecisionReason": reason,
-            }
-        }
+        return _must_ask("it lies outside the session's worktree")
 
     async def _command(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
@@ -215,7 +212,7 @@ class Gate:
             if not data["tool_input"].get("dangerouslyDisableSandbox"):
                 return {}
         if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
-            return self._must_ask(data, "this way to call git can write files or run programs, or that can't be told")
+            return _must_ask("this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
@@ -240,10 +237,16 @@ def _rule_value(rule: str) -> PermissionRuleValue:
     return PermissionRuleValue(tool, content.removesuffix(")") or None)
 
 
+def _must_ask(reason: str) -> HookJSONOutput:
+    """What no rule may allow but a person."""
+    return {
+        "hookSpecificOutput": {
+            "hookEventName": "PreToolUse",
+            "permissionDecision": "ask",
+            "permissionDecisionReason": reason,
+        }
+    }
+
+
 def _is_git(target: Path, worktree: Path) -> bool:
     return (target.relative_to(worktree).parts or ("",))[0] == ".git"
-
-
-def _is_plan(target: str) -> bool:
-    """Plan mode writes its plan into a folder of Claude Code's own."""
-    return target.startswith(os.path.realpath(config_dir() / "plans") + os.sep)

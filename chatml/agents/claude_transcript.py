@@ -51,3 +51,8 @@ class ClaudeTranscript:
                 return None
             content.seek(start)
             return content.readline()
+
+
+def is_plan(target: str) -> bool:
+    """Whether a real path is a plan of plan mode, which go into a folder of Claude Code's own."""
+    return target.startswith(os.path.realpath(config_dir() / "plans") + os.sep)

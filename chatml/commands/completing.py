@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatml import output, render, sessions
+from chatml.config.roles import BUILT_IN
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 
@@ -58,6 +59,11 @@ def refs(*places: str) -> Completer:
 def agents() -> Completer:
     """Completes the agents that `--agent` knows."""
     return _completer(lambda project: dict.fromkeys(["claude", *project.config.agents], ""))
+
+
+def roles() -> Completer:
+    """Completes the roles that `--role` knows."""
+    return _completer(lambda project: dict.fromkeys([*BUILT_IN, *project.config.roles], ""))
 
 
 def _completer(find: Callable[[sessions.Project], dict[str, str]]) -> Completer:

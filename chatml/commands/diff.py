@@ -113,6 +113,7 @@ def _public(name: str, base: Base, comparison: Comparison) -> dict[str, object]:
         "merge_base": comparison.since,
         "files": [{**asdict(file), "binary": file.insertions is None} for file in comparison.files],
         "changes": asdict(comparison.changes),
+        "out_of_scope": list(comparison.strayed),
     }
 
 

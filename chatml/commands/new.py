@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from chatml import output, sessions
 from chatml.commands import completing, following
-from chatml.config import PERMISSION_MODES, SANDBOX_MODES, with_flags
+from chatml.config import PERMISSION_MODES, SANDBOX_MODES, Role, role_of, scope_of, with_flags, with_role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.removal import removing
@@ -40,6 +41,15 @@ from chatml.removal import removing
     help="Shell commands in a sandbox: where possible (default), not without one, or never.",
 )
 @click.option(
+    "--role",
+    metavar="ROLE",
+    shell_complete=completing.roles(),
+    help="reviewer, tester, researcher, or one of your own.",
+)
+@click.option(
+    "--scope", multiple=True, metavar="PATTERN", help="Change only such files, as in a .gitignore (repeatable)."
+)
+@click.option(
     "--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop after N model turns of the whole session."
 )
 @click.option(
@@ -66,6 +76,8 @@ def command(
     prompt: str | None,
     name: str | None,
     branch: str | None,
+    role: str | None,
+    scope: tuple[str, ...],
     on_request: str,
     attach: bool,
     wait: bool,
@@ -81,7 +93,11 @@ def command(
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = sessions.open_project(at)
-    order = sessions.Order(_prompt(prompt), with_flags(project.config, settings), name, branch, on_request)
+    plays = role_of(project.config, role) if role is not None else Role()
+    if scope:
+        plays = replace(plays, scope=scope_of(scope, project.repo.top or project.repo.home))
+    config = with_flags(with_role(project.config, plays), settings)
+    order = sessions.Order(_prompt(prompt), config, name, branch, on_request, plays)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     session = sessions.create(project, order)

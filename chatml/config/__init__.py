@@ -22,9 +22,11 @@ from chatml.config.keys import (
     RESTRICTING,
     SANDBOX_MODES,
     AgentCommand,
-    check_known,
     has_git,
+    scope,
 )
+from chatml.config.readers import check_known
+from chatml.config.roles import BUILT_IN, Role
 from chatml.errors import ChatmlError, UsageError
 
 __all__ = [
@@ -34,9 +36,13 @@ __all__ = [
     "SANDBOX_MODES",
     "AgentCommand",
     "Config",
+    "Role",
     "load",
     "max_parallel",
+    "role_of",
+    "scope_of",
     "with_flags",
+    "with_role",
     "worktrees_dir",
 ]
 
@@ -73,6 +79,7 @@ class Config:
     teardown: tuple[str, ...] = ()
     run: str | None = None
     agents: Mapping[str, AgentCommand] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each key that is set: the file and line, or the variable, that set it."""
     ignored: tuple[str, ...] = ()
@@ -100,6 +107,8 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
             else:
                 if name in ADDED:
                     value = tuple(dict.fromkeys((*values.get(name, ()), *value)))
+                elif name == "roles":  # each by its name: one's own don't hide the team's
+                    value = {**values.get(name, {}), **value}
                 values[name], origins[name] = value, place
     ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
     return Config(**values, origins=origins, ignored=tuple(ignored))
@@ -125,6 +134,40 @@ def with_flags(config: Config, flags: Mapping[str, Any]) -> Config:
             hint = wrong.hint or "see 'chatml new --help'"
             raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", hint) from None
     return replace(config, **values)
+
+
+def role_of(config: Config, name: str) -> Role:
+    """The role of that name. UsageError for one that is neither in the configuration nor built in."""
+    known = {**BUILT_IN, **config.roles}
+    if name not in known:
+        from chatml.output import nearest
+
+        raise UsageError(
+            f"no role named '{name}'{nearest(name, known)}",
+            f"known: {', '.join(known)}; others go under 'roles:' in the configuration",
+        )
+    return known[name]
+
+
+def with_role(config: Config, role: Role) -> Config:
+    """The settings with what the role says on top; flags go on top of that."""
+    mode = role.permission_mode if role.permission_mode is not None else config.permission_mode
+    return replace(config, permission_mode=mode, model=role.model if role.model is not None else config.model)
+
+
+def scope_of(patterns: Iterable[str], top: Path) -> tuple[str, ...]:
+    """A scope as the command line gives it, for the checkout `top`. UsageError for one that can't be meant so."""
+    try:
+        found = scope(list(patterns))
+        for pattern in found:
+            before, _, rest = pattern.removeprefix("!").partition("/")
+            first = rest.partition("/")[0]
+            if not before and first and os.path.lexists(f"/{first}") and not os.path.lexists(top / first):
+                raise BadValueError(f"may not be an absolute path: {pattern}")
+    except BadValueError as wrong:
+        hint = wrong.hint or "from the top of the checkout: --scope 'src/billing/**'"
+        raise UsageError(f"--scope {wrong.complaint}", hint) from None
+    return found
 
 
 def worktrees_dir(config: Config, home: Path, repo_name: str, common_dir: Path) -> Path:

@@ -7,13 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chatml.config.files import BadValueError, Other, number, shown
+from chatml.config.readers import (
+    check_known,
+    having,
+    list_of,
+    map_of,
+    read_amount,
+    read_argument,
+    read_command,
+    read_count,
+    read_text,
+    read_variable,
+    read_word,
+    within,
+)
+from chatml.config.roles import BUILT_IN, Role, check_pattern, check_scope
 
 PERMISSION_MODES = ("default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto")
 """The Agent SDK's own names (`PermissionMode` in claude_agent_sdk.types)."""
@@ -40,63 +55,21 @@ class AgentCommand:
     resume: tuple[str, ...] | None = None
 
 
-def check_known(word: str, words: Iterable[str], complaint: str = "is not a known key") -> None:
-    """BadValueError with the complaint, and the nearest word that is known, for a word that isn't."""
-    words = list(words)
-    if word not in words:
-        import difflib
-
-        near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-        raise BadValueError(complaint, hint=f"did you mean '{near[0]}'?" if near else f"known: {', '.join(words)}")
-
-
-def _within(part: str | int, read: Callable[[Any], Any], value: Any) -> Any:
-    """Read what stands at `part` of a list or mapping."""
-    try:
-        return read(value)
-    except BadValueError as wrong:
-        raise BadValueError(wrong.complaint, part, *wrong.spot, hint=wrong.hint) from None
-
-
-def _command(value: Any) -> str:
-    if not isinstance(value, str):
-        hint = None if isinstance(value, (list, dict)) or value is None else "put it in quotes"
-        raise BadValueError(f"must be text, not {shown(value)}", hint=hint)
-    if not value.strip():
-        raise BadValueError("is empty")
-    if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", value):
-        raise BadValueError("holds control characters, or is not valid Unicode")
-    return value
-
-
 def _notify(value: Any) -> str:
     """A command, or the one word that YAML takes for a truth value."""
-    return "off" if isinstance(value, Other) and value.text.lower() == "off" else _command(value)
-
-
-def _text(value: Any) -> str:
-    if "\n" in (text := _command(value)) or "\t" in text:
-        raise BadValueError("must be one line, without tabs")
-    return text
-
-
-def _argument(value: Any) -> str:
-    """Text that reaches git or an agent as an argument of its own, and must not be taken for an option there."""
-    if (text := _text(value)).startswith("-"):
-        raise BadValueError("may not begin with '-'")
-    return text
+    return "off" if isinstance(value, Other) and value.text.lower() == "off" else read_command(value)
 
 
 def _ref_prefix(value: Any) -> str:
     """The rules of git-check-ref-format(1), for a branch that begins with this."""
-    branch = ("" if value == "" else _argument(value)) + "x"
+    branch = ("" if value == "" else read_argument(value)) + "x"
     if re.search(r"[ ~^:?*\\[]|\.\.|@\{|//|^/|(^|/)\.|\.lock/", branch):
         raise BadValueError(f"can't begin a branch name: {shown(value)}", hint="such as 'chatml/'")
     return branch[:-1]
 
 
 def _worktrees(value: Any) -> str:
-    text = _argument(value)
+    text = read_argument(value)
     if re.search("[{}]", text.replace("{repo}", "")):
         raise BadValueError("may hold no other placeholder than {repo}")
     if text[0] == "~" and text[1:2] != "/":
@@ -121,27 +94,21 @@ def has_git(parts: Iterable[str]) -> bool:
 
 def _inner_path(value: Any) -> str:
     """A path inside of any checkout."""
-    text = _argument(value)
+    text = read_argument(value)
     parts = text.split("/")
     if text[0] in "/~:" or "\\" in text or text[1:2] == ":" or ".." in parts or has_git(parts) or not Path(text).parts:
         raise BadValueError(f"must be a path inside of the checkout, not {shown(text)}")
     return text
 
 
-def _word(value: Any) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text := _text(value)):
-        raise BadValueError(f"must be a name of letters, digits, '.', '_' and '-', not {shown(text)}")
-    return text
-
-
 def _model(value: Any) -> str:
-    if " " in (text := _argument(value)):
+    if " " in (text := read_argument(value)):
         raise BadValueError("may hold no space")
     return text
 
 
 def _permission_mode(value: Any) -> str:
-    check_known(mode := _text(value), PERMISSION_MODES, f"can't be {shown(value)}")
+    check_known(mode := read_text(value), PERMISSION_MODES, f"can't be {shown(value)}")
     return mode
 
 
@@ -153,7 +120,7 @@ def _team_mode(mode: str) -> None:
 
 def _rule(value: Any) -> str:
     """A permission rule of Claude Code; whether the tool and its content make sense, only that can tell."""
-    text = _text(value)
+    text = read_text(value)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_*-]*(\(.+\))?", text):
         raise BadValueError(f"must be a rule such as Bash(npm test:*), not {shown(text)}")
     return text
@@ -168,7 +135,7 @@ def _no_team_rule(rules: tuple[str, ...]) -> None:
 def _sandbox(value: Any) -> str:
     # YAML 1.1 takes a plain `off` for a truth value; here it is what it looks like.
     text = value.text if isinstance(value, Other) else value
-    check_known(mode := _text(text), SANDBOX_MODES, f"can't be {shown(value)}")
+    check_known(mode := read_text(text), SANDBOX_MODES, f"can't be {shown(value)}")
     return mode
 
 
@@ -179,73 +146,66 @@ def _team_sandbox(mode: str) -> None:
         )
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or value <= 0:
-        raise BadValueError(f"must be a whole number above 0, not {shown(value)}")
-    return value
-
-
-def _amount(value: Any) -> float:
-    if not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
-        raise BadValueError(f"must be a number above 0, not {shown(value)}")
-    return float(value)
-
-
-def _list_of(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def read_list(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            hint = "put [ ] around it" if isinstance(value, str) else None
-            raise BadValueError(f"must be a list, not {shown(value)}", hint=hint)
-        return tuple(_within(index, read, item) for index, item in enumerate(value))
-
-    return read_list
-
-
-def _map_of(read_key: Callable[[Any], str], read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    def read_map(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise BadValueError(f"must be a mapping, not {shown(value)}")
-        return {_within(key, read_key, key): _within(key, read, item) for key, item in value.items()}
-
-    return read_map
-
-
-def _variable(value: Any) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text := _text(value)):
-        raise BadValueError("is not a name for a variable")
-    return text
-
-
-def _with(*placeholders: str) -> Callable[[Any], str]:
-    """Text with placeholders. Not for shell commands: braces have their own meaning there (`awk '{print}'`)."""
-
-    def read(value: Any) -> str:
-        for name in re.findall(r"(?<!\$)\{([A-Za-z_]+)\}", text := _command(value)):
-            check_known(name, placeholders, f"holds an unknown placeholder {{{name}}}")
-        return text
-
-    return read
-
-
 def _agent_name(value: Any) -> str:
-    if (name := _word(value)) == "claude":
+    if (name := read_word(value)) == "claude":
         raise BadValueError("is built in and can't be replaced", hint="choose another name")
     return name
 
 
 def _agent_part(value: Any) -> str:
-    check_known(part := _text(value), ("command", "resume"))
+    check_known(part := read_text(value), ("command", "resume"))
     return part
 
 
 def _agent(value: Any) -> AgentCommand:
-    parts = _map_of(_agent_part, _list_of(_with("prompt")))(value)
+    parts = map_of(_agent_part, list_of(having("prompt")))(value)
     if "command" not in parts:
         raise BadValueError("needs a 'command'")
     for name, arguments in parts.items():
         if not any("{prompt}" in argument for argument in arguments):
             raise BadValueError("needs {prompt} where the task goes", name)
     return AgentCommand(**parts)
+
+
+def _tool(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text := read_text(value)):
+        raise BadValueError(f"must be the name of a tool, such as Read, not {shown(text)}")
+    return text
+
+
+def scope(value: Any) -> tuple[str, ...]:
+    """The patterns of a scope; none let everything in."""
+    return check_scope(found) if (found := list_of(lambda one: check_pattern(read_command(one)))(value)) else ()
+
+
+ROLE_PARTS: Mapping[str, Callable[[Any], Any]] = {
+    "instruction": read_command,
+    "permission_mode": _permission_mode,
+    "tools": list_of(_tool),
+    "scope": scope,
+    "model": _model,
+}
+
+
+def _role(value: Any) -> Role:
+    def part(name: Any) -> str:
+        check_known(text := read_text(name), ROLE_PARTS)
+        return text
+
+    parts = map_of(part, lambda item: item)(value)
+    return Role(**{name: within(name, ROLE_PARTS[name], item) for name, item in parts.items() if item is not None})
+
+
+def _roles(value: Any) -> dict[str, Role]:
+    return {name: replace(role, name=name) for name, role in map_of(read_word, _role)(value).items()}
+
+
+def _team_roles(roles: Mapping[str, Role]) -> None:
+    for name, role in roles.items():
+        if name in BUILT_IN:
+            raise BadValueError("in a committed file can't replace what is built in", name, hint="choose another name")
+        if role.permission_mode is not None:
+            within(name, partial(within, "permission_mode", _team_mode), role.permission_mode)
 
 
 def _no_further_rule(value: Any) -> None:
@@ -261,25 +221,26 @@ class Key(NamedTuple):
 
 
 KEYS: Mapping[str, Key] = {
-    "base": Key(_argument),
+    "base": Key(read_argument),
     "branch_prefix": Key(_ref_prefix),
     "worktrees": Key(_worktrees, team=_beside),
-    "agent": Key(_word),
+    "agent": Key(read_word),
     "model": Key(_model),
     "permission_mode": Key(_permission_mode, team=_team_mode),
-    "deny": Key(_list_of(_rule), str.splitlines),
-    "ask": Key(_list_of(_rule), str.splitlines),
-    "allow": Key(_list_of(_rule), str.splitlines, team=_no_team_rule),
+    "deny": Key(list_of(_rule), str.splitlines),
+    "ask": Key(list_of(_rule), str.splitlines),
+    "allow": Key(list_of(_rule), str.splitlines, team=_no_team_rule),
     "sandbox": Key(_sandbox, team=_team_sandbox),
-    "max_parallel": Key(_count, number),
-    "max_turns": Key(_count, number),
-    "max_budget_usd": Key(_amount, number),
+    "max_parallel": Key(read_count, number),
+    "max_turns": Key(read_count, number),
+    "max_budget_usd": Key(read_amount, number),
     "notify": Key(_notify),
-    "copy": Key(_list_of(_inner_path), str.splitlines),
-    "env_files": Key(_map_of(_inner_path, _map_of(_variable, _with("name", "port"))), None),
-    "setup": Key(_list_of(_command), str.splitlines),
-    "teardown": Key(_list_of(_command), str.splitlines),
-    "run": Key(_command),
-    "agents": Key(_map_of(_agent_name, _agent), None),
+    "copy": Key(list_of(_inner_path), str.splitlines),
+    "env_files": Key(map_of(_inner_path, map_of(read_variable, having("name", "port"))), None),
+    "setup": Key(list_of(read_command), str.splitlines),
+    "teardown": Key(list_of(read_command), str.splitlines),
+    "run": Key(read_command),
+    "agents": Key(map_of(_agent_name, _agent), None),
+    "roles": Key(_roles, None, team=_team_roles),
 }
 """Every setting, by its name in a file."""

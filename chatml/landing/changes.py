@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from chatml import repo
 from chatml.errors import ChatmlError, GitError, Kind
 from chatml.model import Changes, FileChange, Session
 from chatml.repo import Repository, git
+from chatml.scope import named, outside
 from chatml.snapshot import Snapshot, snapshot, snapshot_of
 
 EXACT = (
@@ -46,6 +47,8 @@ class Comparison:
     """Only these, as git's pathspecs; none for all."""
     notes: tuple[str, ...] = ()
     """What a person has to know about what is compared, a sentence each."""
+    strayed: tuple[str, ...] = ()
+    """The changed paths that are out of the session's scope."""
 
     def differs(self) -> bool:
         """Whether there is any change. GitError for a path that git doesn't take."""
@@ -150,7 +153,39 @@ def compare(
             at = repository.common_dir
             notes = (f"{error.message}; this is what its branch holds",)
         since = repo.merge_base(at, now.head or session.base.commit, session.base.ref, session.base.commit)
-        yield Comparison(at, since, now, paths, notes)
+        yield _fenced(session, Comparison(at, since, now, paths, notes))
+
+
+def _fenced(session: Session, comparison: Comparison) -> Comparison:
+    """The comparison with what is out of the session's scope, and a note about it."""
+    out = _strayed(session, comparison)
+    if not out:
+        return comparison
+    note = f"out of the session's scope ({', '.join(session.scope)}): {named(out)}"
+    return replace(comparison, notes=(*comparison.notes, note), strayed=tuple(out))
+
+
+def strayed(session: Session) -> list[str]:
+    """The paths that the session has changed out of its scope, as its worktree is now. ChatmlError without one."""
+    worktree = Path(session.worktree)
+    with snapshot(worktree) as now:
+        since = repo.merge_base(worktree, now.head or session.base.commit, session.base.ref, session.base.commit)
+        return _strayed(session, Comparison(worktree, since, now))
+
+
+def _strayed(session: Session, comparison: Comparison) -> list[str]:
+    if not session.scope:
+        return []
+    out = outside(session.scope, _touched(comparison))
+    if out and session.scope_start is not None:
+        own = _touched(replace(comparison, since=session.scope_start))
+        out = [path for path in out if path in own]
+    return out
+
+
+def _touched(comparison: Comparison) -> list[str]:
+    """Every path that was changed, made or removed; of a rename, both."""
+    return sorted({path for file in comparison.files for path in (file.old_path, file.path) if path is not None})
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -7,9 +7,10 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from chatml.errors import GitError
+from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.repo import Repository, git
+from chatml.store import Store
 
 SCAN = 300
 """Commits of the base that are looked through for a squash of the session: more are too slow for `rm`."""
@@ -47,13 +48,25 @@ def only_here(repository: Repository, session: Session, tip: str, leaves: bool) 
     """How many commits of `tip` no branch, remote branch, tag or main checkout has; `leaves` if its own branch goes.
 
     What the session started from is left to its base to keep, as long as there is one: a person may have amended it.
+    A review starts from a copy of what another session holds: that one keeps it, and the copy keeps nothing.
     """
-    own = [f"--exclude={session.branch}"] if leaves else []
+    left_out = [*_reviews(repository), *([session.branch] if leaves else [])]
+    own = [f"--exclude={branch}" for branch in left_out]
     has_base = session.base.ref != session.base.commit and bool(_full(repository, session.base.ref))
-    known = [session.base.commit] if has_base else []
+    known = [session.base.commit] if has_base or session.reviews is not None else []
     known += repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.split()
     found = repository.git("rev-list", "--count", tip, "--not", *known, *own, "--branches", "--remotes", "--tags")
     return int(found.text)
+
+
+def _reviews(repository: Repository) -> Iterator[str]:
+    """The branches of reviews, which go without a question."""
+    store = Store(repository.common_dir)
+    for name in store.names():
+        with contextlib.suppress(OSError, ChatmlError):
+            record = store.session(name).read()
+            if record.reviews is not None:
+                yield record.branch
 
 
 def _full(repository: Repository, name: str) -> str:
@@ -66,7 +79,8 @@ def also_on(repository: Repository, session: Session, tip: str) -> str | None:
     """Another branch, remote branch or tag that holds the commit; None where no single one does."""
     patterns = ["refs/remotes", "refs/heads", "refs/tags"]
     found = repository.git("for-each-ref", "--contains", tip, "--format=%(refname)", *patterns).text.split()
-    others = [ref for ref in found if ref != f"refs/heads/{session.branch}"]
+    left_out = {f"refs/heads/{branch}" for branch in (session.branch, *_reviews(repository))}
+    others = [ref for ref in found if ref not in left_out]
     return next(iter([ref for ref in others if ref.endswith(f"/{session.branch}")] + others), None)
 
 

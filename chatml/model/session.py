@@ -83,6 +83,17 @@ class Session:
     """Rules for what is denied in any case, whatever the mode."""
     sandbox: str = "auto"
     """Shell commands in a sandbox: where that is possible, or not at all without (`required`), or never (`off`)."""
+    role: str | None = None
+    instruction: str | None = None
+    """What the agent is told beside its task, by its role."""
+    tools: tuple[str, ...] | None = None
+    """The only tools that the agent has, by its role."""
+    scope: tuple[str, ...] = ()
+    """The paths that may be changed, as patterns of gitignore(5); all of them without any."""
+    scope_start: str | None = None
+    """The commit that an existing branch was at: what it brought out of scope before is nobody's fault here."""
+    reviews: str | None = None
+    """The `id` of the session that this one reviews; its base is then a copy of what that one held."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
     populated: bool = False
@@ -180,6 +191,8 @@ PUBLIC_KEYS = (
     "agent_turns",
     "max_turns",
     "max_budget_usd",
+    "role",
+    "scope",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

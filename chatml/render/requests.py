@@ -33,6 +33,8 @@ def page(session: Session) -> Iterator[str]:
         "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
         "worktree": session.worktree,
         "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
+        "role": session.role or "",
+        "scope": ", ".join(session.scope),
         "allowed": ", ".join(session.allow),
         "asked about": ", ".join(session.ask),
         "denied": ", ".join(session.deny),

@@ -59,6 +59,8 @@ class Transcript:
         match event.type:
             case "message":
                 yield ""
+                if data.get("auto"):
+                    yield output.style("> (sent by chatml itself)", dim=True)
                 for line in str(data.get("text", "")).splitlines():
                     yield output.style("> " + output.printable(line), bold=True)
                 yield ""

@@ -17,6 +17,7 @@ from chatml.sessions.finding import (
 from chatml.sessions.limits import AS_BEFORE, Amount, Limits
 from chatml.sessions.making import Order, check_name, create, slug
 from chatml.sessions.noticing import tell_crashes
+from chatml.sessions.reviewing import Finding, findings, found_nothing, message_of, review
 from chatml.sessions.steering import check_message, locate, resume, send, start_worker, stop
 from chatml.sessions.unsending import HANDED, QUEUED, Unsent, unsend, unsent
 
@@ -27,6 +28,7 @@ __all__ = [
     "Amount",
     "By",
     "Cost",
+    "Finding",
     "Limits",
     "Order",
     "Project",
@@ -39,14 +41,18 @@ __all__ = [
     "costs",
     "create",
     "failure_of",
+    "findings",
+    "found_nothing",
     "load",
     "load_all",
     "locate",
+    "message_of",
     "open_project",
     "recount",
     "reply",
     "resolve",
     "resume",
+    "review",
     "send",
     "slug",
     "start_worker",

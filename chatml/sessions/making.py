@@ -8,11 +8,11 @@ import unicodedata
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chatml import config, containment, events
-from chatml.config import AgentCommand, Config
+from chatml.config import AgentCommand, Config, Role
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
 from chatml.repo import Repository
@@ -33,6 +33,12 @@ class Order:
     name: str | None = None
     branch: str | None = None
     on_request: str = "wait"
+    role: Role = field(default_factory=Role)
+    """What is left of it once the settings have its mode and model."""
+    stem: str | None = None
+    """The name to take, with a number where it is taken already."""
+    reviews: str | None = None
+    """The `id` of the session that is to be reviewed."""
 
 
 def slug(prompt: str) -> str:
@@ -87,7 +93,7 @@ def create(project: Project, order: Order) -> Session:
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.prompt})
-        store = _claim(project, staged, draft, settings, name)
+        store = _claim(project, staged, draft, settings, name, order.stem)
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
@@ -116,6 +122,12 @@ def _draft(project: Project, order: Order) -> Session:
     repository = project.repo
     program = _program(settings)
     _check_sandbox(settings)
+    if program is not None and order.role.name is not None:
+        raise UsageError(
+            f"the agent '{settings.agent}' can't play a role: chatml has no say in what it may do",
+            "leave --role out, or take --agent claude",
+        )
+    tip = None
     if order.branch is not None:
         tip = repository.tip(order.branch)
         if tip is None:
@@ -142,7 +154,7 @@ def _draft(project: Project, order: Order) -> Session:
         agent=settings.agent,
         model=settings.model,
         permission_mode=settings.permission_mode,
-        mode_after_plan=_mode_after_plan(project, settings),
+        mode_after_plan=_mode_after_plan(project, order),
         on_request=order.on_request,
         notify=settings.notify,
         allow=settings.allow,
@@ -159,16 +171,23 @@ def _draft(project: Project, order: Order) -> Session:
         max_parallel=settings.max_parallel,
         queued_at=None if settings.max_parallel is None else stamp,
         owns_branch=order.branch is None,
+        role=order.role.name,
+        instruction=order.role.instruction,
+        tools=order.role.tools,
+        scope=order.role.scope,
+        scope_start=tip if order.role.scope else None,
+        reviews=order.reviews,
         command=program.command if program else None,
         resume_command=program.resume if program else None,
     )
 
 
-def _mode_after_plan(project: Project, settings: Config) -> str | None:
+def _mode_after_plan(project: Project, order: Order) -> str | None:
     """The mode that a session which begins with planning would have had without."""
-    if settings.permission_mode != "plan":
+    if order.config.permission_mode != "plan":
         return None
-    return project.config.permission_mode if project.config.permission_mode != "plan" else Config.permission_mode
+    without = order.role.permission_mode or project.config.permission_mode
+    return without if without != "plan" else Config.permission_mode
 
 
 def _program(settings: Config) -> AgentCommand | None:
@@ -204,10 +223,12 @@ def _check_free(repository: Repository, branch: str) -> None:
             )
 
 
-def _claim(project: Project, staged: SessionStore, draft: Session, settings: Config, name: str | None) -> SessionStore:
+def _claim(
+    project: Project, staged: SessionStore, draft: Session, settings: Config, name: str | None, stem: str | None
+) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
     folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
-    wanted = name or slug(draft.prompt)
+    wanted = name or stem or slug(draft.prompt)
     for candidate in [wanted] if name else _numbered(wanted):
         branch = draft.branch or settings.branch_prefix + candidate
         reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)

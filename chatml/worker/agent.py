@@ -12,18 +12,33 @@ from chatml.store import SessionStore
 
 
 def instruction(session: Session) -> str:
-    """What the agent is told about where it is, beside its own system prompt."""
-    return (
+    """What the agent is told about where it is and what it is for, beside its own system prompt."""
+    said = [
         f"You work on one task in a git worktree of your own: {session.worktree}\n"
         f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
         f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
-        "- Commit your work in small, coherent commits with messages that say why. Leave nothing "
-        "uncommitted at the end.\n"
-        "- Never push, merge, rebase onto other branches, switch branches, or use git stash (it is shared by all "
-        "worktrees). A person reviews and lands your branch.\n"
-        "- Never change anything outside your worktree.\n"
-        "- End with a short summary of what you did and what is left: it is shown as the session's result."
-    )
+        + (READING if base.reads_only(session) else WORKING)
+    ]
+    if session.scope:
+        said.append(
+            "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
+            f"one that matches decides): {', '.join(session.scope)}"
+        )
+    if session.instruction is not None:
+        said.append(session.instruction)
+    return "\n\n".join(said)
+
+
+WORKING = """\
+- Commit your work in small, coherent commits with messages that say why. Leave nothing uncommitted at the end.
+- Never push, merge, rebase onto other branches, switch branches, or use git stash (it is shared by all worktrees). \
+A person reviews and lands your branch.
+- Never change anything outside your worktree.
+- End with a short summary of what you did and what is left: it is shown as the session's result."""
+
+READING = """\
+- You only read: change no file, make no commit, and leave every branch as it is.
+- Your last answer is the session's result, and what the person gets: put all into it that you have to report."""
 
 
 def make_setting(store: SessionStore, decided: Sequence[base.Decided], unanswered: Sequence[str]) -> base.Setting:

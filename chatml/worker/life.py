@@ -16,6 +16,7 @@ from chatml.errors import Kind
 from chatml.events import read
 from chatml.model import Failure, Session, Status
 from chatml.store import SessionStore
+from chatml.worker import scoping
 from chatml.worker.agent import load_agent, make_setting
 from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal, fail, failure_of
@@ -49,8 +50,6 @@ class Worker:
         self.worked = False
         self.changed = asyncio.Event()
         self.stopping = False
-
-    # --- life -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
@@ -156,6 +155,10 @@ class Worker:
                 if self._receive() or self.limits.overdrawn():
                     await agent.interrupt()
                 self.asking.hand_over(agent)
+                if self.worked and self.idle and not (self.sent or self.mail.waiting or self.failure):
+                    asked, self.failure = await scoping.check(self.journal)
+                    if asked:
+                        continue
                 if self.idle and not self.sent and not self._ready():
                     return
                 if reader.done():
@@ -290,7 +293,7 @@ class Worker:
             self.unanswered[i] = Message(i, text)
             if i not in self.taken:
                 self.taken.add(i)
-                self.journal.log.append("message", id=i, text=text)
+                self.journal.log.append("message", id=i, text=text, **({"auto": True} if i in self.mail.auto else {}))
             self.idle = False
             self.failure = None
             self.journal.update(agent_started=True, denied=denied, error=None)

@@ -23,6 +23,8 @@ class Mail:
         self.waiting: list[Message] = []
         self.queued: list[Message] = []
         """What waits for the end of the turn, and then starts the next one, each its own."""
+        self.auto: set[str] = set()
+        """The ids of the messages that no person wrote."""
 
     def receive(self) -> list[dict[str, Any]]:
         """Take what came in; returns what is no message."""
@@ -39,6 +41,7 @@ class Mail:
     def _add(self, entry: dict[str, Any]) -> None:
         if entry["id"] not in self._seen:
             self._seen.add(entry["id"])
+            self.auto |= {entry["id"]} if entry.get("auto") is True else set()
             place = self.queued if entry.get("queue") is True else self.waiting
             place.append(Message(entry["id"], str(entry.get("text", ""))))
 

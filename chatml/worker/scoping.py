@@ -1,0 +1,58 @@
+"""Looks at the end of a turn whether the session kept to its scope, whatever it changed files with."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from chatml import events
+from chatml.errors import Kind
+from chatml.landing.changes import strayed
+from chatml.model import Failure
+from chatml.scope import NAMED, named
+from chatml.worker.journal import Journal
+
+
+async def check(journal: Journal) -> tuple[bool, Failure | None]:
+    """Whether the agent was just asked to take something back, by a message in the inbox; else why the session fails.
+
+    ChatmlError where that can't be found out.
+    """
+    out = await asyncio.to_thread(strayed, journal.session) if journal.session.scope else []
+    if not out:
+        return False, None
+    if not _was_asked(journal):
+        _ask(journal, out)
+        return True, None
+    name, scope = journal.session.name, ", ".join(journal.session.scope)
+    found = Failure(
+        Kind.SCOPE.value,
+        f"changed {named(out)}, outside of {scope}",
+        f"see 'chatml diff {name}'; tell it what to do about that with 'chatml send {name}'",
+    )
+    journal.log.append("error", kind=found.kind, message=found.message, hint=found.hint)
+    return False, found
+
+
+def _ask(journal: Journal, out: list[str]) -> None:
+    paths = "".join(f"- {path}\n" for path in out[:NAMED])
+    more = f"- and {len(out) - NAMED} more\n" if len(out) > NAMED else ""
+    text = (
+        f"You have changed files that are outside of the scope of this session ({', '.join(journal.session.scope)}):\n"
+        f"{paths}{more}\n"
+        "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
+        "alone what you did not change yourself. If your task can't be done without, say so in your answer."
+    )
+    entry = {"id": str(uuid.uuid4()), "type": "message", "text": text, "auto": True, "scope": out}
+    with journal.store.lock():
+        events.post(journal.store, entry)
+
+
+def _was_asked(journal: Journal) -> bool:
+    """Whether the agent was asked since a person said something: once is enough."""
+    entries: list[dict[str, Any]] = [
+        entry for entry in events.Inbox(journal.store).take() if entry.get("type") == "message"
+    ]
+    by_person = [place for place, entry in enumerate(entries) if not entry.get("auto")]
+    return any("scope" in entry for entry in entries[by_person[-1] if by_person else 0 :])
