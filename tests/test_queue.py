@@ -15,6 +15,9 @@ from chatml.locks import lock
 from chatml.model import now
 from tests.faults import Serve, fifo, has_reader, kill, logged, record, worker
 from tests.support import Sandbox, marked_processes, wait_until
+from tests.test_halfmade import ATTEMPTS, WRAPPER, wrap, wrapped
+
+__all__ = ["wrapped"]
 
 HOLD = """\
 max_parallel: {places}
@@ -197,6 +200,30 @@ def test_a_worker_that_the_system_ends_starts_no_other(sandbox: Sandbox, line: L
     line.until_held("c")
     line.let_go("c")
     sandbox.until("c", "done")
+
+
+def test_a_new_that_is_killed_leaves_nothing_or_a_session_that_begins_by_itself(
+    sandbox: Sandbox, wrapped: Path
+) -> None:
+    """Killed before and after each git command; without a place to wait for, such a session would have crashed."""
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        'max_parallel: 1\nagent: quick\nagents: {quick: {command: [sh, -c, "ls", "{prompt}"]}}\n'
+    )
+    wrap(wrapped, WRAPPER)
+    left = 0
+    for when, number in ATTEMPTS:
+        (wrapped / "count").unlink(missing_ok=True)
+        name = f"{when[4:].lower()}-{number}"
+        if sandbox.chatml("new", "do it", "--name", name, code=None, env={when: str(number)}).code == 0:
+            break  # so many git commands it doesn't need
+        if sandbox.state(name).exists():
+            assert record(sandbox, name)["status"] == "queued"
+            sandbox.chatml("wait", name)
+            assert sandbox.session(name)["result"] == "README.md"
+            left += 1
+    assert left
 
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
