@@ -93,8 +93,8 @@ def send(
     interrupt: bool = False,
     queue: bool = False,
     limits: Limits = AS_BEFORE,
-) -> str:
-    """Put a message into the session's inbox and see that a worker reads it; returns the message's id.
+) -> None:
+    """Put a message into the session's inbox and see that a worker reads it.
 
     With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
@@ -110,7 +110,6 @@ def send(
         with events.posted(store, *first, message):
             start_or_queue(project, store, session)
     project.queue.fill()
-    return message["id"]
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
