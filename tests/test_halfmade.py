@@ -50,7 +50,7 @@ def wrapped(sandbox: Sandbox, tmp_path: Path) -> Path:
     return folder
 
 
-def _wrap(folder: Path, text: str) -> None:
+def wrap(folder: Path, text: str) -> None:
     real = shutil.which("git")
     assert real is not None
     (folder / "git").write_text(text.format(folder=folder, git=real))
@@ -69,7 +69,7 @@ def test_a_new_that_is_killed_at_any_git_command_leaves_nothing_or_a_session(
     sandbox: Sandbox, serve: Serve, wrapped: Path
 ) -> None:
     api = serve({"*": ["Fine."]})
-    _wrap(wrapped, WRAPPER)
+    wrap(wrapped, WRAPPER)
     half_made, killed = [], 0
     for when, number in ATTEMPTS:
         (wrapped / "count").unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
     hook.write_text(f"#!/bin/sh\n{stand_still}")
     hook.chmod(0o700)
     (tmp_path / "exec").mkdir()
-    _wrap(
+    wrap(
         tmp_path / "exec",
         f'#!/bin/sh\nunset GIT_EXEC_PATH\n{stand_still.replace("{", "{{").replace("}", "}}")}{{git}} "$@"\n',
     )
@@ -204,7 +204,7 @@ def test_a_session_in_the_making_is_alive_to_all_others(sandbox: Sandbox, serve:
     api = serve({"*": ["Fine."]})
     pipe = fifo(wrapped / "pipe")
     stand_still = "echo >> {folder}/pipe.at; cat {folder}/pipe"
-    _wrap(wrapped, f'#!/bin/sh\ncase "$*" in *"worktree add"*) {stand_still};; esac\n{{git}} "$@"\n')
+    wrap(wrapped, f'#!/bin/sh\ncase "$*" in *"worktree add"*) {stand_still};; esac\n{{git}} "$@"\n')
     making = sandbox.start("new", "first-message", "--name", "task")
     arrived(pipe)
     assert sandbox.session("task")["status"] == "preparing"
@@ -248,7 +248,7 @@ def _git_fails(sandbox: Sandbox) -> Iterator[None]:
     folder.mkdir()
     before, sandbox.env["PATH"] = sandbox.env["PATH"], f"{folder}:{sandbox.env['PATH']}"
     fail = 'case "$*" in *"worktree add"*) echo "fatal: too bad" >&2; exit 1;; esac'
-    _wrap(folder, f'#!/bin/sh\n{{git}} "$@" || exit\n{fail}\n')
+    wrap(folder, f'#!/bin/sh\n{{git}} "$@" || exit\n{fail}\n')
     yield
     sandbox.env["PATH"] = before
 

@@ -15,6 +15,9 @@ from chatml.locks import lock
 from chatml.model import now
 from tests.faults import Serve, fifo, has_reader, kill, logged, record, worker
 from tests.support import Sandbox, marked_processes, wait_until
+from tests.test_halfmade import ATTEMPTS, WRAPPER, wrap, wrapped
+
+__all__ = ["wrapped"]
 
 HOLD = """\
 max_parallel: {places}
@@ -55,6 +58,18 @@ class Line:
 
     def until_held(self, *names: str) -> None:
         wait_until(lambda: self.held() == set(names), f"{names} to be at work", self.held)
+
+    def until_taken(self, count: int, ended: set[str]) -> list[str]:
+        """The sessions at work, once there are so many; without those that were let go and are just ending."""
+        found: set[str] = set()
+
+        def taken() -> bool:
+            found.clear()
+            found.update(self.held() - ended)
+            return len(found) == count
+
+        wait_until(taken, f"{count} places to be taken", lambda: found)
+        return sorted(found)
 
     def let_go(self, name: str) -> None:
         wait_until(lambda: has_reader(self.pipes / name), f"{name} at its pipe")
@@ -151,8 +166,8 @@ def test_the_limit_may_change_and_holds_where_it_is_not_set(sandbox: Sandbox, li
     for name in ("a", "b", "c"):
         line.new(name)
     del sandbox.env["CHATML_MAX_PARALLEL"]
-    assert line.statuses() == {"a": sandbox.session("a")["status"], "b": "queued", "c": "queued"}
     line.until_held("a")
+    assert line.statuses() == {"a": "running", "b": "queued", "c": "queued"}
     config.write_text(text)
     sandbox.chatml("ls")
     line.until_held("a", "b")
@@ -193,10 +208,35 @@ def test_a_worker_that_the_system_ends_starts_no_other(sandbox: Sandbox, line: L
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not marked_processes(sandbox.home), "all to end")
     assert record(sandbox, "c")["status"] == "queued"
-    assert line.statuses() == {"a": "crashed", "b": "crashed", "c": sandbox.session("c")["status"]}
+    found = line.statuses()
+    assert (found["a"], found["b"]) == ("crashed", "crashed")
     line.until_held("c")
     line.let_go("c")
     sandbox.until("c", "done")
+
+
+def test_a_new_that_is_killed_leaves_nothing_or_a_session_that_begins_by_itself(
+    sandbox: Sandbox, wrapped: Path
+) -> None:
+    """Killed before and after each git command; without a place to wait for, such a session would have crashed."""
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        'max_parallel: 1\nagent: quick\nagents: {quick: {command: [sh, -c, "ls", "{prompt}"]}}\n'
+    )
+    wrap(wrapped, WRAPPER)
+    left = 0
+    for when, number in ATTEMPTS:
+        (wrapped / "count").unlink(missing_ok=True)
+        name = f"{when[4:].lower()}-{number}"
+        if sandbox.chatml("new", "do it", "--name", name, code=None, env={when: str(number)}).code == 0:
+            break  # so many git commands it doesn't need
+        if sandbox.state(name).exists():
+            assert record(sandbox, name)["status"] == "queued"
+            sandbox.chatml("wait", name)
+            assert sandbox.session(name)["result"] == "README.md"
+            left += 1
+    assert left
 
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
@@ -240,9 +280,7 @@ def test_forty_sessions_three_at_once_whatever_is_killed(sandbox: Sandbox, tmp_p
     rounds = 0
     while len(done) < COUNT:
         rounds += 1
-        expected = min(3, COUNT - len(done))
-        wait_until(lambda: len(line.held()) == expected, "the places to be taken", line.held)  # noqa: B023
-        at_work = sorted(line.held())
+        at_work = line.until_taken(min(3, COUNT - len(done)), done)
         begun += sorted(set(at_work) - set(begun), key=created)
         if rounds % 4 == 2:  # all of them, at once
             victims = at_work

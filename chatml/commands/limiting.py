@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chatml import output, sessions
+from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.sessions import Amount, Limits
 
@@ -56,20 +58,28 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return turns(budget(command))
 
 
-def tell(session: Session, limits: Limits) -> None:
-    """What a session may spend now, where that was changed."""
-    said = []
-    if limits.max_budget_usd is not None:
-        said.append(f"${session.max_budget_usd:.2f} in all, ${session.spent_usd:.2f} of it spent")
-    if limits.max_turns is not None:
-        said.append(f"{session.max_turns} model turns in all, {session.agent_turns} of them taken")
-    if said:
-        output.note(f"{session.name} may use {'; '.join(said)}")
+def tell(project: sessions.Project, name: str, limits: Limits) -> None:
+    """What a session may use now, where that was changed."""
+    for session in _there(project, name) if limits != sessions.AS_BEFORE else ():
+        said = []
+        if limits.max_budget_usd is not None:
+            said.append(f"${session.max_budget_usd:.2f} in all, ${session.spent_usd:.2f} of it spent")
+        if limits.max_turns is not None:
+            said.append(f"{session.max_turns} model turns in all, {session.agent_turns} of them taken")
+        output.note(f"{name} may use {'; '.join(said)}")
 
 
 def tell_queued(project: sessions.Project, *names: str) -> None:
-    """Which of the sessions don't start yet, and why."""
-    found = sessions.with_places(project, [sessions.resolve(project, name) for name in names])
-    for session in found:
+    """Which of the sessions don't start yet."""
+    for session in sessions.with_places(project, _there(project, *names)):
         if session.status is Status.QUEUED:
             output.note(f"{session.name} is queued as number {session.queue_place}: all places are taken")
+
+
+def _there(project: sessions.Project, *names: str) -> list[Session]:
+    """The sessions as they are now; what became of one that isn't there any more is for others to say."""
+    found = []
+    for name in names:
+        with contextlib.suppress(ChatmlError, OSError):
+            found.append(sessions.load(project, name))
+    return found

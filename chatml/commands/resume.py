@@ -56,7 +56,7 @@ def command(
             code = max(code, output.complain(error))
         else:
             if not quiet:
-                limiting.tell(sessions.resolve(project, name), limits)
+                limiting.tell(project, name, limits)
                 output.note(SAYS[resumed].format(name))
                 limiting.tell_queued(project, name)
     return code

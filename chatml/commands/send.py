@@ -58,13 +58,13 @@ def command(
     code, sent = 0, []
     for name in names:
         try:
-            session = sessions.send(project, name, message, interrupt, queue, limits)
+            sessions.send(project, name, message, interrupt, queue, limits)
             sent.append(name)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
         else:
             if not quiet:
-                limiting.tell(session, limits)
+                limiting.tell(project, name, limits)
     if not quiet and sent:
         output.note(f"{'queued for' if queue else 'sent to'} {', '.join(sent)}")
         limiting.tell_queued(project, *sent)

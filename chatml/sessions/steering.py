@@ -93,8 +93,8 @@ def send(
     interrupt: bool = False,
     queue: bool = False,
     limits: Limits = AS_BEFORE,
-) -> Session:
-    """Put a message into the session's inbox and see that a worker reads it; returns the session.
+) -> None:
+    """Put a message into the session's inbox and see that a worker reads it.
 
     With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
@@ -108,9 +108,8 @@ def send(
         check_fits(text, session.command, session.resume_command)
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
-            session = start_or_queue(project, store, session)
+            start_or_queue(project, store, session)
     project.queue.fill()
-    return session
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
