@@ -26,6 +26,11 @@ GITCONFIG = """\
 """
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are cores: most of a test is waiting, for a process to start or a request to come."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _temporary_files() -> Iterator[None]:
     """A folder for the temporary files of all programs under test: some are killed before they can remove theirs.

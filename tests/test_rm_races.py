@@ -41,7 +41,7 @@ def begin(sandbox: Sandbox, agent: str, name: str = "x") -> dict[str, Any]:
 
 def trashed_messages(sandbox: Sandbox, label: str = "x") -> list[str]:
     lines = sandbox.git("show", f"refs/chatml/trash/{label}:session/inbox.jsonl").splitlines()
-    return [json.loads(line)["text"] for line in lines]
+    return [entry["text"] for entry in map(json.loads, lines) if entry["type"] == "message"]
 
 
 # --- agents at work ---------------------------------------------------------------------------------------------

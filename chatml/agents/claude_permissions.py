@@ -36,6 +36,7 @@ KINDS = {"AskUserQuestion": "question", "ExitPlanMode": "plan"}
 NOBODY = (
     "This needs a person's permission and nobody can be asked right now. Go on without it, and say so in your answer."
 )
+NOT_ALLOWED = "Permission denied: here only that runs which a rule allows. Go on without it, and say so in your answer."
 NO_ANSWER = "Nobody can be asked right now. Decide yourself, and say in your answer what you assumed."
 NO_PLAN = "Nobody can approve a plan right now. End your turn with the plan as your answer."
 SAYS_NOTHING = "This command requires approval"
@@ -109,7 +110,7 @@ class Gate:
         if self._session.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
             self._tell(Denied(tool, summary))
             words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": NO_PLAN}
-            return sdk.PermissionResultDeny(message=words.get(tool, NOBODY))
+            return sdk.PermissionResultDeny(message=words.get(tool, NOT_ALLOWED if self.mode == "dontAsk" else NOBODY))
         call = str(context.tool_use_id)
         reply = await self._reply(
             Ask(call, KINDS.get(tool, "permission"), summary, self._detail(tool, tool_input, context))

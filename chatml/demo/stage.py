@@ -62,13 +62,18 @@ class Stage:
             "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
             "CHATML_AGENT": "claude",
             "CHATML_NOTIFY": "off",  # whoever plays looks on anyway
+            "CHATML_SANDBOX": "off",  # the script is harmless, and the demo the same with a sandbox and without
         }
         return proc.clean_env(own, drop=[*drop, *proc.AGENT_ENV])
 
     def _sealed(self) -> dict[str, str]:
         """As little as possible of the person's settings: the demo is the same for everybody."""
-        none = str(self.folder / "none")
-        return {"XDG_CONFIG_HOME": none, "GIT_CONFIG_GLOBAL": none, "GIT_CONFIG_NOSYSTEM": "1", "GIT_PAGER": "cat"}
+        return {
+            "XDG_CONFIG_HOME": str(self.folder / "none"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_PAGER": "cat",
+        }
 
     def run(self, *args: str) -> int:
         """Run a chatml command in the repository, with this terminal; its exit code."""
