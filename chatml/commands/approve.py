@@ -10,8 +10,8 @@ import click
 
 from chatml import output, sessions
 from chatml.commands import completing, deciding
-from chatml.errors import ChatmlError, UsageError
-from chatml.model import Request, Status
+from chatml.errors import UsageError
+from chatml.model import Reply, Request, Status
 
 
 @click.command()
@@ -51,22 +51,15 @@ def command(
         chosen = _everything(project, names)
     else:
         chosen = [(name, request_id) for name in names or (sessions.resolve(project, None).name,)]
-    code = 0
-    for name, i in dict.fromkeys(chosen):
-        try:
-            request = sessions.asked(project, name, i)
-            reply = deciding.approval(
-                request, always=always or for_all, edited=deciding.edit(request) if edit else None
-            )
-            if for_all:
-                sessions.allow_for_all(project, reply.rules)
-            sessions.reply(project, name, reply)
-        except (ChatmlError, OSError) as error:
-            code = max(code, output.complain(error))
-        else:
-            if not quiet:
-                output.note(f"{name}: {deciding.in_words(request, reply)}" + " (all sessions)" * for_all)
-    return code
+
+    def approved(request: Request) -> Reply:
+        edited = deciding.edit(request) if edit else None
+        reply = deciding.approval(request, always=always or for_all, edited=edited)
+        if for_all:
+            sessions.allow_for_all(project, reply.rules)
+        return reply
+
+    return deciding.decide(project, chosen, approved, quiet, suffix=" (all sessions)" * for_all)
 
 
 def _everything(project: sessions.Project, names: tuple[str, ...]) -> list[tuple[str, str | None]]:

@@ -9,8 +9,6 @@ import click
 
 from chatml import output, render, sessions
 from chatml.commands import completing
-from chatml.errors import ChatmlError
-from chatml.model import Session
 
 
 @click.command()
@@ -31,7 +29,8 @@ def command(at: Path, names: tuple[str, ...], by: str, as_json: bool) -> int:
     cost. A turn under way, or stopped in its midst, counts with what it has cost so far.
     """
     project = sessions.open_project(at)
-    found, code = _found(project, names)
+    found, trouble = sessions.find(project, names)
+    code = max(map(output.complain, trouble), default=0)
     rows = sessions.costs(project, found, cast(sessions.By, by))
     if as_json:
         output.json_answer(
@@ -40,16 +39,3 @@ def command(at: Path, names: tuple[str, ...], by: str, as_json: bool) -> int:
     elif rows:
         output.answer(render.cost_table(by, [(row.of, row.turns, row.usd, row.tokens) for row in rows]))
     return code
-
-
-def _found(project: sessions.Project, names: tuple[str, ...]) -> tuple[list[Session], int]:
-    if not names:
-        everyone, damaged = sessions.load_all(project)
-        return everyone, max(map(output.complain, damaged), default=0)
-    found, code = [], 0
-    for name in dict.fromkeys(names):
-        try:
-            found.append(sessions.resolve(project, name))
-        except ChatmlError as error:
-            code = max(code, output.complain(error))
-    return found, code

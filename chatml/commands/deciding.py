@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -10,11 +11,33 @@ import click
 from chatml import output
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, questions_of
-from chatml.sessions import answers
+from chatml.sessions import Project, answers, asked, reply
 
 YES = {"y", "yes"}
 ALWAYS = {"a", "always"}
 NO = {"n", "no"}
+
+
+def decide(
+    project: Project,
+    chosen: Iterable[tuple[str, str | None]],
+    make: Callable[[Request], Reply],
+    quiet: bool,
+    suffix: str = "",
+) -> int:
+    """Answer a request of each session by what `make` says of it, and tell; the worst exit code."""
+    code = 0
+    for name, request_id in dict.fromkeys(chosen):
+        try:
+            request = asked(project, name, request_id)
+            decided = make(request)
+            reply(project, name, decided)
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error))
+        else:
+            if not quiet:
+                output.note(f"{name}: {in_words(request, decided)}{suffix}")
+    return code
 
 
 def approval(request: Request, *, always: bool = False, edited: dict[str, Any] | None = None) -> Reply:
@@ -62,11 +85,11 @@ def how(request: Request) -> str:
     return f"y yes{always} · n [REASON] no"
 
 
-def in_words(request: Request, reply: Reply) -> str:
+def in_words(request: Request, decided: Reply) -> str:
     """What was decided, for the person who did."""
-    verb = {"approve": "approved", "deny": "denied", "answer": "answered"}[reply.decision]
-    rules = f"; from now on without asking: {', '.join(reply.rules)}" if reply.rules else ""
-    said = f": {', '.join(map(str, reply.answers.values()))}" if reply.answers else ""
+    verb = {"approve": "approved", "deny": "denied", "answer": "answered"}[decided.decision]
+    rules = f"; from now on without asking: {', '.join(decided.rules)}" if decided.rules else ""
+    said = f": {', '.join(map(str, decided.answers.values()))}" if decided.answers else ""
     return f"{verb} {output.shorten(output.one_line(request.summary), 60)}{said}{rules}"
 
 

@@ -8,7 +8,7 @@ import click
 
 from chatml import output, sessions
 from chatml.commands import completing, deciding
-from chatml.errors import ChatmlError, UsageError
+from chatml.errors import UsageError
 from chatml.model import Status
 
 
@@ -29,15 +29,5 @@ def command(at: Path, names: tuple[str, ...], reason: str | None, request_id: st
         raise UsageError("--id takes one name")
     project = sessions.open_project(at)
     reason = sessions.check_message(reason) if reason is not None else None
-    code = 0
-    for name in dict.fromkeys(names or (sessions.resolve(project, None).name,)):
-        try:
-            request = sessions.asked(project, name, request_id)
-            reply = deciding.denial(request, reason)
-            sessions.reply(project, name, reply)
-        except (ChatmlError, OSError) as error:
-            code = max(code, output.complain(error))
-        else:
-            if not quiet:
-                output.note(f"{name}: {deciding.in_words(request, reply)}")
-    return code
+    chosen = [(name, request_id) for name in names or (sessions.resolve(project, None).name,)]
+    return deciding.decide(project, chosen, lambda request: deciding.denial(request, reason), quiet)

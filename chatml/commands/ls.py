@@ -56,17 +56,7 @@ def _find(
     project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]
 ) -> tuple[list[Session], list[ChatmlError | OSError]]:
     """The sessions to show, and why others can't be shown."""
-    found: list[Session] = []
-    trouble: list[ChatmlError | OSError] = []
-    if names:
-        for name in dict.fromkeys(names):
-            try:
-                found.append(sessions.resolve(project, name))
-            except (ChatmlError, OSError) as error:
-                trouble.append(error)
-    else:
-        found, damaged = sessions.load_all(project)
-        trouble += damaged
+    found, trouble = sessions.find(project, names)
     sessions.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
     return sessions.recount(project, sessions.with_places(project, wanted), every=bool(names)), trouble

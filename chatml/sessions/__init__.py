@@ -6,6 +6,7 @@ from chatml.sessions.costs import By, Cost, costs
 from chatml.sessions.finding import (
     Project,
     failure_of,
+    find,
     load,
     load_all,
     open_project,
@@ -41,6 +42,7 @@ __all__ = [
     "costs",
     "create",
     "failure_of",
+    "find",
     "findings",
     "found_nothing",
     "load",

@@ -89,6 +89,21 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
 
 
+def find(project: Project, names: Sequence[str]) -> tuple[list[Session], list[ChatmlError | OSError]]:
+    """The sessions of these names, or all without any; and why others can't be had."""
+    if not names:
+        everyone, damaged = load_all(project)
+        return everyone, [*damaged]
+    found: list[Session] = []
+    trouble: list[ChatmlError | OSError] = []
+    for name in dict.fromkeys(names):
+        try:
+            found.append(resolve(project, name))
+        except (ChatmlError, OSError) as error:
+            trouble.append(error)
+    return found, trouble
+
+
 def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
     """The sessions, those that are queued with their place in the queue."""
     if not any(session.status is Status.QUEUED for session in found):

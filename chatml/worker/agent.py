@@ -8,7 +8,6 @@ from pathlib import Path
 from chatml import proc
 from chatml.agents import base
 from chatml.model import Session
-from chatml.store import SessionStore
 
 
 def instruction(session: Session) -> str:
@@ -41,12 +40,13 @@ READING = """\
 - Your last answer is the session's result, and what the person gets: put all into it that you have to report."""
 
 
-def make_setting(store: SessionStore, decided: Sequence[base.Decided], unanswered: Sequence[str]) -> base.Setting:
+def make_setting(
+    session: Session, folder: Path, decided: Sequence[base.Decided], unanswered: Sequence[str]
+) -> base.Setting:
     """What the session's agent is started with; `decided` and `unanswered` are what the one before has left."""
-    session = store.read()
     return base.Setting(
         worktree=Path(session.worktree),
-        state_dir=store.folder,
+        state_dir=folder,
         instruction=instruction(session),
         env={proc.MARKER: session.id},
         decided=tuple(decided),

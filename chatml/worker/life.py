@@ -185,7 +185,8 @@ class Worker:
 
     async def _start_agent(self) -> Agent:
         waits = [message.text for message in self.unanswered.values()]
-        setting = self.limits.within(make_setting(self.journal.store, self.asking.decided(), waits))
+        setting = make_setting(self.journal.session, self.journal.store.folder, self.asking.decided(), waits)
+        setting = self.limits.within(setting)
         agent = self.make_agent(self.journal.session, setting)
         try:
             await agent.start()
