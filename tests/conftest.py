@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.support import Sandbox, init_repository, marked_processes, sealed_env, wait_until
 
 GITCONFIG = """\

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.support import Sandbox, marked_processes, wait_until
 
 Serve = Callable[[Script], ScriptedApi]

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatml import events
 from chatml.model import Base, Session, Status, now
-from chatml.store import Store
+from chatml.state import events
+from chatml.state.store import Store
 from tests.support import Sandbox
 
 

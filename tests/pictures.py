@@ -12,8 +12,8 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
-from chatml.demo import sample, todo
-from chatml.demo.api import ScriptedApi
+from chatml.scripted import sample, todo
+from chatml.scripted.api import ScriptedApi
 from tests.support import ROOT, Sandbox, sealed_env, wait_until
 from tests.terminal import Terminal, terminal
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from chatml import output
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.faults import logged
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from chatml.changes.compare import PATCH, Comparison, measure
+from chatml.changes.snapshot import FILLING, snapshot
 from chatml.errors import ChatmlError
-from chatml.landing.changes import PATCH, Comparison, measure
 from chatml.model import Changes
 from chatml.repo import post_checkout
-from chatml.snapshot import FILLING, snapshot
-from chatml.workspace import fill
+from chatml.workspace.checkout import fill
 from tests.support import Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, sealed, work

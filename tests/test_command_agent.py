@@ -9,7 +9,7 @@ import pytest
 
 from chatml.agents.base import GO_ON, AgentError, Message, Setting, Taken
 from chatml.agents.command import CommandAgent
-from chatml.store import Store
+from chatml.state.store import Store
 from tests.faults import kill, logged, worker
 from tests.made import make_session
 from tests.support import Sandbox, wait_until

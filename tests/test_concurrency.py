@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from chatml.locks import WorkerLock
+from chatml.state.locks import WorkerLock
 from tests.faults import Serve, all_gone, delivered_once, kill, logged, worker
 from tests.support import Sandbox, wait_until
 

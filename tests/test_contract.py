@@ -9,8 +9,8 @@ from datetime import datetime
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.support import Sandbox
 
 Serve = Callable[[Script], ScriptedApi]

@@ -28,8 +28,8 @@ from claude_agent_sdk import (
     TextBlock,
 )
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Book, Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Book, Script
 
 Start = Callable[..., ScriptedApi]
 Messages = list[dict[str, Any]]
@@ -325,7 +325,7 @@ def test_a_mistake_in_a_script_is_named(script: Script, where: str) -> None:
 
 def run_server(folder: Path, script: str, *options: str) -> subprocess.Popen[str]:
     (folder / "script.json").write_text(script)
-    argv = [sys.executable, "-m", "chatml.demo.api", "--script", str(folder / "script.json"), *options]
+    argv = [sys.executable, "-m", "chatml.scripted.api", "--script", str(folder / "script.json"), *options]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.contained import needs_sandbox
 from tests.support import Sandbox
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatml.agents.git_line import may_do_harm
+from chatml.agents.claude.git_line import may_do_harm
 from tests.faults import Serve
 from tests.support import Sandbox
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from chatml import workspace
 from chatml.model import Session
-from chatml.store import SessionStore, Store
+from chatml.state.store import SessionStore, Store
+from chatml.workspace import checkout
 from tests.faults import Serve, all_gone, arrived, delivered_once, fifo
 from tests.made import make_session
 from tests.support import Sandbox, marked_processes
@@ -150,7 +150,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
 
 def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> bool:
     """Prepare the session's worktree in a process that is killed before its line number `last`; whether it was."""
-    parts = (workspace.prepare, workspace.fill, workspace._clear_up, workspace._give_all, workspace._give)
+    parts = (checkout.prepare, checkout.fill, checkout._clear_up, checkout._give_all, checkout._give)
     steps = {part.__code__ for part in parts}
     pid = os.fork()
     if pid == 0:
@@ -169,7 +169,7 @@ def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> boo
             store.update(lambda now: replace(now, **changes))
 
         sys.settrace(each)
-        workspace.prepare(session, record, lambda: False)
+        checkout.prepare(session, record, lambda: False)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == signal.SIGKILL
 

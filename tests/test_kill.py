@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
-from chatml.locks import WorkerLock
 from chatml.proc import MARKER
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
+from chatml.state.locks import WorkerLock
 from tests.faults import (
     Serve,
     agents,

@@ -17,11 +17,13 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"errors", "guard", "typed"},
     {"model", "proc"},
-    {"containment", "locks", "output"},
-    {"store", "config", "repo"},
-    {"events", "render", "prompt", "scope", "snapshot"},
-    {"landing", "workspace", "runners", "agents", "notify"},
-    {"sessions", "worker", "checks", "demo"},
+    {"containment", "output"},
+    {"state", "config", "repo"},
+    {"render", "terminal"},
+    {"changes"},
+    {"workspace", "runners", "agents", "notify", "forge"},
+    {"landing", "queue"},
+    {"sessions", "worker", "checks", "scripted"},
     {"removal"},
     {"commands"},
     {"cli"},
@@ -33,7 +35,7 @@ DOORS = {
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},
-    "click": {"cli", "commands", "output", "demo"},
+    "click": {"cli", "commands", "output", "scripted"},
     "tabulate": {"output"},
 }
 """The only modules that may import each heavy dependency."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.landing.github import verdict
+from chatml.forge.github import verdict
+from chatml.scripted.api import ScriptedApi
 from tests.conftest import GITCONFIG
 from tests.github import Failure, GitHub
 from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, wait_until

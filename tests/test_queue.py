@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatml.locks import lock
 from chatml.model import now
+from chatml.state.locks import lock
 from tests.faults import Serve, fifo, has_reader, kill, logged, record, worker
 from tests.support import Sandbox, marked_processes, wait_until
 from tests.test_halfmade import ATTEMPTS, WRAPPER, wrap, wrapped

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chatml.events import post
-from chatml.store import SessionStore
+from chatml.state.events import post
+from chatml.state.store import SessionStore
 from tests.faults import Serve, agents, kill, logged, worker
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal

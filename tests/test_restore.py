@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.made import assert_comes_back, commit, files, make_session, raw, write
 from tests.support import Sandbox
 

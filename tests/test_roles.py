@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from chatml.changes.scope import outside
 from chatml.config.roles import TEST_FILES
-from chatml.scope import outside
 from tests.faults import Serve
 from tests.support import Sandbox
 from tests.test_scope import bash, results, write

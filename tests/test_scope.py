@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatml.scope import outside
+from chatml.changes.scope import outside
 from tests.faults import Serve, agents, arrived, fifo, kill, worker
 from tests.support import Sandbox, wait_until
 

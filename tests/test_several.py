@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from chatml.model import Status
-from chatml.store import SessionStore, Store
+from chatml.state.store import SessionStore, Store
 from tests.faults import Serve
 from tests.made import make_session
 from tests.support import TIMEOUT, Sandbox

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from chatml import events, sessions
-from chatml.demo.api import ScriptedApi
-from chatml.store import Store
+from chatml import sessions
+from chatml.scripted.api import ScriptedApi
+from chatml.state import events
+from chatml.state.store import Store
 from chatml.worker.mail import Mail
 from tests.faults import Serve, all_gone, delivered_once, kill, logged, worker
 from tests.made import make_session

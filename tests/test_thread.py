@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.support import Sandbox
 
 Serve = Callable[[Script], ScriptedApi]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chatml.model import Base, Session, Status, now
-from chatml.store import Store
+from chatml.state.store import Store
 from tests.support import TIMEOUT, Sandbox
 
 

@@ -50,7 +50,8 @@ def _git() -> Finding:
 
 def _claude() -> Iterator[Finding]:
     try:
-        from chatml.agents import claude, claude_transcript
+        from chatml.agents.claude import agent as claude
+        from chatml.agents.claude import transcript as claude_transcript
     except Exception as error:  # noqa: BLE001 - a broken installation can fail in any way, and is what is looked for
         yield problem("claude", f"the Agent SDK can't be loaded: {error}", "install chatml again")
         return

@@ -13,10 +13,10 @@ from chatml import config, proc
 from chatml.checks import Finding, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
-from chatml.locks import WorkerLock
 from chatml.model import Session, Status
 from chatml.repo import Repository, git
-from chatml.store import CorruptRecordError, Store
+from chatml.state.locks import WorkerLock
+from chatml.state.store import CorruptRecordError, Store
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -154,7 +154,7 @@ def _space(repository: Repository, store: Store) -> Iterator[Finding]:
 
 def _trust(repository: Repository) -> Iterator[Finding]:
     try:
-        from chatml.agents.claude import trusts
+        from chatml.agents.claude.agent import trusts
     except ImportError:
         return  # a finding of its own, on the machine
     if trusts(repository.home):

@@ -14,10 +14,10 @@ import click
 
 from chatml import output, render, sessions
 from chatml.commands.following import at_rest
-from chatml.demo import sample
-from chatml.demo.stage import Stage, stage
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.scripted import sample
+from chatml.scripted.stage import Stage, stage
 from chatml.sessions import Project
 
 FOLDER = "chatml-demo"

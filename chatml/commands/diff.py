@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 
 from chatml import output, sessions
+from chatml.changes import compare
+from chatml.changes.compare import Comparison
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
-from chatml.landing import changes
-from chatml.landing.changes import Comparison
 from chatml.model import Base
 
 WATCH_EVERY = 0.5
@@ -69,7 +69,7 @@ def command(
         return _watch(at, name, paths, form)
     project = sessions.open_project(at)
     session = sessions.resolve(project, name)
-    with changes.compare(project.repo, session, at, paths) as comparison:
+    with compare.compare(project.repo, session, at, paths) as comparison:
         for sentence in comparison.notes:
             output.warning(output.one_line(sentence))
         if as_json:
@@ -88,7 +88,7 @@ def _show(comparison: Comparison, form: tuple[str, ...], base: str) -> int:
     if terminal:
         code = comparison.show_usual(*form, *_color(terminal))
     else:
-        code = comparison.show_exact(*(form or changes.PATCH), *_color(terminal))
+        code = comparison.show_exact(*(form or compare.PATCH), *_color(terminal))
     code = code if code >= 0 else 128 - code  # ended by a signal, as shells have it
     if code in (0, CLOSED_PIPE):
         return 0
@@ -126,7 +126,7 @@ def _watch(at: Path, name: str | None, paths: tuple[str, ...], form: tuple[str, 
             began = time.monotonic()
             project = sessions.open_project(at)
             session = sessions.resolve(project, name)
-            with changes.compare(project.repo, session, at, paths) as comparison:
+            with compare.compare(project.repo, session, at, paths) as comparison:
                 text = comparison.usual(*form, color) or f"no changes against {session.base.ref}"
             view = _fitting([*comparison.notes, *text.rstrip("\n").split("\n")])
             if view != shown:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chatml import events, output, render, sessions
+from chatml import output, render, sessions
 from chatml.commands import deciding, watching
 from chatml.errors import ChatmlError
 from chatml.model import Event, Request, Session, Status
-from chatml.prompt import Leave, Prompt
 from chatml.sessions import Project
+from chatml.state import events
+from chatml.terminal import Leave, Prompt
 
 NEEDS_PERSON = 3
 TIMED_OUT = 124

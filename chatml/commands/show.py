@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from chatml import events, output, render, sessions
+from chatml import output, render, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
+from chatml.state import events
 
 
 @click.command()

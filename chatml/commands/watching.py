@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from chatml import sessions
 from chatml.model import Session, Status
-from chatml.store import SessionStore
+from chatml.state.store import SessionStore
 
 
 class Alarm:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.repo import Repository, git
-from chatml.store import Store
+from chatml.state.store import Store
 
 SCAN = 300
 """Commits of the base that are looked through for a squash of the session: more are too slow for `rm`."""

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from chatml import output, repo
 from chatml.errors import ChatmlError, GitError
+from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, push
-from chatml.landing.github import Hub, Pull
-from chatml.locks import lock
 from chatml.model import PullRequest, Session
 from chatml.repo import Commit, Repository, Worktree
-from chatml.store import SessionStore
+from chatml.state.locks import lock
+from chatml.state.store import SessionStore
 
 PATIENCE = 300.0
 """Seconds to wait for another `pr` of the same session: a push with its hooks may take minutes."""

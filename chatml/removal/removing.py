@@ -17,16 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatml import proc, sessions, workspace
+from chatml import proc, sessions
 from chatml.errors import ChatmlError
 from chatml.landing import landed
-from chatml.locks import lock
 from chatml.model import Session
 from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import Project
-from chatml.store import SessionStore, remove_tree, write_json
+from chatml.state.locks import lock
+from chatml.state.store import SessionStore, remove_tree, write_json
+from chatml.workspace import checkout
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -84,7 +85,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
 
 def _still(project: Project, store: SessionStore, expected: Session) -> tuple[Session, Place]:
     """The session as it is under its lock, if it is the one that was looked at."""
-    session = workspace.relocate(store.read(), project.repo)
+    session = checkout.relocate(store.read(), project.repo)
     if session.id != expected.id:
         raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
     return session, locate(project.repo, Path(session.worktree))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chatml import workspace
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, Status, now
 from chatml.removal import trash
@@ -20,7 +19,8 @@ from chatml.removal.safety import Place, kept_repositories, locate, prune, put_b
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
 from chatml.sessions import Project
-from chatml.store import CorruptRecordError, SessionStore, Store
+from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.workspace import checkout
 
 BATCH = 64 * 1024 * 1024
 """Bytes that are read from git at once when files are brought back."""
@@ -117,7 +117,7 @@ def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | 
 def _record(project: Project, found: Found, staged: SessionStore, name: str) -> Session:
     """The record as it was, at rest."""
     try:
-        session = workspace.relocate(staged.read(name), project.repo)
+        session = checkout.relocate(staged.read(name), project.repo)
     except (CorruptRecordError, FileNotFoundError):
         raise ChatmlError(
             f"'{found.label}' was removed with a damaged record, so it can't go on",

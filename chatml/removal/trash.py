@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
 from chatml.removal.safety import Place
 from chatml.repo import Repository, git
-from chatml.snapshot import FILLING
-from chatml.store import SessionStore
+from chatml.state.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"
 

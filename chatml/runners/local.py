@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chatml import proc
-from chatml.store import SessionStore
+from chatml.state.store import SessionStore
 
 
 def start(store: SessionStore, session_id: str) -> int | None:

@@ -1,9 +1,11 @@
 """The life of a session: create, find, reconcile with what is true, send, stop, resume."""
 
-from chatml.sessions.allowing import allow_for_all
-from chatml.sessions.answering import answers, asked, reply
+from chatml.sessions.allow import allow_for_all
+from chatml.sessions.answer import answers, asked, reply
+from chatml.sessions.control import check_message, locate, resume, send, start_worker, stop
 from chatml.sessions.costs import By, Cost, costs
-from chatml.sessions.finding import (
+from chatml.sessions.create import Order, check_name, create, slug
+from chatml.sessions.find import (
     Project,
     failure_of,
     find,
@@ -16,11 +18,9 @@ from chatml.sessions.finding import (
     with_places,
 )
 from chatml.sessions.limits import AS_BEFORE, Amount, Limits
-from chatml.sessions.making import Order, check_name, create, slug
-from chatml.sessions.noticing import tell_crashes
-from chatml.sessions.reviewing import Finding, findings, found_nothing, message_of, review
-from chatml.sessions.steering import check_message, locate, resume, send, start_worker, stop
-from chatml.sessions.unsending import HANDED, QUEUED, Unsent, unsend, unsent
+from chatml.sessions.notice import tell_crashes
+from chatml.sessions.review import Finding, findings, found_nothing, message_of, review
+from chatml.sessions.unsend import HANDED, QUEUED, Unsent, unsend, unsent
 
 __all__ = [
     "AS_BEFORE",

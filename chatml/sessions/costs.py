@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chatml import events, typed
+from chatml import typed
 from chatml.model import Session, Tokens, parse_time
-from chatml.sessions.finding import Project
+from chatml.sessions.find import Project
+from chatml.state import events
 
 By = Literal["session", "day", "model"]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-from chatml.store import SessionStore
+from chatml.state.store import SessionStore
 from chatml.worker.journal import fail, failure_of
 from chatml.worker.life import Worker
 from chatml.worker.places import let_next

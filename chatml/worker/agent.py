@@ -8,6 +8,7 @@ from pathlib import Path
 from chatml import proc
 from chatml.agents import base
 from chatml.model import Session
+from chatml.worker.journal import Journal
 
 
 def instruction(session: Session) -> str:
@@ -40,13 +41,12 @@ READING = """\
 - Your last answer is the session's result, and what the person gets: put all into it that you have to report."""
 
 
-def make_setting(
-    session: Session, folder: Path, decided: Sequence[base.Decided], unanswered: Sequence[str]
-) -> base.Setting:
+def make_setting(journal: Journal, decided: Sequence[base.Decided], unanswered: Sequence[str]) -> base.Setting:
     """What the session's agent is started with; `decided` and `unanswered` are what the one before has left."""
+    session = journal.session
     return base.Setting(
         worktree=Path(session.worktree),
-        state_dir=folder,
+        state_dir=journal.store.folder,
         instruction=instruction(session),
         env={proc.MARKER: session.id},
         decided=tuple(decided),
@@ -60,6 +60,6 @@ def load_agent(session: Session) -> base.MakeAgent:
         from chatml.agents.command import CommandAgent
 
         return CommandAgent
-    from chatml.agents.claude import ClaudeAgent
+    from chatml.agents.claude.agent import ClaudeAgent
 
     return ClaudeAgent

@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chatml import notify, workspace
+from chatml import notify
 from chatml.agents import base
 from chatml.agents.base import AgentError
+from chatml.changes.compare import measure
 from chatml.errors import ChatmlError, Kind
-from chatml.events import Log
-from chatml.landing.changes import measure
 from chatml.model import Event, Failure, Session, Status, Tokens
-from chatml.store import SessionStore
+from chatml.state.events import Log
+from chatml.state.store import SessionStore
 from chatml.typed import build
 from chatml.worker.places import let_next
+from chatml.workspace import checkout
 
 MEASURE_EVERY = 2.0
 """Seconds at least between two counts of the changes while the agent works."""
@@ -85,7 +86,7 @@ class Journal:
             return
         ended = time.monotonic()
         self._measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
-        self.update(changes=changes, changes_seen=workspace.glance(self.session))
+        self.update(changes=changes, changes_seen=checkout.glance(self.session))
 
     def count_lost_turns(self, past: Sequence[Event]) -> None:
         """Turns that the log has and the record has not: the last worker was killed between the two."""

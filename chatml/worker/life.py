@@ -9,19 +9,20 @@ import uuid
 from collections.abc import Collection
 from dataclasses import replace
 
-from chatml import notify, proc, workspace
+from chatml import notify, proc
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
 from chatml.errors import Kind
-from chatml.events import read
 from chatml.model import Failure, Session, Status
-from chatml.store import SessionStore
+from chatml.state.events import read
+from chatml.state.store import SessionStore
 from chatml.worker import scoping
 from chatml.worker.agent import load_agent, make_setting
 from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal, fail, failure_of
 from chatml.worker.limits import LimitReachedError, Limits
 from chatml.worker.mail import Mail, unanswered
+from chatml.workspace import checkout
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -95,7 +96,7 @@ class Worker:
         loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
         try:
             said = await asyncio.to_thread(
-                workspace.prepare, self.journal.session, self.journal.update, lambda: self.stopping
+                checkout.prepare, self.journal.session, self.journal.update, lambda: self.stopping
             )
         except TimeoutError:
             raise Stopped from None
@@ -185,8 +186,7 @@ class Worker:
 
     async def _start_agent(self) -> Agent:
         waits = [message.text for message in self.unanswered.values()]
-        setting = make_setting(self.journal.session, self.journal.store.folder, self.asking.decided(), waits)
-        setting = self.limits.within(setting)
+        setting = self.limits.within(make_setting(self.journal, self.asking.decided(), waits))
         agent = self.make_agent(self.journal.session, setting)
         try:
             await agent.start()

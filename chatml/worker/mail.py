@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from chatml import events
 from chatml.agents.base import GO_ON, Message
 from chatml.model import Event
-from chatml.store import SessionStore
+from chatml.state import events
+from chatml.state.store import SessionStore
 
 
 class Mail:

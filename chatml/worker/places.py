@@ -6,8 +6,8 @@ from pathlib import Path
 
 from chatml import config
 from chatml.errors import ChatmlError
-from chatml.runners.places import Queue
-from chatml.store import SessionStore, Store
+from chatml.queue import Queue
+from chatml.state.store import SessionStore, Store
 
 
 def let_next(store: SessionStore) -> None:

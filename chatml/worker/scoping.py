@@ -6,11 +6,11 @@ import asyncio
 import uuid
 from typing import Any
 
-from chatml import events
+from chatml.changes.compare import strayed
+from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
-from chatml.landing.changes import strayed
 from chatml.model import Failure
-from chatml.scope import NAMED, named
+from chatml.state import events
 from chatml.worker.journal import Journal
 
 

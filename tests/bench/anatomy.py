@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from chatml.model import parse_time
-from chatml.store import Store
+from chatml.state.store import Store
 from tests.bench.rig import Side, started
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatml.demo.api import ScriptedApi
-from chatml.demo.script import Script
+from chatml.scripted.api import ScriptedApi
+from chatml.scripted.script import Script
 from tests.conftest import GITCONFIG
 from tests.support import Sandbox, init_repository, marked_processes, sealed_env
 
@@ -202,7 +202,7 @@ def _ending(side: Side) -> Iterator[None]:
 
 def bundled_cli() -> Path:
     """The Claude Code CLI that the SDK brings. FileNotFoundError without one."""
-    from chatml.agents.claude import find_cli
+    from chatml.agents.claude.agent import find_cli
 
     cli = find_cli()
     if cli is None:

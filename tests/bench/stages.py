@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from chatml.demo.script import Script
 from chatml.model import Session
-from chatml.store import SessionStore, Store
+from chatml.scripted.script import Script
+from chatml.state.store import SessionStore, Store
 from tests.bench import anatomy
 from tests.bench.figures import Samples
 from tests.bench.rig import PATIENCE, ClaudeBackground, Side, chatml_side, claude_side, read_bytes, wait

@@ -13,10 +13,10 @@ import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, PermissionRuleValue
 
 from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdrawn, reads_only, summarize
-from chatml.agents.claude_sandbox import ClaudeSandbox
-from chatml.agents.claude_scope import Fence
-from chatml.agents.claude_transcript import is_plan
-from chatml.agents.git_line import may_do_harm
+from chatml.agents.claude.git_line import may_do_harm
+from chatml.agents.claude.sandbox import ClaudeSandbox
+from chatml.agents.claude.scope import Fence
+from chatml.agents.claude.transcript import is_plan
 from chatml.model import Reply, Session
 
 GIT_RULES = tuple(

@@ -12,9 +12,9 @@ import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
 from chatml.agents.base import FILE_TOOLS
-from chatml.agents.claude_transcript import is_plan
+from chatml.agents.claude.transcript import is_plan
+from chatml.changes.scope import outside
 from chatml.model import Session
-from chatml.scope import outside
 
 
 class Fence:

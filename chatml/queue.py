@@ -14,7 +14,7 @@ from dataclasses import replace
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status, now
 from chatml.runners import local
-from chatml.store import SessionStore, Store
+from chatml.state.store import SessionStore, Store
 
 LOOK_EVERY = 0.2
 """Seconds at least between two looks at the queue of one who reads again and again."""

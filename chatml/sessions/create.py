@@ -11,15 +11,16 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chatml import config, containment, events
+from chatml import config, containment
 from chatml.config import AgentCommand, Config, Role
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
+from chatml.queue import enter
 from chatml.repo import Repository
-from chatml.runners.places import enter
-from chatml.sessions.finding import Project, load, with_places
-from chatml.sessions.steering import check_fits, check_message, start_worker
-from chatml.store import SessionStore
+from chatml.sessions.control import check_fits, check_message, start_worker
+from chatml.sessions.find import Project, load, with_places
+from chatml.state import events
+from chatml.state.store import SessionStore
 
 MAX_NAME = 40
 
@@ -271,7 +272,7 @@ def _why_no_worktree(project: Project, session: Session) -> str:
 
 
 def _forget(store: SessionStore) -> None:
-    from chatml.store import remove_tree
+    from chatml.state.store import remove_tree
 
     remove_tree(store.folder)
     store.worker_lock.release()

@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from chatml import events, proc
+from chatml import proc, queue
 from chatml.agents.base import GO_ON
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, now
-from chatml.runners import local, places
-from chatml.sessions.finding import Project, relocated, resolve, still_open
+from chatml.runners import local
+from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
-from chatml.store import SessionStore
+from chatml.state import events
+from chatml.state.store import SessionStore
 
 MAX_MESSAGE = 1_000_000
 """Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
@@ -66,7 +67,7 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
     if store.worker_lock.held():
         return session
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
-    return start_worker(store, session) if limit is None else places.enter(store, session, limit)
+    return start_worker(store, session) if limit is None else queue.enter(store, session, limit)
 
 
 def start_worker(store: SessionStore, session: Session) -> Session:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from chatml import proc
 from chatml.agents.base import AgentError, Message, Setting, Signal, Started, used_up
-from chatml.agents.lean import import_sdk
+from chatml.agents.claude.lean import import_sdk
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session
 
@@ -24,11 +24,11 @@ import_sdk()
 
 import claude_agent_sdk as sdk  # noqa: E402
 
-from chatml.agents.claude_cost import Meter  # noqa: E402
-from chatml.agents.claude_messages import Translator  # noqa: E402
-from chatml.agents.claude_permissions import Gate  # noqa: E402
-from chatml.agents.claude_sandbox import sandbox_of  # noqa: E402
-from chatml.agents.claude_transcript import ClaudeTranscript  # noqa: E402
+from chatml.agents.claude.cost import Meter  # noqa: E402
+from chatml.agents.claude.messages import Translator  # noqa: E402
+from chatml.agents.claude.permissions import Gate  # noqa: E402
+from chatml.agents.claude.sandbox import sandbox_of  # noqa: E402
+from chatml.agents.claude.transcript import ClaudeTranscript  # noqa: E402
 
 NOT_FOR_US = (
     "EnterWorktree",  # would move the agent out of its session's worktree

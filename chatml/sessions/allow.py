@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatml import store
 from chatml.config.files import Source, file_text
 from chatml.config.rules import with_allowed
-from chatml.sessions.finding import Project
+from chatml.sessions.find import Project
+from chatml.state import store
 
 
 def allow_for_all(project: Project, rules: Sequence[str]) -> None:

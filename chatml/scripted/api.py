@@ -19,8 +19,8 @@ from socketserver import ThreadingTCPServer
 from types import TracebackType
 from typing import Any, TypeVar
 
-from chatml.demo.answer import Answer, Gate, send
-from chatml.demo.script import DONE, Book, Part, Script, Step, Talk, read_talk, summary
+from chatml.scripted.answer import Answer, Gate, send
+from chatml.scripted.script import DONE, Book, Part, Script, Step, Talk, read_talk, summary
 
 T = TypeVar("T")
 
@@ -208,10 +208,11 @@ def _auxiliary(body: dict[str, Any], talk: Talk) -> tuple[str, Step | None]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """`python -m chatml.demo.api`: prints the address, serves until SIGTERM (or the end of standard input)."""
-    parser = argparse.ArgumentParser(prog="chatml.demo.api", description=__doc__)
+    """`python -m chatml.scripted.api`: prints the address, serves until SIGTERM (or the end of standard input)."""
+    parser = argparse.ArgumentParser(prog="chatml.scripted.api", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--script", type=Path, required=True, help="a JSON file in the language of chatml.demo.script")
+    what = "a JSON file in the language of chatml.scripted.script"
+    parser.add_argument("--script", type=Path, required=True, help=what)
     parser.add_argument("--log", type=Path, help="append one JSON line for each request of a main loop")
     parser.add_argument("--delay", type=float, default=0, help="seconds between words of text")
     parser.add_argument("--until-stdin-closes", action="store_true")

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from chatml import config, events, workspace
+from chatml import config
+from chatml.changes.compare import measure
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
-from chatml.landing.changes import measure
 from chatml.model import Failure, Request, Session, Status
+from chatml.queue import Queue
 from chatml.repo import Repository
-from chatml.runners.places import Queue
-from chatml.store import CorruptRecordError, SessionStore, Store
+from chatml.state import events
+from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.workspace import checkout
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _filled(session: Session) -> bool:
 
 
 def _stale(session: Session) -> bool:
-    seen = workspace.glance(session)
+    seen = checkout.glance(session)
     return seen is not None and seen != session.changes_seen
 
 
@@ -147,7 +149,7 @@ def _counted(project: Project, session: Session) -> Session:
     """The session with its changes counted anew, also in its record; as it was where that is not possible."""
     try:
         changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
-        seen = workspace.glance(session)
+        seen = checkout.glance(session)
         if changes != session.changes or seen != session.changes_seen:
             project.store.session(session.name).update(
                 lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
@@ -197,7 +199,7 @@ def relocated(project: Project, store: SessionStore) -> Session:
         session = store.read()
     except FileNotFoundError:
         raise ChatmlError(f"session '{store.name}' was removed just now") from None
-    here = workspace.relocate(session, project.repo)
+    here = checkout.relocate(session, project.repo)
     if here != session:
         store.write(here)
     return here

@@ -12,7 +12,7 @@ from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.model import Event, now
-from chatml.store import SessionStore
+from chatml.state.store import SessionStore
 
 DURABLE = frozenset({"status", "message", "turn", "request", "reply", "checkpoint", "error"})
 """Events synced to disk at once: what a restarted worker decides by. Text of the agent is in its own transcript too."""

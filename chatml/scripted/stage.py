@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatml import proc
-from chatml.demo import sample, todo
-from chatml.demo.api import ScriptedApi
 from chatml.errors import ChatmlError
+from chatml.scripted import sample, todo
+from chatml.scripted.api import ScriptedApi
 
 PRIVATE = ("ANTHROPIC_", "CLAUDE_", "CHATML_")
 """How the variables begin that would lead the agent to another model, or chatml to other settings."""

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import repo
+from chatml.changes.scope import named, outside
+from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
 from chatml.errors import ChatmlError, GitError, Kind
 from chatml.model import Changes, FileChange, Session
 from chatml.repo import Repository, git
-from chatml.scope import named, outside
-from chatml.snapshot import Snapshot, snapshot, snapshot_of
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chatml.demo.script import Script
-from chatml.demo.todo import GUIDE_MD
 from chatml.model import Changes
+from chatml.scripted.script import Script
+from chatml.scripted.todo import GUIDE_MD
 
 NAME = "todo"
 """The folder of the sample repository."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chatml import events
 from chatml.errors import ChatmlError
 from chatml.model import Session
-from chatml.sessions.finding import Project, resolve
-from chatml.store import SessionStore
+from chatml.sessions.find import Project, resolve
+from chatml.state import events
+from chatml.state.store import SessionStore
 
 QUEUED, UNREAD, HANDED = "queued", "unread", "handed"
 """It waits for the end of the turn; for an agent to give it to; or the agent's process has it, and will read it."""
@@ -80,7 +80,7 @@ def _handed(store: SessionStore, session: Session, entries: Sequence[Mapping[str
             (now if alive and entry.get("pid") == session.pid else before).update(map(str, entry["messages"]))
     unclear = before - _taken(store)
     if unclear and session.command is None:
-        from chatml.agents.claude_transcript import ClaudeTranscript
+        from chatml.agents.claude.transcript import ClaudeTranscript
 
         transcript = ClaudeTranscript(session.session_id)
         now |= {i for i in unclear if transcript.holds(i)}

@@ -9,8 +9,8 @@ from dataclasses import replace
 from chatml import notify
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
-from chatml.sessions.finding import Project, failure_of
-from chatml.store import SessionStore
+from chatml.sessions.find import Project, failure_of
+from chatml.state.store import SessionStore
 
 
 def tell_crashes(project: Project, found: Iterable[Session]) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatml import repo
+from chatml.changes.snapshot import commit_of
 from chatml.config import role_of, with_flags, with_role
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session, Status
-from chatml.sessions.finding import Project, load_all
-from chatml.sessions.making import MAX_NAME, Order, create
-from chatml.snapshot import commit_of
+from chatml.sessions.create import MAX_NAME, Order, create
+from chatml.sessions.find import Project, load_all
 
 ROLE = "reviewer"
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml import repo
+from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
-from chatml.snapshot import FILLING
-from chatml.store import Store, remove_tree
+from chatml.state.store import Store, remove_tree
 
 OURS = "chatml-index"
 """The index that git makes with them, in the worktree's git directory: whole, so are the files."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
-from chatml.locks import LOCK_TIMEOUT, WorkerLock, lock
 from chatml.model import SCHEMA, Session
+from chatml.state.locks import LOCK_TIMEOUT, WorkerLock, lock
 
 STAGE = ".new-"
 """How the folders of sessions in the making begin."""

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from chatml import events
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of
-from chatml.sessions.finding import Project, relocated, resolve, still_open
-from chatml.sessions.steering import check_message, start_worker
+from chatml.sessions.control import check_message, start_worker
+from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.state import events
 
 
 def reply(project: Project, name: str, decided: Reply) -> None:

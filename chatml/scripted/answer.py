@@ -15,7 +15,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from chatml.demo.script import FAULTS, Part, Step, Talk, fill
+from chatml.scripted.script import FAULTS, Part, Step, Talk, fill
 
 #: Tokens of an answer that sets none: fixed, so that a test can compute the cost.
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}

@@ -1,0 +1,1 @@
+"""The agent that is built in: Claude Code, through its Agent SDK."""

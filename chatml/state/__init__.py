@@ -1,0 +1,1 @@
+"""Every file below `.git/chatml`: records, logs, inboxes and locks."""
