@@ -32,8 +32,8 @@ def enter(store: SessionStore, session: Session, limit: int) -> Session:
         return session
     try:
         since = session.queued_at or now()
-        queued = replace(session, stopping=False, crash_told=False, pid=None, max_parallel=limit, queued_at=since)
-        queued = queued.moved_to(Status.QUEUED)
+        queued = replace(session, stopping=False, crash_told=False, pid=None, queued_at=since)
+        queued = queued.with_terms(max_parallel=limit).moved_to(Status.QUEUED)
         store.write(queued)
     finally:
         store.worker_lock.release()
@@ -64,7 +64,7 @@ class Queue:
 
     def limit(self, session: Session) -> int | None:
         """How many may be at work at once for this session to start."""
-        return self._configured() or session.max_parallel
+        return self._configured() or session.terms.max_parallel
 
     def look(self) -> bool:
         """Start what may run, for one who only reads; False where that was done just now."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.model import Base, Session, Status, now
+from chatml.model import Base, Session, Status, Terms, now
 from chatml.state.store import Store
 from tests.support import TIMEOUT, Sandbox
 
@@ -77,13 +77,10 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     session = Session(
         name="work",
         status=Status.DONE,
-        prompt="work",
+        terms=Terms(prompt="work"),
         branch="chatml/work",
         base=Base(base, commit),
         worktree=str(top),
-        agent="claude",
-        model=None,
-        permission_mode="acceptEdits",
         session_id=None,
         created_at=now(),
         updated_at=now(),

@@ -20,7 +20,7 @@ FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 
 def reads_only(session: Session) -> bool:
     """Whether the session's role leaves its agent no tool to change a file with."""
-    return session.tools is not None and not set(session.tools) & set(FILE_TOOLS)
+    return session.terms.tools is not None and not set(session.terms.tools) & set(FILE_TOOLS)
 
 
 @dataclass(frozen=True)
@@ -247,10 +247,10 @@ MakeAgent = Callable[[Session, Setting], Agent]
 def used_up(session: Session, kind: Kind) -> Failure:
     """Why a session may not go on, and how it goes on all the same."""
     if kind is Kind.BUDGET:
-        message, more = f"the budget of ${session.max_budget_usd:g} is used up", "--max-budget-usd +2"
+        message, more = f"the budget of ${session.terms.max_budget_usd:g} is used up", "--max-budget-usd +2"
     else:
-        noun = "model turn" if session.max_turns == 1 else "model turns"
-        message, more = f"the limit of {session.max_turns} {noun} is reached", "--max-turns +10"
+        noun = "model turn" if session.terms.max_turns == 1 else "model turns"
+        message, more = f"the limit of {session.terms.max_turns} {noun} is reached", "--max-turns +10"
     return Failure(kind.value, message, f'chatml send {session.name} {more} "go on"')
 
 

@@ -40,9 +40,9 @@ class CommandAgent:
         self._open = list(setting.unanswered)
 
     async def start(self) -> None:
-        program = (self._session.command or ("",))[0]
+        program = (self._session.terms.command or ("",))[0]
         if shutil.which(program) is None:
-            hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
+            hint = f"install it, or correct 'agents: {self._session.terms.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
 
     def holds(self, message: Message) -> bool | None:  # noqa: ARG002
@@ -100,7 +100,7 @@ class CommandAgent:
             last = complaint.splitlines()[-1:] or text.splitlines()[-1:] or [""]
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
             hint = f"see 'chatml logs {self._session.name}'"
-            failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+            failure = Failure(Kind.AGENT.value, f"{self._session.terms.agent} {how}: {last[0]}".rstrip(": "), hint)
         answered = failure is None and not self._interrupted
         if answered:
             self._open.clear()
@@ -119,8 +119,8 @@ class CommandAgent:
 
         AgentError where it can't be started.
         """
-        again = self._session.resume_command if self._began else None
-        words = again or self._session.command or ()
+        again = self._session.terms.resume_command if self._began else None
+        words = again or self._session.terms.command or ()
         said = [] if again else [one for one in self._open if one != base.GO_ON]
         before = base.recap(BROKE_OFF, said) if said else ""
         try:
@@ -132,10 +132,10 @@ class CommandAgent:
                 log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
                 return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}")
         except OSError as error:
-            what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
             if error.errno == errno.E2BIG:
-                what = f"the message is longer than {self._session.agent} can be given as an argument"
+                what = f"the message is longer than {self._session.terms.agent} can be given as an argument"
                 hint = "put it into a file, and name that file to a new session"
             raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
 

@@ -161,7 +161,7 @@ def _fenced(session: Session, comparison: Comparison) -> Comparison:
     out = _strayed(session, comparison)
     if not out:
         return comparison
-    note = f"out of the session's scope ({', '.join(session.scope)}): {named(out)}"
+    note = f"out of the session's scope ({', '.join(session.terms.scope)}): {named(out)}"
     return replace(comparison, notes=(*comparison.notes, note), strayed=tuple(out))
 
 
@@ -174,9 +174,9 @@ def strayed(session: Session) -> list[str]:
 
 
 def _strayed(session: Session, comparison: Comparison) -> list[str]:
-    if not session.scope:
+    if not session.terms.scope:
         return []
-    out = outside(session.scope, _touched(comparison))
+    out = outside(session.terms.scope, _touched(comparison))
     if out and session.scope_start is not None:
         own = _touched(replace(comparison, since=session.scope_start))
         out = [path for path in out if path in own]

@@ -63,9 +63,9 @@ def tell(project: sessions.Project, name: str, limits: Limits) -> None:
     for session in _there(project, name) if limits != sessions.AS_BEFORE else ():
         said = []
         if limits.max_budget_usd is not None:
-            said.append(f"${session.max_budget_usd:.2f} in all, ${session.spent_usd:.2f} of it spent")
+            said.append(f"${session.terms.max_budget_usd:.2f} in all, ${session.spent_usd:.2f} of it spent")
         if limits.max_turns is not None:
-            said.append(f"{session.max_turns} model turns in all, {session.agent_turns} of them taken")
+            said.append(f"{session.terms.max_turns} model turns in all, {session.agent_turns} of them taken")
         output.note(f"{name} may use {'; '.join(said)}")
 
 

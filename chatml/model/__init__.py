@@ -5,6 +5,7 @@ from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, 
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
+from chatml.model.terms import Terms
 
 __all__ = [
     "PUBLIC_KEYS",
@@ -21,6 +22,7 @@ __all__ = [
     "Request",
     "Session",
     "Status",
+    "Terms",
     "Tokens",
     "now",
     "parse_time",

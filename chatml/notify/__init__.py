@@ -62,10 +62,10 @@ def tell(session: Session, log: Path, request: Request | None = None) -> None:
 
 def _argv(session: Session, request: Request | None) -> list[str] | None:
     """What is to run; None for nothing."""
-    if session.notify == OFF or sys.platform == "win32":
+    if session.terms.notify == OFF or sys.platform == "win32":
         return None
-    if session.notify is not None:
-        return ["/bin/sh", "-c", session.notify]
+    if session.terms.notify is not None:
+        return ["/bin/sh", "-c", session.terms.notify]
     import html
 
     title, body = HEADLINES[session.status].format(session.name), _message(session, request)

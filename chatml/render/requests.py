@@ -25,19 +25,21 @@ def page(session: Session) -> Iterator[str]:
             which = f" --id {one.id}" if len(session.requests) > 1 else ""
             yield output.style(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
     yield ""
-    for line in output.printable(session.prompt).splitlines():
+    for line in output.printable(session.terms.prompt).splitlines():
         yield f"> {line}"
     yield ""
-    mode = f", {session.permission_mode}" + (f", then {session.after_plan}" if session.mode_after_plan else "")
+    mode = f", {session.terms.permission_mode}" + (
+        f", then {session.terms.after_plan}" if session.terms.mode_after_plan else ""
+    )
     facts = {
         "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
         "worktree": session.worktree,
-        "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
-        "role": session.role or "",
-        "scope": ", ".join(session.scope),
-        "allowed": ", ".join(session.allow),
-        "asked about": ", ".join(session.ask),
-        "denied": ", ".join(session.deny),
+        "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
+        "role": session.terms.role or "",
+        "scope": ", ".join(session.terms.scope),
+        "allowed": ", ".join(session.terms.allow),
+        "asked about": ", ".join(session.terms.ask),
+        "denied": ", ".join(session.terms.deny),
         "changes": changes(session.changes),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
@@ -52,8 +54,8 @@ def page(session: Session) -> Iterator[str]:
 
 
 def _limits(session: Session) -> str:
-    budget = f"${session.spent_usd:.2f} of ${session.max_budget_usd:.2f}" if session.max_budget_usd else ""
-    turns = f"{session.agent_turns} of {session.max_turns} model turns" if session.max_turns else ""
+    budget = f"${session.spent_usd:.2f} of ${session.terms.max_budget_usd:.2f}" if session.terms.max_budget_usd else ""
+    turns = f"{session.agent_turns} of {session.terms.max_turns} model turns" if session.terms.max_turns else ""
     return ", ".join(filter(None, [budget, turns]))
 
 

@@ -57,7 +57,7 @@ def activity(session: Session) -> str:
         text = f"chatml resume {session.name}"
     else:
         denied = f"[{session.denied} denied] " if session.denied else ""
-        text = denied + (session.result or session.prompt).strip().partition("\n")[0]
+        text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
     return output.one_line(text)
 
 

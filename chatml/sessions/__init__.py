@@ -4,7 +4,7 @@ from chatml.sessions.allow import allow_for_all
 from chatml.sessions.answer import answers, asked, reply
 from chatml.sessions.control import check_message, locate, resume, send, start_worker, stop
 from chatml.sessions.costs import By, Cost, costs
-from chatml.sessions.create import Order, check_name, create, slug
+from chatml.sessions.create import Task, check_name, create, slug
 from chatml.sessions.find import (
     Project,
     failure_of,
@@ -31,8 +31,8 @@ __all__ = [
     "Cost",
     "Finding",
     "Limits",
-    "Order",
     "Project",
+    "Task",
     "Unsent",
     "allow_for_all",
     "answers",

@@ -106,7 +106,7 @@ def send(
     first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
     with store.lock():
         session = relocated(project, store)
-        check_fits(text, session.command, session.resume_command)
+        check_fits(text, session.terms.command, session.terms.resume_command)
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
             start_or_queue(project, store, session)

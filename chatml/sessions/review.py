@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import repo
 from chatml.changes.snapshot import commit_of
-from chatml.config import role_of, with_flags, with_role
+from chatml.config import role_of, terms_of
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session, Status
-from chatml.sessions.create import MAX_NAME, Order, create
+from chatml.sessions.create import MAX_NAME, Task, create
 from chatml.sessions.find import Project, load_all
 
 ROLE = "reviewer"
@@ -71,20 +71,17 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
     stat = project.repo.git("diff-tree", "-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", since, commit).text
     if not stat.strip():
         raise ChatmlError(f"'{session.name}' has no changes to review", f"see 'chatml ls {session.name}'")
-    known = [one for one in load_all(project)[0] if one.reviews == session.id and one.base.commit == commit]
+    known = [one for one in load_all(project)[0] if one.terms.reviews == session.id and one.base.commit == commit]
     usable = [one for one in known if one.status in USABLE]
     if usable and model is None:
         return usable[-1], False, left_out
-    role = role_of(project.config, ROLE)
-    settings = with_flags(with_role(project.config, role), {"model": model})
-    order = Order(
-        prompt=_prompt(session, since, stat),
-        config=replace(settings, base=commit, agent="claude"),
-        role=role,
+    asked = {"prompt": _prompt(session, since, stat), "model": model, "agent": "claude", "reviews": session.id}
+    task = Task(
+        terms_of(project.config, asked, role_of(project.config, ROLE)),
+        base=commit,
         stem=session.name[: MAX_NAME - len(SUFFIX)].rstrip("-.") + SUFFIX,
-        reviews=session.id,
     )
-    return create(project, order), True, left_out
+    return create(project, task), True, left_out
 
 
 def _state(project: Project, session: Session) -> tuple[str, tuple[str, ...]]:
@@ -99,7 +96,7 @@ def _state(project: Project, session: Session) -> tuple[str, tuple[str, ...]]:
 
 
 def _prompt(session: Session, since: str, stat: str) -> str:
-    task = session.prompt if len(session.prompt) <= MAX_TASK else session.prompt[:MAX_TASK] + " …"
+    task = session.terms.prompt if len(session.terms.prompt) <= MAX_TASK else session.terms.prompt[:MAX_TASK] + " …"
     quoted = "\n".join(f"> {line}".rstrip() for line in task.splitlines())
     return (
         f"Review the changes of the session '{session.name}'. Its task was:\n\n{quoted}\n\n"

@@ -79,7 +79,7 @@ def _handed(store: SessionStore, session: Session, entries: Sequence[Mapping[str
         if entry.get("type") == "handed" and isinstance(entry.get("messages"), list):
             (now if alive and entry.get("pid") == session.pid else before).update(map(str, entry["messages"]))
     unclear = before - _taken(store)
-    if unclear and session.command is None:
+    if unclear and session.terms.command is None:
         from chatml.agents.claude.transcript import ClaudeTranscript
 
         transcript = ClaudeTranscript(session.session_id)

@@ -19,13 +19,13 @@ def instruction(session: Session) -> str:
         f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
         + (READING if base.reads_only(session) else WORKING)
     ]
-    if session.scope:
+    if session.terms.scope:
         said.append(
             "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
-            f"one that matches decides): {', '.join(session.scope)}"
+            f"one that matches decides): {', '.join(session.terms.scope)}"
         )
-    if session.instruction is not None:
-        said.append(session.instruction)
+    if session.terms.instruction is not None:
+        said.append(session.terms.instruction)
     return "\n\n".join(said)
 
 
@@ -56,7 +56,7 @@ def make_setting(journal: Journal, decided: Sequence[base.Decided], unanswered: 
 
 def load_agent(session: Session) -> base.MakeAgent:
     """Loads the agent's code, which may be slow: called beside the checkout."""
-    if session.command is not None:
+    if session.terms.command is not None:
         from chatml.agents.command import CommandAgent
 
         return CommandAgent

@@ -41,7 +41,7 @@ class Asking:
         request = Request(str(self._count), one.kind, one.summary, one.detail, now())
         self._calls[one.call] = request
         self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
-        if self._journal.session.on_request == "fail":
+        if self._journal.session.terms.on_request == "fail":
             hint = f"tell it what to do instead: chatml send {self._journal.session.name} …"
             self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
             self._replies.append(
@@ -96,9 +96,9 @@ class Asking:
     def _keep(self, request: Request, reply: Reply) -> None:
         """What holds beyond this one call goes into the record, so that it holds after a restart too."""
         if reply.rules:
-            self._journal.update(allow=(*self._journal.session.allow, *reply.rules))
+            self._journal.ask_anew(allow=(*self._journal.session.terms.allow, *reply.rules))
         if request.kind == "plan" and reply.decision == "approve":
-            self._journal.update(permission_mode=self._journal.session.after_plan, mode_after_plan=None)
+            self._journal.ask_anew(permission_mode=self._journal.session.terms.after_plan, mode_after_plan=None)
 
     # --- after one has died ---------------------------------------------------------------------------------------
 

@@ -58,6 +58,10 @@ class Journal:
         else:
             self.session = self.store.update(change)
 
+    def ask_anew(self, **changes: Any) -> None:
+        """Change the session's terms, as a person has decided."""
+        self.change(lambda session: session.with_terms(**changes))
+
     def change(self, how: Callable[[Session], Session]) -> None:
         """Change the record by what it is right now; a new status goes to the log too."""
         before = self.session.status

@@ -200,7 +200,7 @@ class Worker:
 
     def _ready(self) -> list[Message]:
         """What the agent is to have now: a program can't be talked to while it runs."""
-        idle, joins = self.idle and not self.sent, self.journal.session.command is None
+        idle, joins = self.idle and not self.sent, self.journal.session.terms.command is None
         return self.mail.ready(idle=idle, failed=self.failure is not None, joins=joins)
 
     def _skip_taken(self, agent: Agent) -> None:

@@ -19,13 +19,13 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
     ChatmlError where that can't be found out.
     """
-    out = await asyncio.to_thread(strayed, journal.session) if journal.session.scope else []
+    out = await asyncio.to_thread(strayed, journal.session) if journal.session.terms.scope else []
     if not out:
         return False, None
     if not _was_asked(journal):
         _ask(journal, out)
         return True, None
-    name, scope = journal.session.name, ", ".join(journal.session.scope)
+    name, scope = journal.session.name, ", ".join(journal.session.terms.scope)
     found = Failure(
         Kind.SCOPE.value,
         f"changed {named(out)}, outside of {scope}",
@@ -39,7 +39,8 @@ def _ask(journal: Journal, out: list[str]) -> None:
     paths = "".join(f"- {path}\n" for path in out[:NAMED])
     more = f"- and {len(out) - NAMED} more\n" if len(out) > NAMED else ""
     text = (
-        f"You have changed files that are outside of the scope of this session ({', '.join(journal.session.scope)}):\n"
+        "You have changed files that are outside of the scope of this session "
+        f"({', '.join(journal.session.terms.scope)}):\n"
         f"{paths}{more}\n"
         "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
         "alone what you did not change yourself. If your task can't be done without, say so in your answer."

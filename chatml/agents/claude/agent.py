@@ -182,7 +182,7 @@ class ClaudeAgent:
             cwd=self._setting.worktree,
             cli_path=self._guarded_cli(),
             model=session.model,
-            permission_mode=session.permission_mode,  # type: ignore[arg-type]
+            permission_mode=session.terms.permission_mode,  # type: ignore[arg-type]
             max_turns=self._setting.max_turns,
             max_budget_usd=self._budget(),
             system_prompt={"type": "preset", "preset": "claude_code", "append": instruction},
@@ -206,15 +206,15 @@ class ClaudeAgent:
 
     def _tools(self) -> list[str] | None:
         """The only tools that the agent has; None for all."""
-        tools = self._session.tools
+        tools = self._session.terms.tools
         if tools is None:
             return None
-        planning = self._session.permission_mode == "plan"  # else it could never have its plan approved
+        planning = self._session.terms.permission_mode == "plan"  # else it could never have its plan approved
         return [*tools, *(["ExitPlanMode"] if planning else [])]
 
     def _extra(self) -> dict[str, str | None]:
         extra: dict[str, str | None] = {"replay-user-messages": None}
-        if self._session.mode_after_plan == "bypassPermissions":
+        if self._session.terms.mode_after_plan == "bypassPermissions":
             extra["allow-dangerously-skip-permissions"] = None  # else the CLI refuses that mode later
         return extra
 
@@ -242,7 +242,8 @@ class ClaudeAgent:
             **(self._sandbox.env() if self._sandbox is not None else {}),
             **self._setting.env,
         }
-        if "bypassPermissions" in (self._session.permission_mode, self._session.mode_after_plan) and os.geteuid() == 0:
+        terms = self._session.terms
+        if "bypassPermissions" in (terms.permission_mode, terms.mode_after_plan) and os.geteuid() == 0:
             env["IS_SANDBOX"] = "1"  # else the CLI refuses the mode to root; the person asked for it by name
         return env
 

@@ -59,8 +59,8 @@ class Gate:
         self._tell = tell
         self._open: dict[str, asyncio.Future[Reply]] = {}
         self._decided = list(setting.decided)
-        self._allow = list(session.allow)
-        self.mode = session.permission_mode
+        self._allow = list(session.terms.allow)
+        self.mode = session.terms.permission_mode
         """The permission mode as it is now: an agent can enter and leave plan mode by itself."""
         self.said = ""
         """The last text of the agent: where it asks about a plan that it wrote nowhere else, this is it."""
@@ -68,7 +68,7 @@ class Gate:
     @property
     def allowed(self) -> list[str]:
         """The rules of ours for what runs without asking, from the start."""
-        return [] if self._session.permission_mode == "plan" else list(self._git_rules)
+        return [] if self._session.terms.permission_mode == "plan" else list(self._git_rules)
 
     @property
     def _git_rules(self) -> tuple[str, ...]:
@@ -77,13 +77,13 @@ class Gate:
             return READING_RULES
         if self._sandbox is not None and self._sandbox.unasked:
             return ()
-        return (*GIT_RULES, TAKING_BACK) if self._session.scope else GIT_RULES
+        return (*GIT_RULES, TAKING_BACK) if self._session.terms.scope else GIT_RULES
 
     @property
     def rules(self) -> dict[str, list[str]]:
         """The person's rules, as Claude Code's settings take them; it applies deny before ask before allow."""
         session = self._session
-        return {"deny": list(session.deny), "ask": list(session.ask), "allow": list(session.allow)}
+        return {"deny": list(session.terms.deny), "ask": list(session.terms.ask), "allow": list(session.terms.allow)}
 
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
@@ -107,7 +107,7 @@ class Gate:
         if earlier := self._earlier(tool, tool_input):
             return self._result(tool, tool_input, earlier)
         summary = self._summary(tool, tool_input)
-        if self._session.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
+        if self._session.terms.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
             self._tell(Denied(tool, summary))
             words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": NO_PLAN}
             return sdk.PermissionResultDeny(message=words.get(tool, NOT_ALLOWED if self.mode == "dontAsk" else NOBODY))
@@ -179,7 +179,7 @@ class Gate:
         rules = list(reply.rules)
         updates = []
         if tool == "ExitPlanMode":
-            self.mode = self._session.after_plan
+            self.mode = self._session.terms.after_plan
             updates.append(sdk.PermissionUpdate(type="setMode", mode=self.mode, destination="session"))  # type: ignore[arg-type]
             rules += self._git_rules
         if rules:
@@ -198,7 +198,7 @@ class Gate:
         target = os.path.realpath(os.path.join(self._setting.worktree, named))
         inside = os.path.realpath(self._setting.worktree)
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
-        if allowed or self._session.permission_mode == "bypassPermissions" or is_plan(target):
+        if allowed or self._session.terms.permission_mode == "bypassPermissions" or is_plan(target):
             return {}
         if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
             return {}
@@ -212,7 +212,9 @@ class Gate:
             self._sandbox.prepare()
             if not data["tool_input"].get("dangerouslyDisableSandbox"):
                 return {}
-        if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
+        if self._session.terms.permission_mode != "bypassPermissions" and may_do_harm(
+            str(data["tool_input"].get("command"))
+        ):
             return _must_ask("this way to call git can write files or run programs, or that can't be told")
         return {}
 

@@ -34,11 +34,11 @@ class ClaudeSandbox:
         self._worktree = setting.worktree
         self._excludes = setting.state_dir / "excludes"
         self._git_dir = setting.state_dir.parents[2]
-        self._required = session.sandbox == "required"
+        self._required = session.terms.sandbox == "required"
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
         self._temporary: Path | None = None
-        self.unasked = "dontAsk" not in (session.permission_mode, session.after_plan)
+        self.unasked = "dontAsk" not in (session.terms.permission_mode, session.terms.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
 
     def begin(self) -> None:
@@ -135,12 +135,12 @@ def _users_excludes(worktree: Path) -> str:
 def sandbox_of(session: Session, setting: Setting) -> ClaudeSandbox | None:
     """The session's sandbox, or None for none. AgentError where it must have one, and can't."""
     # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
-    bypassing = "bypassPermissions" in (session.permission_mode, session.after_plan)
-    if session.sandbox == "off" or (session.sandbox == "auto" and bypassing):
+    bypassing = "bypassPermissions" in (session.terms.permission_mode, session.terms.after_plan)
+    if session.terms.sandbox == "off" or (session.terms.sandbox == "auto" and bypassing):
         return None
     lack = containment.lack()
     if lack is None:
         return ClaudeSandbox(session, setting)
-    if session.sandbox == "required":
+    if session.terms.sandbox == "required":
         raise AgentError(Failure(Kind.SETUP.value, f"no sandbox here: {lack.reason}", lack.remedy))
     return None
