@@ -11,6 +11,7 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
+from chatml.agents import briefing
 from chatml.agents.base import FILE_TOOLS
 from chatml.agents.claude.transcript import is_plan
 from chatml.changes.scope import outside
@@ -46,10 +47,6 @@ class Fence:
             "hookSpecificOutput": {
                 "hookEventName": "PreToolUse",
                 "permissionDecision": "deny",
-                "permissionDecisionReason": (
-                    "This file is outside of the scope of your session, which is: "
-                    f"{', '.join(self._session.terms.scope)}. Leave it as it is. "
-                    "If your task can't be done without, say so in your answer."
-                ),
+                "permissionDecisionReason": briefing.file_out_of_scope(self._session.terms.scope),
             }
         }
