@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError, GitError
-from chatml.model import Session, Status, now
+from chatml.model import Session, transitions
 from chatml.removal import trash
 from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
 from chatml.removal.trash import MARK, is_file
@@ -123,9 +123,7 @@ def _record(project: Project, found: Found, staged: SessionStore, name: str) -> 
             f"'{found.label}' was removed with a damaged record, so it can't go on",
             f"all that was kept of it: git show {trash.PREFIX}{found.label}:session",
         ) from None
-    ended = {Status.DONE, Status.FAILED, Status.STOPPED}
-    status = session.status if session.status in ended else Status.STOPPED
-    return replace(session, status=status, pid=None, requests=(), stopping=False, queued_at=None, updated_at=now())
+    return transitions.restored(session)
 
 
 # --- branch and worktree ----------------------------------------------------------------------------------------

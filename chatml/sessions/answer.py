@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.model import Reply, Request, Session, Status, questions_of, transitions
 from chatml.runners import table as runners
 from chatml.sessions.control import check_message, start_worker
 from chatml.sessions.find import Project, relocated, resolve, still_open
@@ -30,7 +30,7 @@ def reply(project: Project, name: str, decided: Reply) -> None:
             if not runners.alive(store, session):
                 start_worker(store, session)
             elif len(waiting) == 1:
-                store.write(session.moved_to(Status.RUNNING))  # at once, so that `approve x; wait x` waits
+                store.write(transitions.goes_on(session))  # at once, so that `approve x; wait x` waits
 
 
 def asked(project: Project, name: str, request_id: str | None = None) -> Request:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session, Status, now
+from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
 from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
@@ -74,9 +74,8 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
-        if ready != session:  # a new session was born ready
-            ready = replace(ready, updated_at=now())
+        ready = transitions.started(session)
+        if ready is not session:
             store.write(ready)
         started = replace(ready, pid=runners.of(ready).start(store, ready))
     finally:
@@ -179,7 +178,7 @@ def stop(project: Project, name: str) -> bool:
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
-            store.write(session.stopped())  # whoever was about to start it looks first
+            store.write(transitions.stopped(session))  # whoever was about to start it looks first
             return True
     if alive:
         _end_worker(store, session)
@@ -187,14 +186,14 @@ def stop(project: Project, name: str) -> bool:
     with store.lock():
         session = store.read()
         if session.status is Status.QUEUED and session.stopping:
-            store.write(session.stopped())
+            store.write(transitions.stopped(session))
         if not store.worker_lock.take():
             return alive  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
             runners.of(session).end(session)
             session = store.read()
             if session.status.open:
-                store.write(session.stopped())
+                store.write(transitions.stopped(session))
                 return True
         finally:
             store.worker_lock.release()

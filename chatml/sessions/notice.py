@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chatml import notify
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status
+from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
 from chatml.sessions.find import Project, failure_of
 from chatml.state.store import SessionStore
@@ -30,5 +30,5 @@ def _tell_crash(store: SessionStore) -> None:
         if not gone or session.stopping or session.crash_told:
             return
         store.write(replace(session, crash_told=True))
-    crashed = replace(session, status=Status.CRASHED)
+    crashed = transitions.seen_crashed(session)
     notify.tell(replace(crashed, error=failure_of(crashed)), store.log)

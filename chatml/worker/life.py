@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Collection
 
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
-from chatml.model import Status
+from chatml.model import transitions
 from chatml.state.events import read
 from chatml.state.store import SessionStore
 from chatml.worker.conversation import Conversation, Stopped
@@ -64,7 +63,7 @@ class Worker:
         if self.past:
             proc.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
-        self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None, queued_at=None)
+        self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
         try:
             said = await asyncio.to_thread(
@@ -89,9 +88,8 @@ class Worker:
             if any(message.id not in known for message in self.talk.mail.waiting + self.talk.ready()):
                 return False
             failure = self.talk.failure or (None if self.talk.worked else self.earlier)
-            open_turn = self.talk.unanswered and not self.talk.worked  # what was to go on with it was taken back
-            end = Status.FAILED if failure else Status.STOPPED if open_turn else Status.DONE
-            self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=failure)
+            open_turn = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with it was taken back
+            self.journal.change(lambda session: transitions.rested(session, failure, open_turn), locked=True)
             self.journal.store.worker_lock.release()
         if self.talk.worked or self.talk.failure:
             notify.tell(self.journal.session, self.journal.store.log)
@@ -103,5 +101,5 @@ class Worker:
             session = self.journal.store.read()
             if session.stopping and self.journal.store.worker_lock.ours():
                 self.journal.session = session
-                self.journal.status(Status.STOPPED, locked=True, activity=None, requests=(), pid=None, stopping=False)
+                self.journal.change(transitions.stopped, locked=True)
             self.journal.store.worker_lock.release()
