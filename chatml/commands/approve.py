@@ -12,6 +12,7 @@ from chatml import output, sessions
 from chatml.commands import completing, deciding
 from chatml.errors import UsageError
 from chatml.model import Reply, Request, Status
+from chatml.text import one_line
 
 
 @click.command()
@@ -84,4 +85,4 @@ def _everything(project: sessions.Project, names: tuple[str, ...]) -> list[tuple
 
 def _show(asked: Iterable[tuple[str, Request]]) -> None:
     for name, request in asked:
-        output.note(f"{output.style(name, err=True, bold=True)} {output.one_line(request.summary)}")
+        output.note(f"{output.style(name, err=True, bold=True)} {one_line(request.summary)}")

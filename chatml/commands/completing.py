@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chatml import output, render, sessions
+from chatml import render, sessions
 from chatml.config.roles import BUILT_IN
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.text import shorten
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -76,7 +77,7 @@ def _completer(find: Callable[[sessions.Project], dict[str, str]]) -> Completer:
         except (ChatmlError, OSError, RuntimeError):  # RuntimeError: a home folder that is not known
             return []
         return [
-            CompletionItem(name, help=output.shorten(text, 60) or None)
+            CompletionItem(name, help=shorten(text, 60) or None)
             for name, text in found.items()
             if name.startswith(incomplete) and name not in given
         ]

@@ -37,5 +37,5 @@ def command(at: Path, names: tuple[str, ...], by: str, as_json: bool) -> int:
             [{by: row.of, "turns": row.turns, "cost_usd": row.usd, "tokens": vars(row.tokens)} for row in rows]
         )
     elif rows:
-        output.answer(render.cost_table(by, [(row.of, row.turns, row.usd, row.tokens) for row in rows]))
+        output.answer(output.table(*render.cost_table(by, [(row.of, row.turns, row.usd, row.tokens) for row in rows])))
     return code

@@ -12,6 +12,7 @@ from chatml import output
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, questions_of
 from chatml.sessions import Project, answers, asked, reply
+from chatml.text import one_line, shorten
 
 YES = {"y", "yes"}
 ALWAYS = {"a", "always"}
@@ -81,7 +82,7 @@ def how(request: Request) -> str:
         several = "; one for each question, ';' between" if len(questions_of(request)) > 1 else ""
         return f"type the number, or an answer in words{several}"
     rules = ", ".join(request.detail.get("rules") or ())
-    always = f" · a always {output.one_line(rules)}" if rules else ""
+    always = f" · a always {one_line(rules)}" if rules else ""
     return f"y yes{always} · n [REASON] no"
 
 
@@ -90,7 +91,7 @@ def in_words(request: Request, decided: Reply) -> str:
     verb = {"approve": "approved", "deny": "denied", "answer": "answered"}[decided.decision]
     rules = f"; from now on without asking: {', '.join(decided.rules)}" if decided.rules else ""
     said = f": {', '.join(map(str, decided.answers.values()))}" if decided.answers else ""
-    return f"{verb} {output.shorten(output.one_line(request.summary), 60)}{said}{rules}"
+    return f"{verb} {shorten(one_line(request.summary), 60)}{said}{rules}"
 
 
 def edit(request: Request) -> dict[str, Any]:

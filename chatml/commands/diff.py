@@ -18,6 +18,7 @@ from chatml.changes.compare import Comparison
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Base
+from chatml.text import one_line, printable
 
 WATCH_EVERY = 0.5
 """Seconds between two looks of `--watch`; ten times as long as a look takes, where that is more."""
@@ -71,7 +72,7 @@ def command(
     session = sessions.resolve(project, name)
     with compare.compare(project.repo, session, at, paths) as comparison:
         for sentence in comparison.notes:
-            output.warning(output.one_line(sentence))
+            output.warning(one_line(sentence))
         if as_json:
             output.json_answer(_public(session.name, session.base, comparison))
             return 0
@@ -146,4 +147,4 @@ def _fitting(lines: list[str]) -> str:
 def _harmless(line: str) -> str:
     """A line with git's colours, and nothing else that a terminal would act on."""
     texts = re.split(r"(\x1b\[[\d;]*m)", line)
-    return "".join(text if index % 2 else output.printable(text) for index, text in enumerate(texts))
+    return "".join(text if index % 2 else printable(text) for index, text in enumerate(texts))

@@ -10,6 +10,7 @@ import click
 from chatml import output, sessions
 from chatml.checks import Finding, Level, count, machine, problem, project
 from chatml.errors import ChatmlError, NotARepositoryError
+from chatml.text import one_line
 
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
@@ -56,9 +57,9 @@ def _check(at: Path) -> Iterator[Finding]:
 
 def _print(finding: Finding) -> None:
     level = output.style(f"{finding.level.value:<9}", fg=COLORS[finding.level])
-    output.answer(level + output.one_line(finding.message))
+    output.answer(level + one_line(finding.message))
     if finding.hint:
-        output.answer(" " * 9 + output.style(output.one_line(finding.hint), fg="cyan"))
+        output.answer(" " * 9 + output.style(one_line(finding.hint), fg="cyan"))
 
 
 def _summary(found: list[Finding]) -> str:

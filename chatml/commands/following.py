@@ -15,6 +15,7 @@ from chatml.model import Event, Request, Session, Status
 from chatml.sessions import Project
 from chatml.state import events
 from chatml.terminal import Leave, Prompt
+from chatml.text import one_line, paint, printable, shorten
 
 NEEDS_PERSON = 3
 TIMED_OUT = 124
@@ -78,7 +79,7 @@ def _look(project: Project, waited: Waited) -> None:
 def tell_outcome(session: Session) -> None:
     """How it ended: the agent's answer on stdout; what went wrong, and what to do, on stderr."""
     if session.status is Status.DONE:
-        output.answer(output.printable(session.result or ""))
+        output.answer(printable(session.result or ""))
         return
     failure = sessions.failure_of(session)
     if session.status is Status.WAITING:
@@ -92,7 +93,7 @@ def tell_outcome(session: Session) -> None:
 def transcript(project: Project, session: Session, *, follow: bool, as_json: bool, fold: bool) -> Iterator[bool]:
     """Print the log, then what comes; yields False whenever nothing new is there, for the caller to act or stop."""
     store = project.store.session(session.name)
-    show = render.Transcript(session.worktree, fold=fold)
+    show = render.Transcript(session.worktree, output.width if fold else None)
     if not follow:
         for event in events.read(store.events):
             _print(event, show, as_json)
@@ -116,7 +117,7 @@ def _print(event: Event, show: render.Transcript, as_json: bool) -> None:
     if as_json:
         output.json_line(event.to_json())
     elif text := show(event):
-        output.answer(text, newline=False)
+        output.answer(output.wanted(text), newline=False)
 
 
 def attach(project: Project, name: str, as_json: bool = False) -> int:
@@ -128,11 +129,17 @@ def attach(project: Project, name: str, as_json: bool = False) -> int:
         with contextlib.suppress(FileNotFoundError, ChatmlError):
             sessions.tell_crashes(project, [sessions.load(project, name)])
         return 0
-    with contextlib.suppress(Leave, KeyboardInterrupt), Prompt().opened() as prompt:
+    with contextlib.suppress(Leave, KeyboardInterrupt), Prompt(_put, output.width).opened() as prompt:
         _converse(project, session, prompt)
     state = _state(project, name)
     output.note(output.style(f"detached; {state}", err=True, dim=True))
     return 0
+
+
+def _put(painted: str) -> None:
+    """Print on the terminal at once."""
+    output.answer(output.wanted(painted), newline=False)
+    sys.stdout.flush()
 
 
 def _state(project: Project, name: str) -> str:
@@ -146,7 +153,7 @@ def _state(project: Project, name: str) -> str:
 def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     """Show what comes and send what is typed, until the person leaves or the session is removed."""
     store = project.store.session(session.name)
-    show = render.Transcript(session.worktree, fold=True)
+    show = render.Transcript(session.worktree, output.width)
     alarm, queue = watching.Alarm(), watching.Queue(store)
     told: Status | str | None = None
     for event in events.follow(store.events, lambda: not store.exists()):
@@ -160,8 +167,8 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
         asked = next(iter(sessions.still_open(store, session)), None)
         told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session, told, prompt)
         for one in queue(session):
-            text = output.shorten(output.one_line(one.text), 60)
-            prompt.note(output.style(f"(queued as {one.id}: {text})", dim=True))
+            text = shorten(one_line(one.text), 60)
+            prompt.note(paint(f"(queued as {one.id}: {text})", dim=True))
         if alarm([session]):
             prompt.ring()
         for line in prompt.typed():
@@ -173,7 +180,7 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
 def _tell_need(asked: Request, told: Status | str | None, prompt: Prompt) -> str:
     """Say once how to answer what was just shown."""
     if told != asked.id:
-        prompt.note(output.style(f"  {deciding.how(asked)}", dim=True))
+        prompt.note(paint(f"  {deciding.how(asked)}", dim=True))
     return asked.id
 
 
@@ -183,9 +190,9 @@ def _tell_rest(project: Project, session: Session, told: Status | str | None, pr
         return session.status
     if session.status is Status.CRASHED and (failure := sessions.failure_of(session)):
         sessions.tell_crashes(project, [session])
-        prompt.note(output.style(f"! {failure.message}", fg="red"))
+        prompt.note(paint(f"! {failure.message}", fg="red"))
     text = f"{session.name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
-    prompt.note(output.style(text, dim=True))
+    prompt.note(paint(text, dim=True))
     return session.status
 
 
@@ -200,4 +207,4 @@ def _enter(project: Project, name: str, asked: Request | None, line: str, prompt
     except ChatmlError as error:
         prompt.note(f"! {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
     else:
-        prompt.note(output.style(f"(sent: {output.shorten(output.one_line(line), 60)})", dim=True))
+        prompt.note(paint(f"(sent: {shorten(one_line(line), 60)})", dim=True))

@@ -12,6 +12,7 @@ from chatml import output, render, sessions
 from chatml.commands import completing, watching
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
+from chatml.text import one_line
 
 REDRAW = 0.25
 """Seconds between two looks of `--watch`."""
@@ -69,7 +70,7 @@ def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
         for session in render.by_need(found):
             output.answer(session.name)
     elif found:
-        output.answer(render.session_table(found, output.width() if sys.stdout.isatty() else None))
+        output.answer(output.table(*render.session_table(found, output.width() if sys.stdout.isatty() else None)))
     elif sys.stdout.isatty():
         output.note('no sessions; start one: chatml new "what to do"')
 
@@ -79,8 +80,8 @@ def _watch(project: sessions.Project, names: tuple[str, ...], statuses: tuple[st
     with output.screen() as draw:
         while True:
             found, trouble = _find(project, names, statuses)
-            table = render.session_table(found, output.width()) if found else "no sessions"
-            text = "\n".join([table, *(output.one_line(f"error: {error}") for error in trouble)])
+            table = output.table(*render.session_table(found, output.width())) if found else "no sessions"
+            text = "\n".join([table, *(one_line(f"error: {error}") for error in trouble)])
             if text != shown:
                 draw(text)
                 shown = text

@@ -12,6 +12,7 @@ from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import UsageError
 from chatml.landing import pull
+from chatml.text import one_line
 
 
 @click.command()
@@ -73,5 +74,5 @@ def _order(asked: dict[str, object]) -> pull.Order:
     if asked["body"] == "-":
         asked["body"] = sys.stdin.buffer.read().decode("utf-8", "replace")
     if isinstance(asked["title"], str):
-        asked["title"] = output.one_line(asked["title"])
+        asked["title"] = one_line(asked["title"])
     return pull.Order(**asked)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from chatml import output, render, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError
 from chatml.removal import removing, restoring
+from chatml.text import printable
 
 
 @click.command()
@@ -48,4 +49,4 @@ def _tell(restored: restoring.Restored, quiet: bool) -> None:
         return
     output.note(f"restored {session.name} in {session.worktree}")
     if restored.remark:
-        output.note(f"  {output.printable(restored.remark)}")
+        output.note(f"  {printable(restored.remark)}")

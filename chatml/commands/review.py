@@ -11,6 +11,7 @@ from chatml import output, sessions
 from chatml.commands import completing, following
 from chatml.errors import UsageError
 from chatml.model import Session, Status
+from chatml.text import one_line, printable
 
 
 @click.command()
@@ -36,7 +37,7 @@ def command(at: Path, name: str | None, send: bool, wait: bool, model: str | Non
     session = sessions.resolve(project, name)
     review, new, left_out = sessions.review(project, session, model)
     for sentence in left_out:
-        output.warning(f"not reviewed: {output.one_line(sentence)}")
+        output.warning(f"not reviewed: {one_line(sentence)}")
     if not (wait or send or as_json):
         _tell(session, review, new, quiet)
         return 0
@@ -69,7 +70,7 @@ def _tell(session: Session, review: Session, new: bool, quiet: bool) -> None:
 def _print(review: Session, as_json: bool, quiet: bool) -> list[sessions.Finding]:
     """Print what the review has found, and return it."""
     answer = review.result or ""
-    found = sessions.findings(output.printable(answer))
+    found = sessions.findings(printable(answer))
     if as_json:
         output.json_answer([asdict(one) for one in found])
     for one in found if not as_json else ():

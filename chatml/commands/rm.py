@@ -11,6 +11,7 @@ from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Status
 from chatml.removal import planning, removing
+from chatml.text import printable
 
 
 @click.command()
@@ -79,7 +80,7 @@ def _chosen(
             code = max(code, output.complain(error, f"kept {session.name}"))
             continue
         if reasons and not force:
-            output.note(f"kept {session.name}, which has landed: {output.printable('; '.join(reasons))}")
+            output.note(f"kept {session.name}, which has landed: {printable('; '.join(reasons))}")
         elif reasons is not None:
             chosen.append(session.name)
     return chosen, code
@@ -95,14 +96,14 @@ def _tell(removed: removing.Removed, quiet: bool) -> None:
     if quiet:
         output.answer(removed.name)
         return
-    output.note(f"removed {removed.name}; {output.printable(removed.fate)}")
+    output.note(f"removed {removed.name}; {printable(removed.fate)}")
     if removed.left_out:
         shown = ", ".join(removed.left_out[:3]) + (", …" if len(removed.left_out) > 3 else "")
-        output.note(f"  not kept for restore, because git ignores it and it is large: {output.printable(shown)}")
+        output.note(f"  not kept for restore, because git ignores it and it is large: {printable(shown)}")
     for path in removed.kept_aside:
-        output.note(f"  a git repository was in its worktree, and is kept for restore: {output.printable(str(path))}")
+        output.note(f"  a git repository was in its worktree, and is kept for restore: {printable(str(path))}")
     if removed.not_deleted:
-        output.warning(f"could not be deleted, though all is saved: {output.printable(str(removed.not_deleted))}")
+        output.warning(f"could not be deleted, though all is saved: {printable(str(removed.not_deleted))}")
 
 
 def _tell_where(project: sessions.Project) -> None:

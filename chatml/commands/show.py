@@ -10,6 +10,7 @@ from chatml import output, render, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError, UsageError
 from chatml.state import events
+from chatml.text import one_line, printable
 
 
 @click.command()
@@ -31,12 +32,12 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
         text = events.last_plan(project.store.session(session.name).events)
         if text is None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
-        output.answer(output.printable(text.rstrip("\n")))
+        output.answer(printable(text.rstrip("\n")))
     elif as_json:
         output.json_answer(session.public())
     else:
         (session,) = sessions.recount(project, [session], every=True)
         for line in render.page(session):
-            output.answer(line)
+            output.answer(output.wanted(line))
         for one in sessions.unsent(project.store.session(session.name), session):
-            output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {output.one_line(one.text)}")
+            output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {one_line(one.text)}")

@@ -11,6 +11,7 @@ import click
 from chatml import output, render, sessions
 from chatml.commands import completing
 from chatml.errors import UsageError
+from chatml.text import one_line, shorten
 
 STATES = {"handed": "the agent has it", "queued": "queued", "unread": "unread"}
 
@@ -66,7 +67,7 @@ def _understood(project: sessions.Project, words: tuple[str, ...]) -> tuple[str,
 
 
 def _short(one: sessions.Unsent) -> str:
-    return output.shorten(output.one_line(one.text), max(20, output.width() - 32))
+    return shorten(one_line(one.text), max(20, output.width() - 32))
 
 
 def _print_json(messages: Sequence[sessions.Unsent]) -> None:

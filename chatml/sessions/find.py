@@ -17,6 +17,7 @@ from chatml.queue import Queue
 from chatml.repo import Repository
 from chatml.state import events
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 
@@ -170,8 +171,6 @@ def resolve(project: Project, name: str | None) -> Session:
             session = load(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None
