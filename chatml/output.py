@@ -75,6 +75,11 @@ def note(text: str) -> None:
     click.echo(text, err=True, color=True)
 
 
+def narrator(quiet: bool) -> Callable[[str], None]:
+    """`note`, or with `quiet` one that says nothing."""
+    return (lambda text: None) if quiet else note  # noqa: ARG005
+
+
 def warning(text: str) -> None:
     note(f"{style('warning:', err=True, fg='yellow')} {text}")
 
@@ -157,27 +162,3 @@ def in_place() -> Iterator[Callable[[str], None]]:
         yield draw
     finally:
         click.echo("\x1b[?25h", nl=False)
-
-
-def color_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--color auto|always|never`, settled for all printing before the command runs."""
-
-    def settle(ctx: click.Context, param: click.Parameter, value: str) -> None:  # noqa: ARG001
-        set_color(value)
-
-    return click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        expose_value=False,
-        callback=settle,
-        help="When to print colours.",
-    )(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
-
-
-def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-q", "--quiet", is_flag=True, help="Print only the answer, one a line.")(command)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
+from chatml import output
 from chatml.changes import compare
 from chatml.changes.compare import Comparison
-from chatml.commands import completing
+from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Base
+from chatml.sessions import find
+from chatml.sessions.find import open_project
 from chatml.text import one_line, printable
 
 WATCH_EVERY = 0.5
@@ -43,13 +45,13 @@ class PathsCommand(click.Command):
 
 
 @click.command(cls=PathsCommand)
-@click.argument("name", required=False, shell_complete=completing.names())
+@options.name
 @click.argument("paths", metavar="[-- PATH…]", nargs=-1)
 @click.option("--stat", is_flag=True, help="Only how much changed in each file.")
 @click.option("--name-only", is_flag=True, help="Only the names of the changed files.")
 @click.option("-w", "--watch", is_flag=True, help="Redraw in place as the changes change.")
-@output.json_option
-@output.color_option
+@options.as_json
+@options.color
 @click.pass_obj
 def command(
     at: Path, name: str | None, paths: tuple[str, ...], stat: bool, name_only: bool, watch: bool, as_json: bool
@@ -68,8 +70,8 @@ def command(
     form = ("--stat",) if stat else ("--name-only",) if name_only else ()
     if watch:
         return _watch(at, name, paths, form)
-    project = sessions.open_project(at)
-    session = sessions.resolve(project, name)
+    project = open_project(at)
+    session = find.resolve(project, name)
     with compare.compare(project.repo, session, at, paths) as comparison:
         for sentence in comparison.notes:
             output.warning(one_line(sentence))
@@ -125,8 +127,8 @@ def _watch(at: Path, name: str | None, paths: tuple[str, ...], form: tuple[str, 
     with output.screen() as draw:
         while True:
             began = time.monotonic()
-            project = sessions.open_project(at)
-            session = sessions.resolve(project, name)
+            project = open_project(at)
+            session = find.resolve(project, name)
             with compare.compare(project.repo, session, at, paths) as comparison:
                 text = comparison.usual(*form, color) or f"no changes against {session.base.ref}"
             view = _fitting([*comparison.notes, *text.rstrip("\n").split("\n")])

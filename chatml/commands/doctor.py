@@ -7,17 +7,20 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
+from chatml import output
 from chatml.checks import Finding, Level, count, machine, problem, project
+from chatml.commands import options
 from chatml.errors import ChatmlError, NotARepositoryError
+from chatml.sessions import find
+from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 @click.command()
-@output.json_option
-@output.color_option
+@options.as_json
+@options.color
 @click.pass_obj
 def command(at: Path, as_json: bool) -> int:
     """Check that everything chatml needs is there.
@@ -41,8 +44,8 @@ def _check(at: Path) -> Iterator[Finding]:
     on_machine = list(machine.check())
     yield from on_machine
     try:
-        here = sessions.open_project(at)
-        found, damaged = sessions.load_all(here)
+        here = open_project(at)
+        found, damaged = find.load_all(here)
     except NotARepositoryError:
         return
     except OSError as error:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, following
+from chatml import output
+from chatml.commands import conversation, options, rest
 from chatml.config import PERMISSION_MODES, SANDBOX_MODES, Role, role_of, scope_of, with_flags, with_role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.removal import removing
+from chatml.sessions.create import Order, create
+from chatml.sessions.find import Project, open_project
 
 
 @click.command()
@@ -23,16 +25,16 @@ from chatml.removal import removing
 @click.option(
     "--base",
     metavar="REF",
-    shell_complete=completing.refs("refs/heads", "refs/remotes", "refs/tags"),
+    shell_complete=options.offer("refs", "refs/heads", "refs/remotes", "refs/tags"),
     help="Start from this commit (default: the one checked out here).",
 )
 @click.option(
     "--branch",
     metavar="EXISTING",
-    shell_complete=completing.refs("refs/heads"),
+    shell_complete=options.offer("refs", "refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
-@click.option("--agent", metavar="AGENT", shell_complete=completing.agents(), help="Which agent does the task.")
+@click.option("--agent", metavar="AGENT", shell_complete=options.offer("agents"), help="Which agent does the task.")
 @click.option("--model", metavar="MODEL", help="Model that the agent uses.")
 @click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
 @click.option(
@@ -43,7 +45,7 @@ from chatml.removal import removing
 @click.option(
     "--role",
     metavar="ROLE",
-    shell_complete=completing.roles(),
+    shell_complete=options.offer("roles"),
     help="reviewer, tester, researcher, or one of your own.",
 )
 @click.option(
@@ -66,9 +68,9 @@ from chatml.removal import removing
 )
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
-@output.json_option
-@output.quiet_option
-@output.color_option
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
 def command(
     at: Path,
@@ -92,22 +94,23 @@ def command(
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
-    project = sessions.open_project(at)
+    project = open_project(at)
     plays = role_of(project.config, role) if role is not None else Role()
     if scope:
         plays = replace(plays, scope=scope_of(scope, project.repo.top or project.repo.home))
     config = with_flags(with_role(project.config, plays), settings)
-    order = sessions.Order(_prompt(prompt), config, name, branch, on_request, plays)
+    order = Order(_prompt(prompt), config, name, branch, on_request, plays)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
-    session = sessions.create(project, order)
+    session = create(project, order)
     if not (as_json or quiet):
         _tell(project, session, order, answer_follows=attach or wait)
     if attach:
-        return following.attach(project, session.name)
+        conversation.attach(project, session.name)
+        return 0
     code = 0
     if wait:
-        waited = following.wait_for(project, [session.name], None)
+        waited = rest.wait_for(project, [session.name])
         if not waited.rested:
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
@@ -116,7 +119,7 @@ def command(
     elif quiet:
         output.answer(session.name)
     elif wait:
-        following.tell_outcome(session)
+        rest.tell(session)
     return code
 
 
@@ -134,7 +137,7 @@ def _prompt(given: str | None) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _tell(project: sessions.Project, session: Session, order: sessions.Order, answer_follows: bool) -> None:
+def _tell(project: Project, session: Session, order: Order, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if session.status is Status.QUEUED:

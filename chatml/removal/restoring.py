@@ -18,7 +18,7 @@ from chatml.removal import trash
 from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.sessions import Project
+from chatml.sessions.find import Project
 from chatml.state.store import CorruptRecordError, SessionStore, Store
 from chatml.text import nearest
 from chatml.workspace import checkout

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatml.model import Request, Session, Status, questions_of
+from chatml.model import Reply, Request, Session, Status, questions_of
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
-from chatml.text import one_line, paint, printable
+from chatml.text import one_line, paint, printable, shorten
 
 SHOWN_LINES = 30
 """Lines shown of what a call would write."""
@@ -109,3 +109,20 @@ def decision(data: Mapping[str, Any]) -> str:
     if data.get("message"):
         said.append(str(data["message"]))
     return one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")
+
+
+def how(one: Request) -> str:
+    """How to answer it in `attach`, in one line."""
+    if one.kind == "question":
+        several = "; one for each question, ';' between" if len(questions_of(one)) > 1 else ""
+        return f"type the number, or an answer in words{several}"
+    rules = ", ".join(one.detail.get("rules") or ())
+    always = f" · a always {one_line(rules)}" if rules else ""
+    return f"y yes{always} · n [REASON] no"
+
+
+def decided(one: Request, reply: Reply) -> str:
+    """What was decided just now, for the person who did."""
+    rules = f"; from now on without asking: {', '.join(reply.rules)}" if reply.rules else ""
+    said = f": {', '.join(map(str, reply.answers.values()))}" if reply.answers else ""
+    return f"{DECISIONS[reply.decision]} {shorten(one_line(one.summary), 60)}{said}{rules}"
