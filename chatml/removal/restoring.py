@@ -18,8 +18,9 @@ from chatml.removal import trash
 from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.sessions import Project
+from chatml.sessions.find import Project
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 BATCH = 64 * 1024 * 1024
@@ -64,8 +65,6 @@ def _find(repository: Repository, label: str) -> Found:
     known = trash.refs(repository)
     exact = label if label in known else next((one for one in known if one.partition("@")[0] == label), None)
     if exact is None:
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no removed session named '{label}'{nearest(label, known)}",
             "'chatml restore' lists those that can come back",

@@ -92,8 +92,8 @@ def send(
     interrupt: bool = False,
     queue: bool = False,
     limits: Limits = AS_BEFORE,
-) -> None:
-    """Put a message into the session's inbox and see that a worker reads it.
+) -> str:
+    """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
     With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
@@ -108,7 +108,9 @@ def send(
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
             start_or_queue(project, store, session)
+        number = len(events.messages(store))
     project.queue.fill()
+    return str(number)
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:

@@ -18,6 +18,7 @@ from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.state import events
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 
@@ -174,8 +175,6 @@ def resolve(project: Project, name: str | None) -> Session:
             session = load(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None
