@@ -221,7 +221,7 @@ def _end_worker(store: SessionStore, session: Session) -> None:
     if proc.wait_until(ended, STOP_GRACE):
         return
     for pid in asked:
-        _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        _signal(pid, signal.SIGKILL)
     if not proc.wait_until(ended, STOP_GRACE):
         raise ChatmlError(f"the worker of '{store.name}' does not end", "see 'chatml doctor', and try again")
 
