@@ -26,7 +26,7 @@ class Pipes:
     """
 
     def __init__(self, given: bytes | None) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.DefaultSelector()  # on Linux and macOS a file itself, so that others can wait for it
         self._given = memoryview(given or b"")
         self._said: dict[int, bytearray] = {}
         self.stdin: FileIO | None = None
@@ -70,6 +70,16 @@ class Pipes:
     def open(self) -> bool:
         """Whether anybody could still say something, or take what is given."""
         return bool(self._selector.get_map())
+
+    def fileno(self) -> int:
+        """A file that can be read from whenever `tend` has something to do."""
+        return self._selector.fileno()
+
+    def take(self) -> bytes:
+        """What came on the standard output since it was taken last."""
+        news = bytes(self._said[self._out])
+        self._said[self._out].clear()
+        return news
 
     @property
     def said(self) -> tuple[bytes, bytes]:

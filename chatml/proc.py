@@ -116,8 +116,7 @@ def run(
         except BaseException:
             stop_child(process, group=cancelled is not None)
             raise
-        for end in pipes.left:
-            _drain(end)
+        leave(pipes)
         return Result(tuple(argv), process.returncode, *pipes.said)
 
 
@@ -130,13 +129,20 @@ def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> No
             process.wait(max(seconds, 0))
 
 
-def _drain(end: int) -> None:
+def leave(pipes: Pipes) -> None:
     """Let what a command has left in the background print on into nothing: else its next word would be its death."""
-    with contextlib.suppress(OSError):
-        drain = subprocess.Popen(
-            ["cat"], cwd="/", stdin=end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        drain.returncode = 0  # it ends with the last who holds the other end, and nobody waits for it
+    for end in pipes.left:
+        with contextlib.suppress(OSError):
+            drain = subprocess.Popen(
+                ["cat"],
+                cwd="/",
+                env={key: value for key, value in os.environ.items() if key != MARKER},
+                stdin=end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            drain.returncode = 0  # it ends with the last who holds the other end, and nobody waits for it
 
 
 def attach(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
