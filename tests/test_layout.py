@@ -15,7 +15,7 @@ from tests.support import Sandbox
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"errors", "guard", "typed"},
+    {"environment", "errors", "guard", "typed"},
     {"model", "proc"},
     {"containment", "output"},
     {"state", "config", "repo"},

@@ -145,7 +145,7 @@ class CommandAgent:
         return await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
-            env={**os.environ, **self._setting.env},
+            env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

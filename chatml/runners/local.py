@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.state.store import SessionStore
 
 
@@ -21,7 +21,7 @@ def start(store: SessionStore, session_id: str) -> int | None:
             [*proc.python(), "-m", "chatml.worker", str(store.folder), str(lock.fd)],
             # A folder of ours: Python must not pick up modules from a repository's own folder.
             cwd=store.folder,
-            env=proc.clean_env({proc.MARKER: session_id}, drop=proc.AGENT_ENV),
+            env=environment.session_env({environment.MARKER: session_id}),
             output=store.log,
             keep=(lock.fd,),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatml import proc
+from chatml import environment
 from chatml.agents import base
 from chatml.model import Session
 from chatml.worker.journal import Journal
@@ -48,7 +48,7 @@ def make_setting(journal: Journal, decided: Sequence[base.Decided], unanswered: 
         worktree=Path(session.worktree),
         state_dir=journal.store.folder,
         instruction=instruction(session),
-        env={proc.MARKER: session.id},
+        env={environment.MARKER: session.id},
         decided=tuple(decided),
         unanswered=tuple(unanswered),
     )
