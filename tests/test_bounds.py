@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chatml.agents import briefing
 from chatml.agents.claude import tools
 from tests.faults import Serve, logged
 from tests.support import TIMEOUT, Sandbox
@@ -51,7 +52,7 @@ def test_a_subagent_gets_no_place_of_its_own(sandbox: Sandbox, serve: Serve, iso
     sandbox.chatml("new", "do it", "--name", "t", "--permission-mode", mode, "--wait")
     refused, *rest = logged(sandbox, "t", "tool_result")
     assert not refused["ok"]
-    assert tools.NO_ISOLATION in refused["output"]
+    assert briefing.NO_ISOLATION in refused["output"]
     assert all(one["ok"] for one in rest)
     assert main_is_untouched(sandbox)
     session = sandbox.session("t")
@@ -65,7 +66,7 @@ def test_an_agent_whose_definition_isolates_it_is_refused(sandbox: Sandbox, serv
     sandbox.chatml("new", "do it", "--name", "t", "--wait")
     (refused,) = logged(sandbox, "t", "tool_result")
     assert not refused["ok"]
-    assert tools.NO_WORKTREE in refused["output"]
+    assert briefing.NO_WORKTREE in refused["output"]
     assert main_is_untouched(sandbox)
 
 
@@ -77,7 +78,7 @@ def test_nothing_is_done_in_another_folder_whoever_made_it(sandbox: Sandbox, ser
     serve({**SUBAGENT, "*": [[delegate(subagent_type="boxed")], "Done."]})
     sandbox.chatml("new", "do it", "--name", "t", "--permission-mode", "bypassPermissions", "--wait")
     refused = logged(sandbox, "t", "tool_result")[0]
-    assert tools.NOT_HERE.format(tmp_path / "else", sandbox.session("t")["worktree"]) in refused["output"]
+    assert briefing.not_here(str(tmp_path / "else"), sandbox.session("t")["worktree"]) in refused["output"]
     assert not (tmp_path / "else" / "sub.txt").exists()
     assert main_is_untouched(sandbox)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from chatml import proc
-from chatml.agents import base
+from chatml.agents import briefing
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
@@ -23,8 +23,6 @@ ANSWER = 20_000
 
 GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
-
-BROKE_OFF = "Your work on this task broke off."
 
 
 class CommandAgent:
@@ -121,16 +119,15 @@ class CommandAgent:
         """
         again = self._session.terms.resume_command if self._began else None
         words = again or self._session.terms.command or ()
-        said = [] if again else [one for one in self._open if one != base.GO_ON]
-        before = base.recap(BROKE_OFF, said) if said else ""
+        said = [] if again else [one for one in self._open if one != briefing.GO_ON]
+        before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
         try:
             try:
                 return await self._execute(words, before + text)
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
-                return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}")
+                return await self._execute(words, briefing.too_long_to_repeat(self._session.name, text))
         except OSError as error:
             what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"

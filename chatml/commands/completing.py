@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chatml import output, render, sessions
+from chatml.agents.table import BUILT_IN as BUILT_IN_AGENTS
 from chatml.config.roles import BUILT_IN
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
@@ -58,7 +59,7 @@ def refs(*places: str) -> Completer:
 
 def agents() -> Completer:
     """Completes the agents that `--agent` knows."""
-    return _completer(lambda project: dict.fromkeys(["claude", *project.config.agents], ""))
+    return _completer(lambda project: dict.fromkeys([*BUILT_IN_AGENTS, *project.config.agents], ""))
 
 
 def roles() -> Completer:

@@ -10,6 +10,7 @@ from chatml.landing import landed
 from chatml.model import Session
 from chatml.removal import safety
 from chatml.removal.safety import Place, locate
+from chatml.runners import table as runners
 from chatml.sessions import Project
 from chatml.state.store import CorruptRecordError, SessionStore
 from chatml.workspace import checkout
@@ -49,5 +50,5 @@ def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session
 
 def check_idle(damaged: SessionStore) -> None:
     """ChatmlError where a worker lives whose record can't be read, so that nobody could end it."""
-    if damaged.worker_lock.held():
+    if any(runners.named(name).alive(damaged) for name in runners.BUILT_IN):
         raise ChatmlError(f"the worker of '{damaged.name}' is at work", "end it first; its record can't be read")

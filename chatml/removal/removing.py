@@ -24,6 +24,7 @@ from chatml.model import Session
 from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
+from chatml.runners import table as runners
 from chatml.sessions import Project
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
@@ -71,9 +72,9 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
         for _ in range(STARTS):
             stopped = sessions.stop(project, name) or stopped
             with store.lock():
-                if store.worker_lock.held():
+                if runners.alive(store, session):
                     continue  # a message came in and was taken up
-                proc.sweep(session.id)  # what a worker that was killed has left
+                runners.of(session).end(session)  # what a worker that was killed has left
                 current, place = _still(project, store, session)
                 _check_again(project, current, place, stopped, force, keep_branch)
                 return _remove(project, store, current, place, keep_branch)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.runners import table as runners
 from chatml.sessions.control import check_message, start_worker
 from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.state import events
@@ -26,7 +27,7 @@ def reply(project: Project, name: str, decided: Reply) -> None:
         _choose(session, waiting, decided.request)
         entry = {"id": str(uuid.uuid4()), "type": "reply", **asdict(decided)}
         with events.posted(store, entry):
-            if not store.worker_lock.held():
+            if not runners.alive(store, session):
                 start_worker(store, session)
             elif len(waiting) == 1:
                 store.write(session.moved_to(Status.RUNNING))  # at once, so that `approve x; wait x` waits

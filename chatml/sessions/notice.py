@@ -9,6 +9,7 @@ from dataclasses import replace
 from chatml import notify
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.runners import table as runners
 from chatml.sessions.find import Project, failure_of
 from chatml.state.store import SessionStore
 
@@ -24,7 +25,7 @@ def tell_crashes(project: Project, found: Iterable[Session]) -> None:
 def _tell_crash(store: SessionStore) -> None:
     with store.lock():
         session = store.read()
-        gone = session.status.active and not store.worker_lock.held()
+        gone = session.status.active and not runners.alive(store, session)
         # A person who ends a worker, by `stop` or `rm`, needs no word of it.
         if not gone or session.stopping or session.crash_told:
             return

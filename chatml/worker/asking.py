@@ -7,13 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from chatml import notify, typed
-from chatml.agents import base
+from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
 from chatml.model import Event, Failure, Reply, Request, Session, Status, now
 from chatml.worker.journal import Journal
-
-AGAIN = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
 
 
 class Asking:
@@ -120,9 +118,7 @@ class Asking:
 
     def news(self) -> str:
         """What the next agent is told of all that; empty where nothing was open."""
-        if not self._left:
-            return ""
-        return "\n".join([AGAIN, *(_fate(one, self._decided.get(i)) for i, one in self._left.items()), "", ""])
+        return briefing.decisions([(one, self._decided.get(i)) for i, one in self._left.items()])
 
     def settle(self) -> None:
         """The agent has been told."""
@@ -137,19 +133,3 @@ def _with(session: Session, requests: tuple[Request, ...]) -> Session:
     if session.status in (Status.RUNNING, Status.WAITING):
         session = session.moved_to(Status.WAITING if requests else Status.RUNNING)
     return replace(session, requests=requests)
-
-
-def _fate(request: Request, reply: Reply | None) -> str:
-    asked = f"- {request.summary}: "
-    if reply is None:
-        return asked + "not decided. Ask again if you still need it."
-    if reply.decision == "deny":
-        return asked + "denied" + (f": {reply.message}" if reply.message else ". Go on without it.")
-    if request.kind == "plan":
-        plan = (reply.input or {}).get("plan")
-        return asked + "the plan is approved. Carry it out now." + (f" It was changed to:\n{plan}" if plan else "")
-    if request.kind == "question":
-        answers = "; ".join(f"{question}: {answer}" for question, answer in (reply.answers or {}).items())
-        return asked + f"answered. {answers}"
-    changed = f", with this input instead: {reply.input}" if reply.input is not None else ""
-    return asked + f"approved{changed}. Make the same call again: you will not be asked."

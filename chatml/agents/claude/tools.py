@@ -25,6 +25,8 @@ from typing import Any, Literal
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
+from chatml.agents import briefing
+
 KEPT = frozenset(
     (
         *("Bash", "PowerShell", "Read", "Write", "Edit", "MultiEdit", "NotebookEdit", "NotebookRead"),
@@ -56,14 +58,12 @@ ENV = {
 }
 """What keeps Claude Code itself from work that a worker would not wait for."""
 
-HERE = "Only this worktree belongs to your session, and work elsewhere would be lost to it. "
-NO_ISOLATION = HERE + "Start the agent without isolation: it then works in this worktree too."
-NO_WORKTREE = HERE + "Use an agent that needs no worktree of its own (such as general-purpose)."
-NOT_HERE = HERE + "This call comes from {}. End this agent, and go on in {}."
 UNKNOWN = "this tool of Claude Code is not known to chatml"
 
 SETTINGS: Mapping[str, Any] = {
-    "hooks": {"WorktreeCreate": [{"hooks": [{"type": "command", "command": f"echo '{NO_WORKTREE}' >&2; exit 2"}]}]}
+    "hooks": {
+        "WorktreeCreate": [{"hooks": [{"type": "command", "command": f"echo '{briefing.NO_WORKTREE}' >&2; exit 2"}]}]
+    }
 }
 """Refuses each worktree that Claude Code would make; an agent's definition that asks for one shows in no call."""
 
@@ -86,9 +86,9 @@ class Bounds:
         data: Mapping[str, Any] = dict(hook_input)
         tool, place = str(data["tool_name"]), os.path.realpath(data["cwd"])
         if place != self._worktree and not place.startswith(self._worktree + os.sep):
-            return verdict("deny", NOT_HERE.format(place, self._worktree))
+            return verdict("deny", briefing.not_here(place, self._worktree))
         if tool in ("Agent", "Task") and data["tool_input"].get("isolation"):
-            return verdict("deny", NO_ISOLATION)
+            return verdict("deny", briefing.NO_ISOLATION)
         known = tool in KEPT or tool.startswith("mcp__") or tool in self._allow
         return {} if known or self._unasked else verdict("ask", UNKNOWN)
 
