@@ -99,6 +99,18 @@ def file_out_of_scope(scope: Sequence[str]) -> str:
     )
 
 
+ONLY_HERE = "Only this worktree belongs to your session, and work elsewhere would be lost to it."
+
+NO_ISOLATION = f"{ONLY_HERE} Start the agent without isolation: it then works in this worktree too."
+
+NO_WORKTREE = f"{ONLY_HERE} Use an agent that needs no worktree of its own (such as general-purpose)."
+
+
+def not_here(place: str, worktree: str) -> str:
+    """Why a call from another folder than the session's worktree is refused."""
+    return f"{ONLY_HERE} This call comes from {place}. End this agent, and go on in {worktree}."
+
+
 def review(name: str, task: str, since: str, stat: str, most: int) -> str:
     """The task of one who reviews that session's changes since a commit; the session's own is cut at `most` letters."""
     task = task if len(task) <= most else task[:most] + " …"

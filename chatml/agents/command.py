@@ -123,8 +123,8 @@ class CommandAgent:
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                again = briefing.too_long_to_repeat(self._session.name, text)
-                return await self._execute(words, again, pipes)
+                repeated = briefing.too_long_to_repeat(self._session.name, text)
+                return await self._execute(words, repeated, pipes)
         except OSError as error:
             what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
@@ -139,7 +139,7 @@ class CommandAgent:
         process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
-            env={**os.environ, **self._setting.env},
+            env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=pipes.stdout,
             stderr=pipes.stderr,

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.model import Request, Session, Status
 from chatml.notify import aside
 
@@ -53,7 +53,7 @@ def tell(session: Session, log: Path, request: Request | None = None) -> None:
             [sys.executable, "-I", "-S", aside.__file__, str(TIMEOUT), str(OUTPUT), *argv],
             cwd=home if home.is_dir() else log.parent,
             # Without the session's mark, by which its next worker would end the command as a leftover.
-            env=proc.clean_env(_facts(session, request), drop=(*proc.AGENT_ENV, proc.MARKER)),
+            env=environment.session_env(_facts(session, request)),
             output=log,
         )
         # A worker may live for days after this: it keeps no dead child around.

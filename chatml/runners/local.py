@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.model import Session
 from chatml.state.store import SessionStore
 
@@ -23,7 +23,7 @@ class LocalRunner:
                 self.command(store, lock.fd),
                 # A folder of ours: Python must not pick up modules from a repository's own folder.
                 cwd=store.folder,
-                env=proc.clean_env({proc.MARKER: session.id}, drop=proc.AGENT_ENV),
+                env=environment.session_env({environment.MARKER: session.id}),
                 output=store.log,
                 keep=(lock.fd,),
             )

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chatml import proc
 from chatml.agents import base, briefing, table
 from chatml.agents.base import Agent, AgentError, MakeAgent, Message
 from chatml.errors import Kind
@@ -108,7 +107,7 @@ class Conversation:
             worktree=Path(session.worktree),
             state_dir=self.journal.store.folder,
             instruction=briefing.instruction(session),
-            env={proc.MARKER: session.id},
+            env={environment.MARKER: session.id},
             decided=self.asking.decided(),
             unanswered=tuple(waits),
         )
