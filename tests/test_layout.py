@@ -17,7 +17,7 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"errors", "guard", "typed"},
     {"model", "proc"},
-    {"containment", "output"},
+    {"answers", "containment", "output"},
     {"state", "config", "repo"},
     {"render", "terminal"},
     {"changes"},

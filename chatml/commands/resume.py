@@ -51,10 +51,13 @@ def command(
         names = (sessions.resolve(project, None).name,)
     for name in dict.fromkeys(names):
         try:
+            amiss = sessions.remade(project, name)
             resumed = sessions.resume(project, name, limits)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
         else:
+            if amiss:
+                output.warning(f"{name}: {output.one_line(amiss)}")
             if not quiet:
                 limiting.tell(project, name, limits)
                 output.note(SAYS[resumed].format(name))

@@ -58,11 +58,14 @@ def command(
     code, sent = 0, []
     for name in names:
         try:
+            amiss = sessions.remade(project, name)
             sessions.send(project, name, message, interrupt, queue, limits)
             sent.append(name)
         except (ChatmlError, OSError) as error:
             code = max(code, output.complain(error))
         else:
+            if amiss:
+                output.warning(f"{name}: {output.one_line(amiss)}")
             if not quiet:
                 limiting.tell(project, name, limits)
     if not quiet and sent:

@@ -2,7 +2,7 @@
 
 from chatml.sessions.allow import allow_for_all
 from chatml.sessions.answer import answers, asked, reply
-from chatml.sessions.control import check_message, locate, resume, send, start_worker, stop
+from chatml.sessions.control import check_message, locate, remade, resume, send, start_worker, stop
 from chatml.sessions.costs import By, Cost, costs
 from chatml.sessions.create import Task, check_name, create, slug
 from chatml.sessions.find import (
@@ -51,6 +51,7 @@ __all__ = [
     "message_of",
     "open_project",
     "recount",
+    "remade",
     "reply",
     "resolve",
     "resume",

@@ -95,9 +95,8 @@ class Worker:
         self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None, queued_at=None)
         loading = asyncio.create_task(asyncio.to_thread(load_agent, self.journal.session))
         try:
-            said = await asyncio.to_thread(
-                checkout.prepare, self.journal.session, self.journal.update, lambda: self.stopping
-            )
+            where = (self.journal.session, self.journal.common_dir)
+            said = await asyncio.to_thread(checkout.prepare, *where, self.journal.update, lambda: self.stopping)
         except TimeoutError:
             raise Stopped from None
         finally:
