@@ -13,7 +13,7 @@ from chatml.render import requests
 from chatml.sessions import find
 from chatml.sessions.find import open_project
 from chatml.sessions.unsend import unsent
-from chatml.state import events
+from chatml.state import log
 from chatml.text import one_line, printable
 
 
@@ -33,7 +33,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     project = open_project(at)
     (session,) = find.with_places(project, [find.resolve(project, name)])
     if plan:
-        text = events.last_plan(project.store.session(session.name).events)
+        text = log.last_plan(project.store.session(session.name).events)
         if text is None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))

@@ -1,6 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
+from chatml.model.entry import Message
 from chatml.model.event import Event
 from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
@@ -17,6 +18,7 @@ __all__ = [
     "Event",
     "Failure",
     "FileChange",
+    "Message",
     "PullRequest",
     "Question",
     "Reply",

@@ -17,7 +17,7 @@ from chatml.model import Changes, Failure, Request, Session, Status, transitions
 from chatml.queue import Queue
 from chatml.repo import Repository
 from chatml.runners import table as runners
-from chatml.state import events
+from chatml.state.inbox import answered
 from chatml.state.store import CorruptRecordError, SessionStore, Store
 from chatml.text import nearest
 from chatml.workspace import checkout
@@ -80,8 +80,8 @@ def still_open(store: SessionStore, session: Session) -> list[Request]:
     """What the session asks and nobody has answered, oldest first."""
     if session.status is not Status.WAITING:
         return []
-    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
-    return [request for request in session.requests if request.id not in answered]
+    closed = answered(store)
+    return [request for request in session.requests if request.id not in closed]
 
 
 def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:

@@ -10,7 +10,8 @@ from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
 from chatml.model import transitions
-from chatml.state.events import read
+from chatml.model.event import SetUp
+from chatml.state.log import read
 from chatml.state.store import SessionStore
 from chatml.worker.conversation import Conversation, Stopped
 from chatml.worker.journal import Journal, fail, failure_of
@@ -73,7 +74,7 @@ class Worker:
         finally:
             self.make_agent = await loading
         for line in said.splitlines():
-            self.journal.log.append("setup", line=line)
+            self.journal.log.append(SetUp(line))
 
     def _rest(self, known: Collection[str] = ()) -> bool:
         """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.
