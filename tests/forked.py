@@ -32,11 +32,87 @@ from typing import IO, Any
 ROOM = 1 << 16
 """Bytes that the server's own environment keeps free for that of a child, to be seen in `/proc/PID/environ`."""
 
+LIMIT = 30.0
+"""Seconds within which the server must have done what it was asked."""
+
+PIECE = 1 << 16
+"""Bytes read or written at once."""
+
 IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}
 """The signals that Python ignores from its start (`signal` in the manual of the C interface)."""
 
 ORDER = b"."
 """One byte that carries the streams of a child to be."""
+
+
+class Child:
+    """A chatml that runs, on streams of its own, as `subprocess.Popen` would have it; to be waited for."""
+
+    def __init__(self, pid: int, order: socket.socket, streams: Sequence[IO[bytes]]) -> None:
+        self.pid = pid
+        self.returncode: int | Any = None
+        """Its exit code once it was waited for; negative for a signal."""
+        self.stdin: IO[bytes] | None = streams[0]
+        self.stdout, self.stderr = streams[1:]
+        self._order = order
+        """The line over which the server tells of its end."""
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.returncode is None:
+            self.kill()
+            self.wait(LIMIT)
+        self._order.close()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+
+    def wait(self, timeout: float = LIMIT) -> int:
+        """Wait for its end; its exit code. subprocess.TimeoutExpired after `timeout` seconds."""
+        if self.returncode is None:
+            self._order.settimeout(max(0.01, timeout))
+            try:
+                self.returncode = os.waitstatus_to_exitcode(int(_line(self._order)))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired("chatml", timeout) from None
+        return self.returncode
+
+    def speak(self, text: bytes, timeout: float) -> tuple[bytes, bytes]:
+        """Give it this to read and wait for its end; all that it said, as bytes.
+
+        subprocess.TimeoutExpired, and its end, after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            out, err = _converse(self.stdin, text, [self.stdout, self.stderr], deadline)
+            self.stdin = None
+            self.wait(deadline - time.monotonic())
+        except TimeoutError:
+            raise subprocess.TimeoutExpired("chatml", timeout) from None
+        finally:
+            self.__exit__()
+        return out, err
+
+    def communicate(self, timeout: float = LIMIT) -> tuple[str, str]:
+        """Wait for its end; what it said, as text."""
+        out, err = self.speak(b"", timeout)
+        return text_of(out), text_of(err)
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it, and what it started in its own group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def text_of(raw: bytes) -> str:
+    """As `subprocess` decodes it."""
+    return raw.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -50,85 +126,59 @@ class Finished:
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: bytes | None, timeout: float) -> Finished:
     """Run `python -m chatml ARGV` to its end; subprocess.TimeoutExpired, and its end, after `timeout` seconds."""
-    if not Server.fits(env):
-        command = [sys.executable, "-m", "chatml", *argv]
-        given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, timeout=timeout, check=False, **given)
-        return Finished(done.returncode, done.stdout, done.stderr)
-    with contextlib.ExitStack() as stack:
-        streams: list[int] = []
-        ours: list[IO[bytes]] = []
-        for write in (True, False, False):
-            read_end, write_end = os.pipe()
-            ours.append(stack.enter_context(open(write_end if write else read_end, "wb" if write else "rb", 0)))
-            streams.append(read_end if write else write_end)
-        if stdin is None:
-            os.close(streams[0])
-            streams[0] = os.open(os.devnull, os.O_RDONLY)
-        try:
-            child = _server().fork(argv, cwd, env, streams)
-        finally:
-            for descriptor in streams:
-                os.close(descriptor)
-        stack.enter_context(child.order)
-        try:
-            deadline = time.monotonic() + timeout
-            out, err = _converse(ours[0], stdin or b"", ours[1:], deadline)
-            return Finished(child.ended(deadline), out, err)
-        except TimeoutError:
-            child.kill()
-            raise subprocess.TimeoutExpired(["chatml", *argv], timeout) from None
+    if Server.fits(env):
+        child = start(argv, cwd=cwd, env=env, reads=stdin is not None)
+        out, err = child.speak(stdin or b"", timeout)
+        assert child.returncode is not None
+        return Finished(child.returncode, out, err)
+    command = [sys.executable, "-m", "chatml", *argv]
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, timeout=timeout, check=False, **given)
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def _converse(to: IO[bytes], what: bytes, sources: Sequence[IO[bytes]], deadline: float) -> list[bytes]:
+def start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], reads: bool = False) -> Child:
+    """Start `python -m chatml ARGV`; it has something to read on its input only where it `reads`."""
+    assert Server.fits(env), "Python would start otherwise with this environment"
+    ends = [os.pipe() for _ in range(3)]
+    theirs = [ends[0][0], ends[1][1], ends[2][1]]
+    ours = [open(ends[0][1], "wb", 0), open(ends[1][0], "rb", 0), open(ends[2][0], "rb", 0)]  # noqa: SIM115
+    if not reads:
+        os.close(theirs[0])
+        theirs[0] = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return _server().fork(argv, cwd, env, theirs, ours)
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
+
+
+def _converse(to: IO[bytes] | None, what: bytes, sources: Sequence[IO[bytes]], deadline: float) -> list[bytes]:
     """Write all to a child and read what it says, at the same time and until it has closed its streams."""
     said = {source.fileno(): b"" for source in sources}
-    rest = memoryview(what)
     with selectors.DefaultSelector() as selector:
         for source in sources:
             selector.register(source, selectors.EVENT_READ)
-        if rest:
+        if to is not None:
             os.set_blocking(to.fileno(), False)
             selector.register(to, selectors.EVENT_WRITE)
-        else:
-            to.close()
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise TimeoutError
             for key, _ in ready:
                 if key.fileobj is to:
-                    try:
-                        rest = rest[os.write(key.fd, rest) :]
-                    except BrokenPipeError:
-                        rest = rest[:0]
-                    if not rest:
-                        selector.unregister(to)
-                        to.close()
-                elif chunk := os.read(key.fd, 1 << 16):
+                    with contextlib.suppress(BrokenPipeError):
+                        what = what[os.write(key.fd, what[:PIECE]) :]
+                        if what:
+                            continue
+                    selector.unregister(to)
+                    to.close()
+                elif chunk := os.read(key.fd, PIECE):
                     said[key.fd] += chunk
                 else:
                     selector.unregister(key.fileobj)
     return list(said.values())
-
-
-@dataclass
-class Child:
-    """A forked child that runs, or has ended; `order` is the line over which the server tells of it."""
-
-    pid: int
-    order: socket.socket
-
-    def ended(self, deadline: float) -> int:
-        """Wait for its end; its exit code. TimeoutError at the deadline."""
-        self.order.settimeout(max(0.01, deadline - time.monotonic()))
-        status = _line(self.order)
-        return os.waitstatus_to_exitcode(int(status))
-
-    def kill(self) -> None:
-        """End it, and what it started in its own group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _line(source: socket.socket) -> bytes:
@@ -169,15 +219,17 @@ class Server:
         size = sum(len(key) + len(value) for key, value in env.items())
         return _of_start(env) == cls.start_with and size < ROOM // 4 and "PATH" in env
 
-    def fork(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], streams: Sequence[int]) -> Child:
-        """Start a child on these streams."""
-        ours, theirs = socket.socketpair()
-        ours.settimeout(30)
+    def fork(
+        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], streams: Sequence[int], ours: Sequence[IO[bytes]]
+    ) -> Child:
+        """Start a child on these streams, whose other ends are ours."""
+        order, theirs = socket.socketpair()
+        order.settimeout(LIMIT)
         with theirs, self._guard:
             socket.send_fds(self._channel, [ORDER], [*streams, theirs.fileno()])
-        ours.sendall(json.dumps([list(argv), str(cwd), dict(env)]).encode())
-        ours.shutdown(socket.SHUT_WR)
-        return Child(int(_line(ours)), ours)
+        order.sendall(json.dumps([list(argv), str(cwd), dict(env)]).encode())
+        order.shutdown(socket.SHUT_WR)
+        return Child(int(_line(order)), order, ours)
 
 
 @functools.cache
@@ -234,7 +286,7 @@ def _tell_ends(orders: dict[int, socket.socket]) -> None:
 def _become(line: socket.socket, streams: Sequence[int]) -> None:
     """Make this child what a cold start would be."""
     raw = b""
-    while chunk := line.recv(1 << 16):
+    while chunk := line.recv(PIECE):
         raw += chunk
     argv, cwd, env = json.loads(raw)
     os.setpgid(0, 0)

@@ -96,25 +96,23 @@ class Sandbox:
             stdin=None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
             timeout=timeout,
         )
-        result = Result(done.code, _text(done.out), _text(done.err))
+        result = Result(done.code, forked.text_of(done.out), forked.text_of(done.err))
         assert code is None or result.code == code, f"chatml {' '.join(args)}: {result}"
         return result
 
-    def start(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """Start chatml beside the test; the caller waits for it."""
-        return subprocess.Popen(
-            self.command(*args),
-            cwd=cwd or self.repo,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *args: str, cwd: Path | None = None, reads: bool = False) -> forked.Child:
+        """Start chatml beside the test; the caller waits for it. It has an input only where it `reads`."""
+        return forked.start(args, cwd=cwd or self.repo, env=self.env, reads=reads)
 
     def git(self, *args: str, cwd: Path | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            ["git", *args], cwd=cwd or self.repo, env=self.env, capture_output=True, text=True, check=False
+            ["git", *args],
+            cwd=cwd or self.repo,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
         )
         assert done.returncode == 0 or not check, f"git {args}: {done}"
         return done.stdout.strip()
@@ -164,11 +162,6 @@ class Sandbox:
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("rev-parse", "HEAD")
-
-
-def _text(raw: bytes) -> str:
-    """As `subprocess` decodes it."""
-    return raw.decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
 def wait_until(condition: Callable[[], bool], what: str, state: Callable[[], object] = lambda: "") -> None:
