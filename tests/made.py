@@ -14,7 +14,7 @@ from typing import Any
 from chatml.model import Base, Session, Status, Terms, now
 from chatml.state import events
 from chatml.state.store import Store
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 
 def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | None = None, **changes: Any) -> Path:
@@ -95,7 +95,9 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
 
 def raw(sandbox: Sandbox, folder: Path, *args: str) -> bytes:
     """What git says, whatever bytes its paths are made of."""
-    done = subprocess.run(["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False, timeout=TIMEOUT
+    )
     return done.stdout + b"(%d)" % done.returncode
 
 
