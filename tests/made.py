@@ -16,7 +16,7 @@ from chatml.model.event import MessageTaken, StatusChanged
 from chatml.state import inbox
 from chatml.state.log import Log
 from chatml.state.store import Store
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 
 def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | None = None, **changes: Any) -> Path:
@@ -97,7 +97,9 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
 
 def raw(sandbox: Sandbox, folder: Path, *args: str) -> bytes:
     """What git says, whatever bytes its paths are made of."""
-    done = subprocess.run(["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False, timeout=TIMEOUT
+    )
     return done.stdout + b"(%d)" % done.returncode
 
 

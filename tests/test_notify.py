@@ -10,7 +10,7 @@ import pytest
 
 from chatml.notify import OUTPUT
 from tests.faults import Serve, all_gone, kill, worker
-from tests.support import Sandbox, marked_processes, needs, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
 from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
@@ -211,7 +211,7 @@ GLib.MainLoop().run()
 def desktop(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a message bus, and the file to which what it is told to show is written."""
     modules = ["/usr/bin/python3", "-c", "import dbus.mainloop.glib, gi.repository.GLib"]
-    if subprocess.run(modules, capture_output=True, check=False).returncode:
+    if subprocess.run(modules, capture_output=True, check=False, timeout=TIMEOUT).returncode:
         pytest.skip("not installed: python3-dbus, python3-gi")
     shown = tmp_path / "shown"
     bus = ["dbus-daemon", "--session", "--nofork", "--print-address=1", f"--address=unix:dir={tmp_path}"]

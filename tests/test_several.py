@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 
 from chatml.model import Status
 from chatml.state.store import SessionStore, Store
+from tests import forked
 from tests.faults import Serve
 from tests.made import make_session
 from tests.support import TIMEOUT, Sandbox
@@ -48,10 +48,9 @@ def _damage(sandbox: Sandbox, name: str) -> None:
     (sandbox.state(name) / "session.json").write_text("{")
 
 
-def _told(process: subprocess.Popen[str]) -> str:
+def _told(process: forked.Child) -> str:
     """The next line of what it tells, while it goes on."""
-    assert process.stderr
-    return process.stderr.readline()
+    return process.stderr.readline().decode()
 
 
 def test_wait_goes_on_for_the_others(sandbox: Sandbox, at_work: AtWork) -> None:
@@ -132,4 +131,4 @@ def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: 
         _end(first)
         assert "hint: " not in read("done")
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+        assert process.wait(TIMEOUT) == 130

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Serve, all_gone, delivered_once, logged
-from tests.support import Sandbox, init_repository
+from tests.support import TIMEOUT, Sandbox, init_repository
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_branch_that_was_deleted_or_moved_by_hand(sandbox: Sandbox, rested: Pa
     error = sandbox.session("task")["error"]
     assert error["message"] == "the branch that 'task' works on is gone"
     assert error["kind"] == "worktree"
-    subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True, env=sandbox.env)
+    subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True, env=sandbox.env, timeout=TIMEOUT)
     assert sandbox.git("rev-parse", "chatml/task") == tip
     sandbox.chatml("resume", "task")
     sandbox.chatml("wait", "task")
@@ -132,7 +132,11 @@ def small_disk(sandbox: Sandbox) -> Iterator[Path]:
     place = sandbox.repo.with_name("disk")
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
@@ -141,7 +145,7 @@ def small_disk(sandbox: Sandbox) -> Iterator[Path]:
     yield place
     sandbox.chatml("stop", "--all", "-q", code=None)
     all_gone(sandbox)
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", place], check=True, timeout=TIMEOUT)
 
 
 def _fill(ballast: Path) -> Path:
@@ -211,7 +215,9 @@ def test_a_checkout_that_does_not_fit_is_told_and_goes_on_with_space(
 def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: Path) -> None:
     del rested
     state = sandbox.repo / ".git" / "chatml"
-    bound = subprocess.run(["mount", "--bind", "-o", "ro", state, state], capture_output=True, text=True, check=False)
+    bound = subprocess.run(
+        ["mount", "--bind", "-o", "ro", state, state], capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
     if bound.returncode:
         pytest.skip(f"needs the right to mount a file system: {bound.stderr.strip()}")
     try:
@@ -223,7 +229,7 @@ def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: 
             assert refused.err.startswith("error: read-only file system: ")
             assert "\nhint: " in refused.err
     finally:
-        subprocess.run(["umount", state], check=True)
+        subprocess.run(["umount", state], check=True, timeout=TIMEOUT)
     assert sandbox.git("branch", "--list", "chatml/*", "--format=%(refname:short)") == "chatml/task"
 
 

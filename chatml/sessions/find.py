@@ -116,7 +116,7 @@ def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
     """The sessions, those that are queued with their place in the queue."""
     if not any(session.status is Status.QUEUED for session in found):
         return list(found)
-    places = {session.id: place for place, session in enumerate(project.queue.members(), 1)}
+    places = {session.id: place for place, session in enumerate(project.queue.waiting(), 1)}
     return [
         replace(session, queue_place=places.get(session.id)) if session.status is Status.QUEUED else session
         for session in found
