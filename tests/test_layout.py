@@ -17,7 +17,7 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"errors", "guard", "pipes", "typed"},
     {"model", "proc"},
-    {"containment", "output"},
+    {"containment", "output", "plumbing"},
     {"state", "config", "repo"},
     {"render", "terminal"},
     {"changes"},

@@ -14,11 +14,12 @@ from chatml.changes.scope import named, outside
 from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
 from chatml.errors import ChatmlError, GitError, Kind
 from chatml.model import Changes, FileChange, Session
+from chatml.plumbing import UNCOMMITTED
 from chatml.repo import Repository, git
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
-    "-c", "core.quotePath=false", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
+    "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
     "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
     f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
@@ -67,7 +68,7 @@ class Comparison:
 
     def usual(self, *form: str) -> str:
         """The changes as the person's settings have them."""
-        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env).text
+        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env, as_person=True).text
 
     def show_usual(self, *form: str) -> int:
         """Have git itself print what `usual` returns, through the person's pager; returns git's exit code."""
@@ -210,7 +211,7 @@ def _in_submodules(worktree: Path, now: Snapshot) -> Iterator[str]:
         if not (inner / ".git").exists():
             if any(inner.iterdir()):
                 yield f"the files in '{inner.name}', a submodule that is not checked out"
-        elif git("status", "--porcelain", "-z", at=inner, check=False).stdout:
+        elif git(*UNCOMMITTED, at=inner, check=False).stdout:
             yield f"what is not committed in the submodule '{inner.name}'"
 
 

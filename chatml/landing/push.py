@@ -44,7 +44,8 @@ def push(session: Session, at: Path, remote: str, commit: str, over: str | None 
     """
     target = f"refs/heads/{session.branch}"
     lease = [f"--force-with-lease={target}:{over}"] if over else []
-    result = repo.git("push", "--porcelain", *lease, remote, f"{commit}:{target}", at=at, check=False)
+    to = f"{commit}:{target}"
+    result = repo.git("push", "--porcelain", *lease, remote, to, at=at, check=False, as_person=True)
     lines = (line.split("\t") for line in result.text.splitlines())
     flag, summary = next(((line[0], line[2]) for line in lines if len(line) == 3 and target in line[1]), ("", ""))
     if result.code == 0:
