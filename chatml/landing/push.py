@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chatml import output, repo
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, reason
 from chatml.model import Session
 from chatml.repo import Repository
 
@@ -80,7 +80,8 @@ def _failed(remote: str, out: str, errors: str) -> ChatmlError:
     """Why nothing could be pushed at all: the hook on this side, or no way to the remote."""
     fatal = [line.removeprefix("fatal: ") for line in errors.splitlines() if line.startswith("fatal: ")]
     if fatal:
-        because = "; ".join([fatal[0], *_remote_words(errors)])
+        own = "\n".join(line for line in errors.splitlines() if not line.startswith("remote:"))
+        because = "; ".join([reason(own), *_remote_words(errors)])
         return ChatmlError(f"could not push to {remote}: {because}", _access_hint(errors, remote))
     said = output.one_line(f"{out}\n{errors}".split("error: failed to push")[0])
     return ChatmlError(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from chatml import notify, proc
 from chatml.agents import base
 from chatml.agents.base import Agent, AgentError, Message
-from chatml.errors import Kind
+from chatml.errors import Kind, words
 from chatml.model import Failure, Session, Status
 from chatml.state.events import read
 from chatml.state.store import SessionStore
@@ -65,7 +65,7 @@ class Worker:
         except Stopped:
             self._end_stopped()
         except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
-            fail(self.journal.store, failure_of(error), self.journal.log)
+            fail(self.journal.store, failure_of(error), self.journal.log, words(error))
 
     async def _work(self) -> bool:
         """Converse until there is nothing more to do; False where something came in just then."""
