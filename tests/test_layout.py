@@ -18,6 +18,7 @@ LEVELS = [
     {"environment", "errors", "guard", "pipes", "text", "typed"},
     {"model", "proc"},
     {"answers", "containment"},
+    {"plumbing"},
     {"state", "config", "repo"},
     {"terminal"},
     {"changes"},

@@ -291,6 +291,15 @@ def test_what_a_hook_leaves_running_is_not_waited_for(sandbox: Sandbox, github: 
     wait_until(lambda: not marked_processes(sandbox.home), "what listened to it to end")
 
 
+def test_untracked_work_counts_though_the_settings_hide_it(sandbox: Sandbox, github: GitHub) -> None:
+    del github
+    sandbox.git("config", "--global", "status.showUntrackedFiles", "no")
+    (worktree(sandbox) / "new file").write_text("x")
+    assert "has uncommitted work" in sandbox.chatml("pr", NAME, code=1).err
+    sandbox.chatml("pr", NAME, "--commit", "the rest")
+    assert "new file" in sandbox.git("ls-tree", "--name-only", BRANCH)
+
+
 def test_refused_by_hooks(sandbox: Sandbox, github: GitHub) -> None:
     ours, theirs = sandbox.repo / ".git/hooks/pre-push", sandbox.repo.parent / "octo.git/hooks/pre-receive"
     for hook in (ours, theirs):

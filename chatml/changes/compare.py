@@ -15,11 +15,12 @@ from chatml.changes.scope import named, outside
 from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
 from chatml.changes.standing import WorktreeGoneError
 from chatml.model import Base, Changes, FileChange, Session
+from chatml.plumbing import UNCOMMITTED
 from chatml.repo import Repository, git
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
-    "-c", "core.quotePath=false", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
+    "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
     "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
     f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
@@ -66,7 +67,7 @@ class Comparison:
 
     def usual(self, *form: str) -> str:
         """The changes as the person's settings have them."""
-        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env).text
+        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env, as_person=True).text
 
     def show_usual(self, *form: str) -> int:
         """Have git itself print what `usual` returns, through the person's pager; returns git's exit code."""
@@ -223,7 +224,7 @@ def _in_submodules(worktree: Path, now: Snapshot) -> Iterator[str]:
             if any(inner.iterdir()):
                 yield f"the files in '{inner.name}', a submodule that is not checked out"
             continue
-        status = git("status", "--porcelain", "-z", "--untracked-files=normal", at=inner, check=False)
+        status = git(*UNCOMMITTED, at=inner, check=False)
         if status.code:
             yield f"what is not committed in the submodule '{inner.name}', where git could not look"
         elif status.stdout:

@@ -133,7 +133,7 @@ def _scratch_objects(repository: Repository) -> Iterator[dict[str, str]]:
 def _copied(repository: Repository, base: str, tip: str, ref: str) -> bool:
     """Whether the target has the very same change as one commit (a squash), or each commit of it (rebase, picks)."""
     git_ = repository.git
-    paths = git_("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, tip).text.split("\0")[:PATHS]
+    paths = git_("diff-tree", "-r", "-z", "--name-only", "--no-renames", WHOLE, base, tip).text.split("\0")[:PATHS]
     found = git_(
         "--literal-pathspecs", "rev-list", "--no-merges", "--full-history", f"--max-count={SCAN}", f"{base}..{ref}",
         "--", *filter(None, paths),
@@ -149,7 +149,10 @@ def _copied(repository: Repository, base: str, tip: str, ref: str) -> bool:
     return theirs.issuperset(_changes(repository, [line.split()[0] for line in commits]))
 
 
-_PATCH = ("-r", "-p", "--binary", "--no-renames", "--full-index", "--no-ext-diff", "--no-textconv")
+WHOLE = "--ignore-submodules=none"
+"""Else submodule.NAME.ignore would hide a commit of a submodule, and what brings nothing else would count as landed."""
+
+_PATCH = ("-r", "-p", "--binary", "--no-renames", "--full-index", "--no-ext-diff", "--no-textconv", WHOLE)
 
 
 def _changes(repository: Repository, commits: Sequence[str]) -> list[bytes]:

@@ -162,8 +162,8 @@ def _commit_all(work: Work, worktree: Path, message: str) -> None:
     if repo.git("ls-files", "--unmerged", "-z", at=worktree).stdout:
         raise ChatmlError(f"'{work.session.name}' is in the middle of a merge with conflicts", "resolve them first")
     try:
-        repo.git("add", "--all", at=worktree)
-        repo.git("commit", "--quiet", "-m", message, at=worktree)
+        repo.git("add", "--all", at=worktree, as_person=True)
+        repo.git("commit", "--quiet", "-m", message, at=worktree, as_person=True)
     except GitError as error:
         said = one_line(error.stderr or error.stdout)
         raise ChatmlError(f"could not commit: {shorten(said, 300)}", f"put that right in {worktree}") from error

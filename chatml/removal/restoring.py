@@ -6,6 +6,7 @@ The trash is emptied last. Who is killed on the way leaves a worktree with a mar
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -178,7 +179,13 @@ def _make_branch(repository: Repository, branch: str, tip: str, found: Found) ->
     try:
         repository.git("update-ref", f"refs/heads/{branch}", tip, "0" * len(tip))
     except GitError as error:
-        raise ChatmlError(error.message, "is a branch in the way whose name begins like this one's?") from error
+        other = repository.in_the_way(branch)
+        if other is None:
+            raise ChatmlError(error.message, "nothing was changed: it is still in the trash") from error
+        raise ChatmlError(
+            f"the branch '{other}' exists, so '{branch}' can't be brought back",
+            f"rename that one first: git branch -m {shlex.quote(other)} NAME",
+        ) from error
     for key, value in found.note.get("config") or ():
         repository.git("config", "--local", "--add", key, value, check=False)
 

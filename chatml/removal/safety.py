@@ -16,6 +16,7 @@ from pathlib import Path
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
+from chatml.plumbing import UNCOMMITTED
 from chatml.proc import Result
 from chatml.repo import Repository, git
 from chatml.text import is_safe
@@ -51,9 +52,18 @@ class Place:
         assert self.admin is not None
         tree = [f"--work-tree={self.folder}"] if self.folder else []
         env = {"GIT_INDEX_FILE": str(index)} if index else None
-        settings = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"]
         where = self.folder or self.admin
-        return git(*settings, f"--git-dir={self.admin}", *tree, *args, at=where, env=env, check=check, stdin=stdin)
+        return git(
+            "-c",
+            f"core.hooksPath={os.devnull}",
+            f"--git-dir={self.admin}",
+            *tree,
+            *args,
+            at=where,
+            env=env,
+            check=check,
+            stdin=stdin,
+        )
 
     @contextlib.contextmanager
     def index_copy(self, folder: Path | None = None) -> Iterator[Path]:
@@ -192,7 +202,8 @@ def _unlanded(repository: Repository, session: Session, tip: str, where: str, le
 
 def brought(session: Session, repository: Repository, place: Place, tip: str) -> bool:
     """Whether the session made commits that change something; False where its reflog doesn't tell."""
-    if tip == session.base.commit or repository.git("diff", "--quiet", session.base.commit, tip, check=False).code != 1:
+    quiet = ("diff-tree", "-r", "--quiet", "--no-ext-diff", "--ignore-submodules=none", session.base.commit, tip)
+    if tip == session.base.commit or repository.git(*quiet, check=False).code != 1:
         return False
     if place.admin is None:
         return False
@@ -243,7 +254,7 @@ def refusals(place: Place) -> list[str]:
 
 def _busy(inner: Path) -> bool:
     """Whether a submodule has anything that no remote has, as far as can be seen."""
-    status = git("status", "--porcelain", "--untracked-files=all", at=inner, check=False)
+    status = git(*UNCOMMITTED, at=inner, check=False)
     ahead = git("rev-list", "--max-count=1", "--all", "HEAD", "--not", "--remotes", at=inner, check=False)
     return bool(status.code or status.text or ahead.code or ahead.text)
 

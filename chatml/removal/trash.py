@@ -51,8 +51,6 @@ SETTINGS = {
 OPTIONS = (
     "-c", f"core.hooksPath={os.devnull}",  # nobody's hook must keep us from saving
     "-c", "core.fsync=committed,loose-object",  # the worktree is deleted right after
-    "-c", "core.splitIndex=false",
-    "-c", "core.fsmonitor=false",
     "-c", "core.protectNTFS=false",  # file names that are odd only elsewhere
     "-c", "core.protectHFS=false",
 )  # fmt: skip

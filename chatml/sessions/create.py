@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 import uuid
 from collections.abc import Iterable
@@ -100,7 +101,8 @@ def create(project: Project, task: Task) -> Session:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
                 project.repo.add_worktree(Path(session.worktree), session.branch, start)
         except GitError as error:
-            raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
+            hint = f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+            raise ChatmlError(error.message, hint) from error
         with store.lock():
             if session.terms.max_parallel is None:
                 session = start_worker(store, session)
@@ -215,19 +217,23 @@ def _numbered(wanted: str) -> Iterable[str]:
 def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
     if project.store.session(name).folder.exists():
         return f"a session named '{name}' exists already"
-    if branch is not None and project.repo.tip(branch) is not None:
-        return f"a branch named '{branch}' exists already"
+    if branch is not None and (other := project.repo.in_the_way(branch)) is not None:
+        if other == branch:
+            return f"a branch named '{branch}' exists already"
+        if branch.startswith(f"{other}/"):
+            raise _blocked(branch, other)  # no other name gets around that
+        return f"the branch '{other}' exists, so there can't be one named '{branch}'"
     if os.path.lexists(folder):
         return f"{folder} exists already"
     return None
 
 
-def _why_no_worktree(project: Project, session: Session) -> str:
-    parts = session.branch.split("/")
-    for end in range(1, len(parts)):
-        if project.repo.tip("/".join(parts[:end])):
-            return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
-    return f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+def _blocked(branch: str, other: str) -> ChatmlError:
+    return ChatmlError(
+        f"the branch '{other}' exists, so there can't be one named '{branch}'",
+        "set another 'branch_prefix' in the configuration (CHATML_BRANCH_PREFIX=ai/ for once), "
+        f"or rename that branch: git branch -m {shlex.quote(other)} NAME",
+    )
 
 
 def _forget(store: SessionStore) -> None:

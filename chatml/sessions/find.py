@@ -42,7 +42,9 @@ class Project:
 def open_project(start: Path) -> Project:
     """The project that `start` lies in. ChatmlError outside of a repository."""
     repository = Repository.discover(start)
-    return Project(repository, Store(repository.common_dir))
+    store = Store(repository.common_dir)
+    repository.noted = store.repositories
+    return Project(repository, store)
 
 
 def load(project: Project, name: str) -> Session:

@@ -160,6 +160,16 @@ class Store:
         except FileNotFoundError:
             return []
 
+    def repositories(self) -> Iterator[Path]:
+        """The main checkouts that the records name, each once: where git can't tell."""
+        seen = set()
+        for name in self.names():
+            with contextlib.suppress(OSError, ChatmlError):
+                path = self.session(name).read().repository
+                if path not in seen:
+                    seen.add(path)
+                    yield Path(path)
+
     def session(self, name: str) -> SessionStore:
         """The files of that session, if there are any. FileNotFoundError for a text that can't be a name.
 

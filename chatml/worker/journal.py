@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 import traceback
 import uuid
@@ -22,6 +23,7 @@ from chatml.model.event import (
     Mishap,
     Replied,
     Requested,
+    SetUp,
     StatusChanged,
     Text,
     Thinking,
@@ -167,10 +169,17 @@ class Journal:
         )
 
 
-def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
-    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
+def fail(store: SessionStore, failure: Failure, log: Log | None = None, said: Sequence[str] = ()) -> None:
+    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died.
+
+    `said` is all that git said about it: the failure has the gist of that, the log and worker.log have the rest.
+    """
     try:
+        for line in said:
+            print(line, file=sys.stderr)
         if log is not None:
+            for line in said:
+                log.append(SetUp(line))
             log.append(Mishap(failure.kind, failure.message, failure.hint))
     finally:
         with store.lock():

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
+from chatml.errors import words
 from chatml.model import transitions
 from chatml.model.event import SetUp
 from chatml.state.log import read
@@ -41,7 +42,7 @@ class Worker:
         except Stopped:
             self._end_stopped()
         except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
-            fail(self.journal.store, failure_of(error), self.journal.log)
+            fail(self.journal.store, failure_of(error), self.journal.log, words(error))
 
     async def _work(self) -> bool:
         """Converse until there is nothing more to do; False where something came in just then."""

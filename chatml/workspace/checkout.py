@@ -84,8 +84,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
         files.mkdir()
         env = {"GIT_DIR": str(admin), "GIT_WORK_TREE": str(files), "GIT_INDEX_FILE": str(ours)}
         repo.git(
-            "-c", "core.fsmonitor=false", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD",
-            at=files, env=env, cancelled=cancelled,
+            "read-tree", "-m", "-u", "HEAD", at=files, env=env, cancelled=cancelled,
         )  # fmt: skip
         _give(ours, index)
     _give_all(files, worktree)
