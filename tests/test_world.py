@@ -96,7 +96,7 @@ def test_what_stands_in_a_worktrees_place_is_not_touched(sandbox: Sandbox, reste
     sandbox.git("worktree", "remove", str(elsewhere))
     rested.mkdir()
     (rested / "mine").write_text("precious")
-    assert refused() == f"{rested} is not the session's worktree any more"
+    assert refused() == f"could not look: something else stands in the worktree's place: {rested}"
     assert (rested / "mine").read_text() == "precious"
     shutil.rmtree(rested)
     sandbox.chatml("resume", "task")

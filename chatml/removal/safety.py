@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import output
+from chatml.answers import OFFLINE, answer
+from chatml.changes.standing import Standing, pointed, registered, same, standing
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
@@ -46,14 +48,28 @@ class Place:
     stranger: bool
     """Something stands at the path that is not the session's worktree: nobody may touch it."""
 
-    def git(self, *args: str, index: Path | None = None, check: bool = True, stdin: bytes | None = None) -> Result:
-        """Run git on this very worktree, whatever its folder says, and without its hooks."""
+    def git(
+        self,
+        *args: str,
+        index: Path | None = None,
+        check: bool = True,
+        stdin: bytes | None = None,
+        fetching: bool = False,
+    ) -> Result:
+        """Run git on this very worktree, whatever its folder says, and without its hooks.
+
+        In a partial clone, only what is `fetching` may fetch objects that are missing.
+        """
         assert self.admin is not None
         tree = [f"--work-tree={self.folder}"] if self.folder else []
-        env = {"GIT_INDEX_FILE": str(index)} if index else None
+        env = ({"GIT_INDEX_FILE": str(index)} if index else {}) | ({} if fetching else OFFLINE)
         settings = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false"]
         where = self.folder or self.admin
         return git(*settings, f"--git-dir={self.admin}", *tree, *args, at=where, env=env, check=check, stdin=stdin)
+
+    def head(self) -> str | None:
+        """The commit checked out; None on a branch without one. GitError where that can't be found out."""
+        return answer(self.git("rev-parse", "--verify", "--quiet", "HEAD", check=False))
 
     @contextlib.contextmanager
     def index_copy(self, folder: Path | None = None) -> Iterator[Path]:
@@ -67,37 +83,18 @@ class Place:
                     copy.write_bytes(source.read())
                     os.utime(copy, ns=(0, os.fstat(source.fileno()).st_mtime_ns))
             except FileNotFoundError:
-                self.git("read-tree", "HEAD", index=copy, check=False)
+                if self.head() is not None:
+                    self.git("read-tree", "HEAD", index=copy)
             self.git("update-index", "-q", "--refresh", index=copy, check=False)
             yield copy
 
 
 def locate(repository: Repository, path: Path) -> Place:
     """The worktree that git and the folder at `path` both say is there."""
-    admins = (repository.common_dir / "worktrees").glob("*/gitdir")
-    admin = next((file.parent for file in admins if _same(_pointed(file), path / ".git")), None)
-    link = path / ".git"
-    real = path.is_dir() and not path.is_symlink() and link.is_file() and not link.is_symlink()
-    ours = admin is not None and real and os.path.realpath(_pointed(link) or "") == os.path.realpath(admin)
-    empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    return Place(path, path if ours else None, admin, os.path.lexists(path) and not ours and not empty)
-
-
-def _pointed(file: Path) -> Path | None:
-    """Where a file of git points to, absolute or from its own folder; None for another kind of file."""
-    try:
-        text = file.read_bytes()
-    except OSError:
-        return None
-    target = os.fsdecode(text.removeprefix(b"gitdir: ").rstrip(b"\n"))
-    return Path(os.path.normpath(file.parent / target)) if "\0" not in target else None
-
-
-def _same(one: Path | None, other: Path) -> bool:
-    """Whether two paths of a `.git` mean the same place; its folder itself must not be a link."""
-    if one is None or one.parent.name != other.parent.name:
-        return False
-    return one.name == other.name and os.path.realpath(one.parent.parent) == os.path.realpath(other.parent.parent)
+    found = standing(repository.common_dir, path)
+    ours = found is Standing.OURS
+    admin = pointed(path / ".git") if ours else registered(repository.common_dir, path)
+    return Place(path, path if ours else None, admin, found in (Standing.FOREIGN, Standing.CUT_OFF))
 
 
 def check(repository: Repository, session: Session, place: Place, force: bool, keep_branch: bool) -> None:
@@ -128,7 +125,7 @@ def objections(repository: Repository, session: Session, place: Place, keep_bran
     if place.folder is not None:
         reasons += uncommitted(place)
     if place.admin is not None:
-        head = place.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.strip()
+        head = place.head()
         if head and head != tip:
             reasons += _unlanded(repository, session, head, "checked out there on no branch", leaves=False)
     if tip is not None and leaves:
@@ -141,7 +138,7 @@ def _oddities(repository: Repository, session: Session, place: Place) -> list[st
     if place.stranger:
         reasons.append(f"{place.path} is not its worktree any more")
     for worktree in repository.worktrees() if place.folder is None else ():
-        if worktree.branch == session.branch and not _same(worktree.path / ".git", place.path / ".git"):
+        if worktree.branch == session.branch and not same(worktree.path / ".git", place.path / ".git"):
             reasons.append(f"{session.branch} is checked out in {worktree.path}")
     if place.admin is not None:
         reasons += dict.fromkeys(what for name, what in OPERATIONS.items() if (place.admin / name).exists())
@@ -157,7 +154,13 @@ def uncommitted(place: Place) -> list[str]:
     fresh = not (place.admin / "index").exists()
     with place.index_copy() as index:
         said = place.git(
-            "status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=none", index=index
+            "status",
+            "--porcelain=v2",
+            "-z",
+            "--untracked-files=all",
+            "--ignore-submodules=none",
+            "--no-renames",
+            index=index,
         ).text
     paths = [path for state, path in _entries(said) if not (fresh and state == ".D")]
     if not paths:
@@ -184,20 +187,25 @@ def _shown(path: str) -> str:
 
 def _unlanded(repository: Repository, session: Session, tip: str, where: str, leaves: bool) -> list[str]:
     count = landed.only_here(repository, session, tip, leaves)
-    if not count or landed.landed_in(repository, session, tip):
+    if not count:
         return []
+    try:
+        if landed.landed_in(repository, session, tip):
+            return []
+        why = f"not landed in {session.base.ref}"
+    except ChatmlError as error:
+        why = error.message
     commits = "1 commit" if count == 1 else f"{count} commits"
-    return [f"{commits} {where} that {'is' if count == 1 else 'are'} nowhere else, not landed in {session.base.ref}"]
+    return [f"{commits} {where} that {'is' if count == 1 else 'are'} nowhere else, {why}"]
 
 
-def brought(session: Session, repository: Repository, place: Place, tip: str) -> bool:
-    """Whether the session made commits that change something; False where its reflog doesn't tell."""
-    if tip == session.base.commit or repository.git("diff", "--quiet", session.base.commit, tip, check=False).code != 1:
+def brought(session: Session, repository: Repository, place: Place, tip: str) -> bool | None:
+    """Whether the session made commits that change something; None where it may have, and no reflog tells."""
+    before, after = repository.git("rev-parse", f"{session.base.commit}^{{tree}}", f"{tip}^{{tree}}").text.split()
+    if before == after or place.admin is None:
         return False
-    if place.admin is None:
-        return False
-    told = place.git("log", "-g", "--format=%gs", "HEAD", check=False).text.splitlines()
-    return any(line.startswith(("commit", "cherry-pick", "revert", "am")) for line in told)
+    told = place.git("log", "-g", "--format=%gs", "HEAD").text.splitlines() if place.head() else []
+    return any(line.startswith(("commit", "cherry-pick", "revert", "am")) for line in told) if told else None
 
 
 # --- repositories inside the worktree --------------------------------------------------------------------------
@@ -230,7 +238,7 @@ def refusals(place: Place) -> list[str]:
         return []
     reasons = []
     for inner in inner_repositories(place.folder, through=True):
-        target = _pointed(inner / ".git")  # None for a folder: such a repository is kept as it is
+        target = pointed(inner / ".git")  # None for a folder: such a repository is kept as it is
         if target is None or not target.is_dir():
             continue
         name = _shown(str(inner.relative_to(place.folder)))
