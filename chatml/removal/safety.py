@@ -204,7 +204,7 @@ def brought(session: Session, repository: Repository, place: Place, tip: str) ->
     before, after = repository.git("rev-parse", f"{session.base.commit}^{{tree}}", f"{tip}^{{tree}}").text.split()
     if before == after or place.admin is None:
         return False
-    told = place.git("log", "-g", "--format=%gs", "HEAD").text.splitlines() if place.head() else []
+    told = [line for line in place.git("log", "-g", "--format=%gs", "HEAD").text.splitlines() if line]
     return any(line.startswith(("commit", "cherry-pick", "revert", "am")) for line in told) if told else None
 
 
