@@ -9,7 +9,7 @@ from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
 from chatml.removal import safety
-from chatml.removal.safety import Place, locate
+from chatml.removal.place import Place, locate
 from chatml.sessions import Project
 from chatml.state.store import CorruptRecordError, SessionStore
 from chatml.workspace import checkout

@@ -21,13 +21,14 @@ from chatml import proc, sessions
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
-from chatml.removal import planning, safety, trash
-from chatml.removal.safety import Place, locate
+from chatml.removal import inner, planning, safety, trash
+from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import Project
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
 from chatml.workspace import checkout
+from chatml.workspace.mending import mend
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -74,7 +75,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 if store.worker_lock.held():
                     continue  # a message came in and was taken up
                 proc.sweep(session.id)  # what a worker that was killed has left
-                current, place = _still(project, store, session)
+                current, place = _still(project, store, session, mending=force)
                 _check_again(project, current, place, stopped, force, keep_branch)
                 return _remove(project, store, current, place, keep_branch)
     except OSError as error:
@@ -83,11 +84,17 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     raise ChatmlError(f"'{name}' is started again and again by new messages", "try again when nobody sends any")
 
 
-def _still(project: Project, store: SessionStore, expected: Session) -> tuple[Session, Place]:
-    """The session as it is under its lock, if it is the one that was looked at."""
+def _still(project: Project, store: SessionStore, expected: Session, mending: bool) -> tuple[Session, Place]:
+    """The session as it is under its lock, if it is the one that was looked at.
+
+    With `mending`, its worktree is first made whole where git's own folder of it is gone, so that its files are saved.
+    """
     session = checkout.relocate(store.read(), project.repo)
     if session.id != expected.id:
         raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
+    if mending:
+        with contextlib.suppress(ChatmlError):  # then its folder stays where it is
+            mend(project.repo, session)
     return session, locate(project.repo, Path(session.worktree))
 
 
@@ -118,6 +125,7 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
         _undo(project, gone, store, session)
         raise
     fate = f"branch {session.branch} {removed.fate}" + (f" ({where})" if where else "")
+    fate += f"; {place.path} is not its worktree, and was left as it is" if place.stranger else ""
     return replace(removed, fate=fate, left_out=saved.left_out)
 
 
@@ -145,7 +153,7 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
     if place.admin is not None and (aside / ".git").is_file():
         # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
-        kept = safety.take_out(aside, safety.kept_repositories(repository, session))
+        kept = inner.take_out(aside, inner.kept_repositories(repository, session))
         (aside / ".git").unlink()
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:
@@ -167,7 +175,7 @@ def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Se
     with contextlib.suppress(OSError):
         if os.path.lexists(aside) and not os.path.lexists(worktree):
             aside.rename(worktree)
-            safety.put_back(safety.kept_repositories(project.repo, session), worktree)
+            inner.put_back(inner.kept_repositories(project.repo, session), worktree)
         if gone.folder.exists() and not store.folder.exists():
             (gone.folder / PLAN).unlink(missing_ok=True)
             gone.folder.rename(store.folder)

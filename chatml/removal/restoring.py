@@ -15,7 +15,8 @@ from typing import Any
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, Status, now
 from chatml.removal import trash
-from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
+from chatml.removal.inner import kept_repositories, prune, put_back
+from chatml.removal.place import Place, locate
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
 from chatml.sessions import Project

@@ -26,7 +26,7 @@ from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
-from chatml.removal.safety import Place
+from chatml.removal.place import Place
 from chatml.repo import Repository, git
 from chatml.state.store import SessionStore
 
