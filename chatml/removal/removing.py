@@ -133,13 +133,14 @@ def _whereabouts(repository: Repository, session: Session, tip: str | None) -> s
     """Where else the branch's commits are, for people; None where it has none, or they are nowhere."""
     if tip is None or tip == session.base.commit:
         return None
-    with contextlib.suppress(ChatmlError):
+    try:
         home = landed.landed_in(repository, session, tip)
-        if home:
-            return f"landed in {landed.short(home)}"
-        other = landed.also_on(repository, session, tip)
-        return f"not landed, but on {landed.short(other)}" if other else None
-    return None
+        other = None if home else landed.also_on(repository, session, tip)
+    except ChatmlError as error:
+        return error.message
+    if home:
+        return f"landed in {landed.short(home)}"
+    return f"not landed, but on {landed.short(other)}" if other else None
 
 
 def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[str, Any]) -> Removed:
