@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.answers import answer, failed
 from chatml.errors import ChatmlError, NotARepositoryError
 
@@ -28,7 +28,9 @@ def git(
     # GIT_OPTIONAL_LOCKS: our looking around must never make the agent's own git command fail on index.lock.
     settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
     try:
-        result = proc.run(["git", "-C", str(at), *args], env=proc.clean_env(settings), stdin=stdin, cancelled=cancelled)
+        result = proc.run(
+            ["git", "-C", str(at), *args], env=environment.clean_env(settings), stdin=stdin, cancelled=cancelled
+        )
     except FileNotFoundError as error:
         raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
     if check and result.code:
@@ -248,7 +250,7 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
     from git import GitCommandError, Repo
 
     found = []
-    with proc.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
+    with environment.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
         try:
             with Repo(common_dir) as repository:
                 # A repository that is bare is found by its name alone where safe.bareRepository says `explicit`.
@@ -287,4 +289,4 @@ def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
 
 def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
     """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
-    return proc.attach(["git", "-C", str(at), *args], env=proc.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))
+    return proc.attach(["git", "-C", str(at), *args], env=environment.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))

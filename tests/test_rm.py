@@ -265,7 +265,7 @@ def test_what_somebody_put_in_place_of_the_worktree_is_never_touched(
     else:
         worktree.write_text("1")
     assert f"{worktree} is not its worktree any more" in refusal(sandbox)
-    assert f"{worktree} is not its worktree, and was left as it is" in removed(sandbox, "--force", "x")
+    assert f"not its worktree, so left as it is: {worktree}\n" in removed(sandbox, "--force", "x")
     assert (worktree if kind == "file" else worktree / "precious").read_text() == "1"
     assert (elsewhere / "precious").read_text() == "1"
     assert sandbox.chatml("restore", "x", code=1).err.startswith(f"error: {worktree} is in the way\n")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
-
-GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
-"""What an agent is told whose turn broke off, where a person has said nothing new."""
-
 
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 """The tools that change files."""
@@ -234,11 +230,6 @@ class Agent(Protocol):
 
     def signals(self) -> AsyncIterator[Signal]:
         """What the agent does, until it ends. AgentError where it ends by itself."""
-
-
-def recap(why: str, said: Sequence[str]) -> str:
-    """What goes before a message to an agent that doesn't know of the earlier ones."""
-    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
 
 
 MakeAgent = Callable[[Session, Setting], Agent]

@@ -16,6 +16,7 @@ from chatml.config import Config
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.repo import Repository, git
+from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
 
@@ -246,11 +247,12 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
     """Processes of sessions that have no worker, once those that are just ending had their time."""
 
     def left() -> dict[str, list[int]]:
-        names = {session.id: session.name for session in found}
+        marked = {session.id: session for session in found}
         pids: dict[str, list[int]] = {}
         for pid, marker in proc.marks().items():
-            if marker in names and not store.session(names[marker]).worker_lock.held():
-                pids.setdefault(names[marker], []).append(pid)
+            session = marked.get(marker)
+            if session is not None and not runners.alive(store.session(session.name), session):
+                pids.setdefault(session.name, []).append(pid)
         return pids
 
     if proc.wait_until(lambda: not left(), ENDING, step=0.2):

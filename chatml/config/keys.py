@@ -259,6 +259,7 @@ KEYS: Mapping[str, Key] = {
         help="When the agent needs a person: wait for one (default), deny it, or fail.",
         words=ANSWERS,
     ),
+    "runner": Key(read_word),
     "notify": Key(_notify),
     "copy": Key(list_of(_inner_path), str.splitlines),
     "env_files": Key(map_of(_inner_path, map_of(read_variable, having("name", "port"))), None),

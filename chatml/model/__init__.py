@@ -1,5 +1,6 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
+from chatml.model import transitions
 from chatml.model.event import Event
 from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
@@ -27,4 +28,5 @@ __all__ = [
     "now",
     "parse_time",
     "questions_of",
+    "transitions",
 ]

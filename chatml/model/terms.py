@@ -33,6 +33,8 @@ class Terms:
     max_budget_usd: float | None = None
     max_parallel: int | None = None
     """How many sessions may be at work for this one to start; None where it never has to queue."""
+    runner: str = "local"
+    """Where its workers run."""
     notify: str | None = None
     """The command that tells a person who looks elsewhere; None for the desktop's own notifier, `off` for nothing."""
     role: str | None = None

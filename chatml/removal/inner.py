@@ -6,13 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from chatml import output
 from chatml.answers import OFFLINE, failed
 from chatml.changes.standing import pointed, same
 from chatml.errors import ChatmlError
 from chatml.model import Session
 from chatml.removal.place import Place
 from chatml.repo import Repository, git
+from chatml.text import is_safe
 
 
 def inner_repositories(folder: Path, through: bool = False) -> list[Path]:
@@ -69,7 +69,7 @@ def _is_linked(inner: Path) -> bool:
 
 def shown(path: str) -> str:
     """A path as a message may name it."""
-    return path if all(map(output.is_safe, path)) else ascii(path)[1:-1]
+    return path if all(map(is_safe, path)) else ascii(path)[1:-1]
 
 
 def _busy(inner: Path) -> str | None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatml import config, containment
-from chatml.config import AgentCommand, Config
+from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, Terms, now
 from chatml.queue import enter
 from chatml.repo import Repository
+from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import Project, load, with_places
 from chatml.state import events
@@ -154,43 +155,25 @@ def _draft(project: Project, task: Task) -> Session:
     )
 
 
-def _checked(project: Project, terms: Terms) -> Terms:
+def _checked(project: Project, asked: Terms) -> Terms:
     """The terms, with the program behind an agent that is one. ChatmlError where they can't hold here."""
-    program = _program(project.config, terms)
-    _check_sandbox(terms)
-    if program is not None and terms.role is not None:
+    program = project.config.agents.get(asked.agent)
+    terms = replace(asked, command=program.command, resume_command=program.resume) if program else asked
+    traits = table.row_of(terms, project.config.agents).traits
+    if terms.role is not None and not traits.sandboxed:
         raise UsageError(
             f"the agent '{terms.agent}' can't play a role: chatml has no say in what it may do",
             "leave --role out, or take --agent claude",
         )
-    prompt = check_fits(check_message(terms.prompt), program.command if program else None)
-    command, resume = (program.command, program.resume) if program else (None, None)
-    return replace(terms, prompt=prompt, command=command, resume_command=resume)
-
-
-def _program(settings: Config, terms: Terms) -> AgentCommand | None:
-    """The command behind the chosen agent; None for the one that is built in."""
-    if terms.agent == "claude":
-        return None
-    found = settings.agents.get(terms.agent)
-    if found is None:
-        known = ", ".join(["claude", *settings.agents])
-        raise UsageError(
-            f"no agent named '{terms.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
-        )
-    return found
-
-
-def _check_sandbox(terms: Terms) -> None:
-    if terms.sandbox != "required":
-        return
-    if terms.agent != "claude":
+    if terms.sandbox == "required" and not traits.sandboxed:
         raise ChatmlError(
             f"'sandbox: required' can't hold for the agent '{terms.agent}': it is a program of its own",
             "use --sandbox auto, and confine that program yourself",
         )
-    if lack := containment.lack():
+    runners.named(terms.runner)
+    if terms.sandbox == "required" and (lack := containment.lack()):
         raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)
+    return replace(terms, prompt=check_fits(check_message(terms.prompt), terms.command))
 
 
 def _check_free(repository: Repository, branch: str) -> None:

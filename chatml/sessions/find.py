@@ -13,11 +13,13 @@ from chatml.changes.compare import measure, measure_branch
 from chatml.changes.standing import Standing, WorktreeGoneError, standing
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Changes, Failure, Request, Session, Status
+from chatml.model import Changes, Failure, Request, Session, Status, transitions
 from chatml.queue import Queue
 from chatml.repo import Repository
+from chatml.runners import table as runners
 from chatml.state import events
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 
@@ -48,26 +50,29 @@ def load(project: Project, name: str) -> Session:
 
     Starts what may run, where the session is queued.
     """
-    session = _as_it_is(project, name)
-    if session.status is Status.QUEUED and project.queue.look():
+    try:
         session = _as_it_is(project, name)
+        if session.status is Status.QUEUED and project.queue.look():
+            session = _as_it_is(project, name)
+    except UsageError as error:  # its runner came with a package that is not installed any more
+        raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session
 
 
 def _as_it_is(project: Project, name: str) -> Session:
     store = project.store.session(name)
     session = store.read()
-    if session.status is Status.QUEUED and store.worker_lock.held():
+    if session.status is Status.QUEUED and runners.alive(store, session):
         session = store.read()  # its worker may be further by now
         if session.status is Status.QUEUED:
-            return replace(session, status=Status.PREPARING)
-    if session.status.active and not store.worker_lock.held():
+            return transitions.seen_starting(session)
+    if session.status.active and not runners.alive(store, session):
         session = store.read()  # it may have come to rest between the two looks
-        if session.status.active and not store.worker_lock.held():
-            return replace(session, status=Status.CRASHED, pid=None)
-    if session.status is Status.WAITING and not store.worker_lock.held():
+        if session.status.active and not runners.alive(store, session):
+            return transitions.seen_crashed(session)
+    if session.status is Status.WAITING and not runners.alive(store, session):
         # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
-        return replace(session, pid=None, status=Status.WAITING if still_open(store, session) else Status.CRASHED)
+        return replace(session, pid=None) if still_open(store, session) else transitions.seen_crashed(session)
     return session
 
 
@@ -188,13 +193,11 @@ def resolve(project: Project, name: str | None) -> Session:
         return _here(project)
     try:
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
+        if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
             _mend(project, name)
             session = load(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatml.agents import briefing
 from chatml.changes.snapshot import commit_of
 from chatml.changes.standing import WorktreeGoneError
 from chatml.config import role_of, terms_of
@@ -75,7 +76,8 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
     usable = [one for one in known if one.status in USABLE]
     if usable and model is None:
         return usable[-1], False, left_out
-    asked = {"prompt": _prompt(session, since, stat), "model": model, "agent": "claude", "reviews": session.id}
+    prompt = briefing.review(session.name, session.terms.prompt, since, stat, MAX_TASK)
+    asked = {"prompt": prompt, "model": model, "agent": "claude", "reviews": session.id}
     task = Task(
         terms_of(project.config, asked, role_of(project.config, ROLE)),
         base=commit,
@@ -95,23 +97,6 @@ def _state(project: Project, session: Session) -> tuple[str, tuple[str, ...]]:
         return tip, ()
 
 
-def _prompt(session: Session, since: str, stat: str) -> str:
-    task = session.terms.prompt if len(session.terms.prompt) <= MAX_TASK else session.terms.prompt[:MAX_TASK] + " …"
-    quoted = "\n".join(f"> {line}".rstrip() for line in task.splitlines())
-    return (
-        f"Review the changes of the session '{session.name}'. Its task was:\n\n{quoted}\n\n"
-        f"All that it has changed, committed or not, is what differs between the commit {since[:12]} and HEAD here:\n\n"
-        f"{stat.rstrip()}\n\n"
-        f"See it with 'git diff {since[:12]} HEAD', or 'git diff {since[:12]} HEAD -- PATH' for one file. The files in "
-        "your worktree are as the session has left them."
-    )
-
-
 def message_of(found: Sequence[Finding]) -> str:
     """The findings as a message to the agent whose changes were reviewed."""
-    lines = "\n".join(map(str, found))
-    return (
-        f"Another agent has reviewed your changes and found this, as severity, file:line and text:\n\n{lines}\n\n"
-        "Look at each one yourself. Mend what is right, with a test where that makes sense, and say in your answer "
-        "which ones are wrong, and why."
-    )
+    return briefing.findings([str(one) for one in found])

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+from chatml.agents import briefing
 from chatml.changes.compare import strayed
 from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
@@ -36,15 +37,7 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
 
 def _ask(journal: Journal, out: list[str]) -> None:
-    paths = "".join(f"- {path}\n" for path in out[:NAMED])
-    more = f"- and {len(out) - NAMED} more\n" if len(out) > NAMED else ""
-    text = (
-        "You have changed files that are outside of the scope of this session "
-        f"({', '.join(journal.session.terms.scope)}):\n"
-        f"{paths}{more}\n"
-        "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
-        "alone what you did not change yourself. If your task can't be done without, say so in your answer."
-    )
+    text = briefing.out_of_scope(out, journal.session.terms.scope, NAMED)
     entry = {"id": str(uuid.uuid4()), "type": "message", "text": text, "auto": True, "scope": out}
     with journal.store.lock():
         events.post(journal.store, entry)

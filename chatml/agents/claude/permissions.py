@@ -16,6 +16,7 @@ from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdra
 from chatml.agents.claude.git_line import may_do_harm
 from chatml.agents.claude.sandbox import ClaudeSandbox
 from chatml.agents.claude.scope import Fence
+from chatml.agents.claude.tools import Bounds, verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.model import Reply, Session
 
@@ -88,7 +89,9 @@ class Gate:
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
         git = sdk.HookMatcher(matcher="Bash", hooks=[self._command], on_failure="block")
-        return {"PreToolUse": [*Fence(self._session, self._setting.worktree).matchers(), files, git]}
+        worktree = self._setting.worktree
+        bounds = Bounds(worktree, self._allow, self._session.terms.permission_mode == "bypassPermissions")
+        return {"PreToolUse": [*bounds.matchers(), *Fence(self._session, worktree).matchers(), files, git]}
 
     def answer(self, call: str, reply: Reply) -> None:
         """What a person decided about this call; nothing where it is no longer open."""
@@ -202,7 +205,7 @@ class Gate:
             return {}
         if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
             return {}
-        return _must_ask("it lies outside the session's worktree")
+        return verdict("ask", "it lies outside the session's worktree")
 
     async def _command(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
@@ -215,7 +218,7 @@ class Gate:
         if self._session.terms.permission_mode != "bypassPermissions" and may_do_harm(
             str(data["tool_input"].get("command"))
         ):
-            return _must_ask("this way to call git can write files or run programs, or that can't be told")
+            return verdict("ask", "this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
@@ -238,17 +241,6 @@ def _rule_text(rule: PermissionRuleValue) -> str:
 def _rule_value(rule: str) -> PermissionRuleValue:
     tool, _, content = rule.partition("(")
     return PermissionRuleValue(tool, content.removesuffix(")") or None)
-
-
-def _must_ask(reason: str) -> HookJSONOutput:
-    """What no rule may allow but a person."""
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "ask",
-            "permissionDecisionReason": reason,
-        }
-    }
 
 
 def _is_git(target: Path, worktree: Path) -> bool:

@@ -11,7 +11,9 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
+from chatml.agents import briefing
 from chatml.agents.base import FILE_TOOLS
+from chatml.agents.claude.tools import verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.changes.scope import outside
 from chatml.model import Session
@@ -42,14 +44,4 @@ class Fence:
                 return {}
         elif self._session.terms.permission_mode != "bypassPermissions" or is_plan(target):
             return {}  # asked about, like everything else outside of the worktree
-        return {
-            "hookSpecificOutput": {
-                "hookEventName": "PreToolUse",
-                "permissionDecision": "deny",
-                "permissionDecisionReason": (
-                    "This file is outside of the scope of your session, which is: "
-                    f"{', '.join(self._session.terms.scope)}. Leave it as it is. "
-                    "If your task can't be done without, say so in your answer."
-                ),
-            }
-        }
+        return verdict("deny", briefing.file_out_of_scope(self._session.terms.scope))
