@@ -8,7 +8,7 @@ from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
 from chatml.removal import safety
-from chatml.removal.safety import Place, locate
+from chatml.removal.place import Place, locate
 from chatml.runners import table as runners
 from chatml.sessions.find import Project, resolve
 from chatml.state.store import CorruptRecordError, SessionStore
@@ -27,9 +27,11 @@ def merged(project: Project, session: Session) -> list[str] | None:
         return None
     session, place = find(project, session.name)
     tip = project.repo.tip(session.branch)
-    if tip is None or not safety.brought(session, project.repo, place, tip):
+    brought = False if tip is None else safety.brought(session, project.repo, place, tip)
+    if tip is None or brought is False or not landed.landed_in(project.repo, session, tip):
         return None
-    return safety.objections(project.repo, session, place) if landed.landed_in(project.repo, session, tip) else None
+    untold = ["its reflog is gone, so nobody can tell whether it made these commits"] if brought is None else []
+    return [*untold, *safety.objections(project.repo, session, place)]
 
 
 def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session | None:
