@@ -59,7 +59,8 @@ def _find(
     found, trouble = sessions.find(project, names)
     sessions.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return sessions.recount(project, sessions.with_places(project, wanted), every=bool(names)), trouble
+    wanted = sessions.with_processes(sessions.with_places(project, wanted))
+    return sessions.recount(project, wanted, every=bool(names)), trouble
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -105,6 +105,7 @@ def command(
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
+        (session,) = sessions.with_processes([session])
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)

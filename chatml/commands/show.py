@@ -19,14 +19,14 @@ from chatml.state import events
 @output.color_option
 @click.pass_obj
 def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
-    """Show one session: what it does and needs.
+    """Show one session: what it does and needs, and its last answer.
 
     Inside a session's worktree NAME may be left out.
     """
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
     project = sessions.open_project(at)
-    (session,) = sessions.with_places(project, [sessions.resolve(project, name)])
+    (session,) = sessions.with_processes(sessions.with_places(project, [sessions.resolve(project, name)]))
     if plan:
         text = events.last_plan(project.store.session(session.name).events)
         if text is None:
@@ -40,3 +40,5 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             output.answer(line)
         for one in sessions.unsent(project.store.session(session.name), session):
             output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {output.one_line(one.text)}")
+        if session.result:
+            output.answer(f"\n{output.printable(session.result.strip())}")

@@ -35,7 +35,7 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
         wanted = [session.name for session in found if session.status.open]
     waited = following.wait_for(project, wanted, timeout, any_one)
     if as_json:
-        output.json_answer([session.public() for session in waited.rested])
+        output.json_answer([session.public() for session in sessions.with_processes(waited.rested)])
     else:
         for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")

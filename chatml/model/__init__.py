@@ -1,7 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model.event import Event
-from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "Failure",
     "FileChange",
+    "Process",
     "PullRequest",
     "Question",
     "Reply",

@@ -20,6 +20,7 @@ from chatml.sessions.find import (
 from chatml.sessions.limits import AS_BEFORE, Amount, Limits
 from chatml.sessions.notice import tell_crashes
 from chatml.sessions.review import Finding, findings, found_nothing, message_of, review
+from chatml.sessions.running import with_processes
 from chatml.sessions.unsend import HANDED, QUEUED, Unsent, unsend, unsent
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "unsend",
     "unsent",
     "with_places",
+    "with_processes",
 ]

@@ -168,7 +168,7 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
 
 
 def stop(project: Project, name: str) -> bool:
-    """End the session's turn and worker, and keep everything; False where it was at rest already.
+    """End the session's turn, its worker and what its agent has left running; False where there was none of these.
 
     ChatmlError where the worker doesn't end.
     """
@@ -191,11 +191,12 @@ def stop(project: Project, name: str) -> bool:
         if not store.worker_lock.take():
             return alive  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
-            runners.of(session).end(session)
-            session = store.read()
+            ended = runners.of(session).end(session)
+            session = replace(store.read(), leftovers=False)
             if session.status.open:
-                store.write(session.stopped())
-                return True
+                session, alive = session.stopped(), True
+            store.write(session)
+            alive = alive or ended > 0
         finally:
             store.worker_lock.release()
     return alive

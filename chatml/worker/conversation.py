@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from chatml import environment
 from chatml.agents import base, briefing, table
 from chatml.agents.base import Agent, AgentError, MakeAgent, Message
 from chatml.errors import Kind

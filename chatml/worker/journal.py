@@ -178,7 +178,14 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
+                rest = {
+                    "activity": None,
+                    "requests": (),
+                    "pid": None,
+                    "queued_at": None,
+                    "error": failure,
+                    "leftovers": True,
+                }
                 session = store.read().moved_to(Status.FAILED, **rest)
                 store.write(session)
             finally:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
-from chatml.model import Status
+from chatml.model import Event, Status
+from chatml.runners import table as runners
 from chatml.state.events import read
 from chatml.state.store import SessionStore
 from chatml.worker.conversation import Conversation, Stopped
@@ -50,7 +51,8 @@ class Worker:
         except AgentError as error:
             if self.talk.stopping or not self.journal.store.worker_lock.ours():
                 raise Stopped from error  # with the agent, by whoever ends or replaces this worker
-            proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
+            if not isinstance(error, LimitReachedError):
+                proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
             self.talk.failure = error.failure
             if not isinstance(error, LimitReachedError):
                 self.journal.failed(error.failure)
@@ -62,7 +64,8 @@ class Worker:
 
     async def _prepare(self) -> None:
         if self.past:
-            proc.sweep(self.journal.session.id)  # what a worker that was killed has left
+            if not came_to_rest(self.past):
+                proc.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
         self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None, queued_at=None)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
@@ -82,6 +85,7 @@ class Worker:
 
         What is `known` has waited already when the agent failed, and waits on.
         """
+        left = runners.of(self.journal.session).left([self.journal.session])
         with self.journal.store.lock():
             if not self.journal.store.worker_lock.ours():
                 raise Stopped  # another worker has taken over
@@ -91,7 +95,9 @@ class Worker:
             failure = self.talk.failure or (None if self.talk.worked else self.earlier)
             open_turn = self.talk.unanswered and not self.talk.worked  # what was to go on with it was taken back
             end = Status.FAILED if failure else Status.STOPPED if open_turn else Status.DONE
-            self.journal.status(end, locked=True, activity=None, requests=(), pid=None, error=failure)
+            known_to_run = left is None or any(left.values())
+            rest = {"activity": None, "requests": (), "pid": None, "error": failure, "leftovers": known_to_run}
+            self.journal.status(end, locked=True, **rest)
             self.journal.store.worker_lock.release()
         if self.talk.worked or self.talk.failure:
             notify.tell(self.journal.session, self.journal.store.log)
@@ -105,3 +111,9 @@ class Worker:
                 self.journal.session = session
                 self.journal.status(Status.STOPPED, locked=True, activity=None, requests=(), pid=None, stopping=False)
             self.journal.store.worker_lock.release()
+
+
+def came_to_rest(past: Sequence[Event]) -> bool:
+    """Whether the last worker has ended its work in order: then what its agent has left running may stay."""
+    last = next((event.data.get("status") for event in reversed(past) if event.type == "status"), None)
+    return last in (Status.DONE.value, Status.FAILED.value)
