@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,10 @@ from pathlib import Path
 
 from chatml import guard
 from chatml.environment import MARKER
+from chatml.pipes import Pipes
+
+STEP = 0.1
+"""Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +50,60 @@ def run(
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
 
+    Its own end counts, not that of what it leaves in the background: a hook may start a server.
+
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
     and what it started end with this process too, however that ends.
     """
-    process = subprocess.Popen(
-        guarded(argv, group=True) if cancelled is not None else argv,
-        cwd=cwd,
-        env=dict(env) if env is not None else None,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=cancelled is not None,
-    )
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pending = stdin
-    try:
-        while True:
-            step = 0.1 if cancelled is not None else timeout
-            try:
-                out, err = process.communicate(pending, timeout=step)
-                return Result(tuple(argv), process.returncode, out, err)
-            except subprocess.TimeoutExpired as error:
-                pending = None
-                late = deadline is not None and time.monotonic() >= deadline
-                if late or (cancelled is not None and cancelled()):
-                    raise TimeoutError(f"{argv[0]} was stopped") from error
-    except BaseException:
-        stop_child(process, group=cancelled is not None)
-        raise
+    with Pipes(stdin) as pipes:
+        process = subprocess.Popen(
+            guarded(argv, group=True) if cancelled is not None else argv,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            stdin=pipes.stdin or subprocess.DEVNULL,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            start_new_session=cancelled is not None,
+        )
+        pipes.started()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            while process.poll() is None:
+                if time.monotonic() >= deadline or (cancelled is not None and cancelled()):
+                    raise TimeoutError(f"{argv[0]} was stopped")
+                _await(process, pipes, min(STEP, deadline - time.monotonic()))
+            pipes.finish()
+        except BaseException:
+            stop_child(process, group=cancelled is not None)
+            raise
+        leave(pipes)
+        return Result(tuple(argv), process.returncode, *pipes.said)
+
+
+def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:
+    """Wait a little for the command to say something or to end: mostly it does both at once."""
+    if pipes.open:
+        pipes.tend(seconds)
+    else:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(seconds, 0))
+
+
+def leave(pipes: Pipes) -> None:
+    """Let what a command has left in the background print on into nothing: else its next word would be its death."""
+    for end in pipes.left:
+        with contextlib.suppress(OSError):
+            drain = subprocess.Popen(
+                ["cat"],
+                cwd="/",
+                env={key: value for key, value in os.environ.items() if key != MARKER},
+                stdin=end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            drain.returncode = 0  # it ends with the last who holds the other end, and nobody waits for it
 
 
 def attach(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
@@ -105,9 +135,9 @@ def call(argv: Sequence[str], *, env: Mapping[str, str], grace: float = 5.0) -> 
 
 def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0) -> None:
     """Terminate a child (or its whole group), wait `grace` seconds, then kill it."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if group and hasattr(os, "killpg"):
+            if group:
                 os.killpg(process.pid, number)
             else:
                 process.send_signal(number)
@@ -145,8 +175,6 @@ def guarded(argv: Sequence[str], group: bool = False) -> list[str]:
 
     In a group it must be started as the leader of one.
     """
-    if sys.platform == "win32":
-        return list(argv)
     return [sys.executable, "-I", "-S", guard.__file__, *(["--group"] if group else []), str(os.getpid()), *argv]
 
 
@@ -197,7 +225,7 @@ def is_marked(pid: int, marker: str) -> bool:
 def sweep(marker: str, grace: float = 2.0) -> int:
     """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
     first = marked(marker)
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in marked(marker):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status, now
+from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
 from chatml.state.store import SessionStore, Store
 
@@ -31,9 +30,7 @@ def enter(store: SessionStore, session: Session, limit: int) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        since = session.queued_at or now()
-        queued = replace(session, stopping=False, crash_told=False, pid=None, queued_at=since)
-        queued = queued.with_terms(max_parallel=limit).moved_to(Status.QUEUED)
+        queued = transitions.queued(session, limit)
         store.write(queued)
     finally:
         store.worker_lock.release()
@@ -125,7 +122,7 @@ def _start(store: SessionStore) -> None:
         with store.lock():
             session = store.read()
             if session.status is Status.QUEUED and session.stopping:
-                store.write(session.stopped())  # who was to stop it has been killed before
+                store.write(transitions.stopped(session))  # who was to stop it has been killed before
             elif session.status is Status.QUEUED:
                 runners.of(session).start(store, session)
     finally:

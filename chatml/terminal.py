@@ -10,16 +10,12 @@ import codecs
 import os
 import select
 import sys
-from collections.abc import Iterator
+import termios
+import tty
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatml import output
-
-try:
-    import termios
-    import tty
-except ImportError:  # Windows: looking on works, typing doesn't
-    termios = None  # type: ignore[assignment]
+from chatml.text import display_width, is_safe, paint, printable
 
 MARK = "> "
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -33,7 +29,10 @@ class Leave(Exception):  # noqa: N818 - no error
 class Prompt:
     """The terminal while `opened`: `write` what streams in, `typed` for the lines that were entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[str], None], columns: Callable[[], int]) -> None:
+        """`put` prints painted text at once, as it is; `columns` says how wide the terminal is now."""
+        self._put = put
+        self._columns = columns
         self._line = ""
         self._held = ""
         self._at_start = True
@@ -43,9 +42,6 @@ class Prompt:
     @contextmanager
     def opened(self) -> Iterator[Prompt]:
         """Take keys as they are pressed; the terminal is as it was when this ends, however it ends."""
-        if termios is None:
-            yield self
-            return
         fd = sys.stdin.fileno()
         before = termios.tcgetattr(fd)
         try:
@@ -53,10 +49,10 @@ class Prompt:
             after = termios.tcgetattr(fd)
             after[3] &= ~termios.ISIG  # Ctrl-C leaves; it must not reach anybody else
             termios.tcsetattr(fd, termios.TCSANOW, after)
-            self._print(PASTE_ON)
+            self._put(PASTE_ON)
             yield self
         finally:
-            self._print(PASTE_OFF + ("" if self._at_start and not self._line else "\n"))
+            self._put(PASTE_OFF + ("" if self._at_start and not self._line else "\n"))
             termios.tcsetattr(fd, termios.TCSANOW, before)
 
     def write(self, text: str) -> None:
@@ -68,7 +64,7 @@ class Prompt:
         if not ready:
             return
         self._held = self._held[len(ready) :]
-        self._print(("\r\x1b[K" if self._line else "") + ready)
+        self._put(("\r\x1b[K" if self._line else "") + ready)
         self._at_start = ready.endswith("\n")
         self._show()
 
@@ -78,12 +74,12 @@ class Prompt:
 
     def ring(self) -> None:
         """Ring the terminal's bell."""
-        self._print("\a")
+        self._put("\a")
 
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
         yield from self._take_keys()  # the caller may have stopped at a line before them
-        while termios is not None and select.select([sys.stdin], [], [], 0)[0]:
+        while select.select([sys.stdin], [], [], 0)[0]:
             raw = os.read(sys.stdin.fileno(), 4096)
             if not raw:
                 raise Leave
@@ -120,32 +116,28 @@ class Prompt:
             self._edit("")
         elif key == "\x17":
             self._edit(self._line.rstrip().rpartition(" ")[0])
-        elif output.is_safe(key):
+        elif is_safe(key):
             self._edit(self._line + key)
         return None
 
     def _edit(self, line: str) -> None:
         """Show another line; when the first character comes, on a line of its own."""
         if line and not self._line and not self._at_start:
-            self._print("\n")
+            self._put("\n")
             self._at_start = True
         had, self._line = self._line, line
         if had and not line:
-            self._print("\r\x1b[K")
+            self._put("\r\x1b[K")
             self.write("")
         self._show()
 
     def _show(self) -> None:
         if self._line:
-            text = output.printable(self._line.replace("\n", "⏎"))
-            room = output.width() - len(MARK) - 1
-            while output.display_width(text) > room:
+            text = printable(self._line.replace("\n", "⏎"))
+            room = self._columns() - len(MARK) - 1
+            while display_width(text) > room:
                 text = text[1:]
-            self._print("\r\x1b[K" + output.style(MARK, bold=True) + text)
-
-    def _print(self, text: str) -> None:
-        output.answer(text, newline=False)
-        sys.stdout.flush()
+            self._put("\r\x1b[K" + paint(MARK, bold=True) + text)
 
 
 def _after_escape(keys: str) -> str:

@@ -41,7 +41,7 @@ class Result:
 
 def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
     """An environment that knows nothing of the person who runs the tests."""
-    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR", "SYSTEMROOT")
+    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR")
     env = {key: os.environ[key] for key in keep if key in os.environ}
     env.update(
         HOME=str(home),

@@ -10,13 +10,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from chatml import proc
 from chatml.agents import briefing
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
+from chatml.pipes import Pipes
 
 ANSWER = 20_000
 """Characters of a program's output that are kept as the session's result, its last ones; the log has all."""
@@ -65,29 +66,24 @@ class CommandAgent:
         while True:
             message = await self._messages.get()
             self._interrupted = False
-            self._process = process = await self._spawn(message.text)
-            yield Taken((message.id,))  # not before it runs: what could not start is said again
-            self._open.append(message.text)
-            async for one in self._turn(process):
-                yield one
+            with Pipes(None) as pipes:
+                self._process = process = await self._spawn(message.text, pipes)
+                yield Taken((message.id,))  # not before it runs: what could not start is said again
+                self._open.append(message.text)
+                async with contextlib.aclosing(self._turn(process, pipes)) as turn:
+                    async for one in turn:
+                        yield one
             if self._messages.empty():
                 yield Idle()
 
-    async def _turn(self, process: asyncio.subprocess.Process) -> AsyncIterator[Signal]:
+    async def _turn(self, process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[Signal, None]:
         began = time.monotonic()
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors = asyncio.create_task(process.stderr.read())
         said = []
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
-        ended = False
-        while not ended:
-            chunk = await process.stdout.read(1 << 16)
-            ended = not chunk
-            if piece := decoder.decode(chunk, final=ended):
+        async with contextlib.aclosing(_heard(process, pipes)) as heard:
+            async for piece in heard:
                 said.append(piece)
                 yield Delta(piece)
-        complaint = (await errors).decode("utf-8", "replace").strip()
+        complaint = pipes.said[1].decode("utf-8", "replace").strip()
         code = await process.wait()
         self._process, self._began = None, True
         text = "".join(said).strip()
@@ -112,7 +108,7 @@ class CommandAgent:
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, text: str) -> asyncio.subprocess.Process:
+    async def _spawn(self, text: str, pipes: Pipes) -> asyncio.subprocess.Process:
         """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
 
         AgentError where it can't be started.
@@ -123,11 +119,12 @@ class CommandAgent:
         before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
         try:
             try:
-                return await self._execute(words, before + text)
+                return await self._execute(words, before + text, pipes)
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                return await self._execute(words, briefing.too_long_to_repeat(self._session.name, text))
+                repeated = briefing.too_long_to_repeat(self._session.name, text)
+                return await self._execute(words, repeated, pipes)
         except OSError as error:
             what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
@@ -136,18 +133,20 @@ class CommandAgent:
                 hint = "put it into a file, and name that file to a new session"
             raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
 
-    async def _execute(self, words: Sequence[str], prompt: str) -> asyncio.subprocess.Process:
+    async def _execute(self, words: Sequence[str], prompt: str, pipes: Pipes) -> asyncio.subprocess.Process:
         argv = [word.replace("{prompt}", prompt) for word in words]
         program = shutil.which(argv[0]) or argv[0]
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
             env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
             start_new_session=True,
         )
+        pipes.started()
+        return process
 
     async def _end_process(self) -> None:
         """End the program and all of its group: ask, then kill."""
@@ -159,3 +158,31 @@ class CommandAgent:
                 os.killpg(process.pid, number)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(process.wait(), GRACE)
+
+
+async def _heard(process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[str, None]:
+    """What a program prints until it has ended, in pieces; what it leaves in the background is not waited for."""
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+
+    def listen() -> None:
+        pipes.tend(0)
+        news.set()
+
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
+    ended = asyncio.create_task(process.wait())
+    ended.add_done_callback(lambda _: news.set())
+    loop.add_reader(pipes.fileno(), listen)
+    try:
+        while not ended.done():
+            await news.wait()
+            news.clear()
+            if piece := decoder.decode(pipes.take()):
+                yield piece
+    finally:
+        loop.remove_reader(pipes.fileno())
+        ended.cancel()
+    await asyncio.to_thread(pipes.finish)
+    proc.leave(pipes)
+    if piece := decoder.decode(pipes.take(), final=True):
+        yield piece

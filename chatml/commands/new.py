@@ -10,13 +10,16 @@ from typing import Any
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, following
+from chatml import output
+from chatml.commands import conversation, options, rest
 from chatml.config import role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.removal import removing
+from chatml.sessions.create import Task, create
+from chatml.sessions.find import Project, open_project
+from chatml.sessions.running import with_processes
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +30,7 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
                 f"--{name.replace('_', '-')}",
                 type=click.Choice(key.words) if key.words else None,
                 metavar=None if key.words else key.metavar or name.upper(),
-                shell_complete=completing.agents() if name == "agent" else None,
+                shell_complete=options.offer("agents") if name == "agent" else None,
                 help=key.help,
             )(command)
     return command
@@ -39,19 +42,19 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--base",
     metavar="REF",
-    shell_complete=completing.refs("refs/heads", "refs/remotes", "refs/tags"),
+    shell_complete=options.offer("refs", "refs/heads", "refs/remotes", "refs/tags"),
     help="Start from this commit (default: the one checked out here).",
 )
 @click.option(
     "--branch",
     metavar="EXISTING",
-    shell_complete=completing.refs("refs/heads"),
+    shell_complete=options.offer("refs", "refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
 @click.option(
     "--role",
     metavar="ROLE",
-    shell_complete=completing.roles(),
+    shell_complete=options.offer("roles"),
     help="reviewer, tester, researcher, or one of your own.",
 )
 @click.option(
@@ -60,9 +63,9 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @_settings
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
-@output.json_option
-@output.quiet_option
-@output.color_option
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
 def command(
     at: Path,
@@ -86,31 +89,32 @@ def command(
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
-    project = sessions.open_project(at)
+    project = open_project(at)
     flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
     plays = role_of(project.config, role) if role is not None else None
     terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
-    task = sessions.Task(terms, name, base or project.config.base, branch)
+    task = Task(terms, name, base or project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
-    session = sessions.create(project, task)
+    session = create(project, task)
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
     if attach:
-        return following.attach(project, session.name)
+        conversation.attach(project, session.name)
+        return 0
     code = 0
     if wait:
-        waited = following.wait_for(project, [session.name], None)
+        waited = rest.wait_for(project, [session.name])
         if not waited.rested:
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
-        (session,) = sessions.with_processes([session])
+        (session,) = with_processes([session])
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)
     elif wait:
-        following.tell_outcome(session)
+        rest.tell(session)
     return code
 
 
@@ -128,7 +132,7 @@ def _prompt(given: str | None) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _tell(project: sessions.Project, session: Session, task: sessions.Task, answer_follows: bool) -> None:
+def _tell(project: Project, session: Session, task: Task, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if session.status is Status.QUEUED:

@@ -28,6 +28,7 @@ from chatml.config.readers import check_known
 from chatml.config.roles import BUILT_IN, Role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Terms
+from chatml.text import nearest
 
 __all__ = [
     "COMMITTED",
@@ -149,8 +150,6 @@ def role_of(config: Config, name: str) -> Role:
     """The role of that name. UsageError for one that is neither in the configuration nor built in."""
     known = {**BUILT_IN, **config.roles}
     if name not in known:
-        from chatml.output import nearest
-
         raise UsageError(
             f"no role named '{name}'{nearest(name, known)}",
             f"known: {', '.join(known)}; others go under 'roles:' in the configuration",

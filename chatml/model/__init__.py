@@ -1,5 +1,6 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
+from chatml.model import transitions
 from chatml.model.event import Event
 from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
@@ -28,4 +29,5 @@ __all__ = [
     "now",
     "parse_time",
     "questions_of",
+    "transitions",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from chatml import typed
 from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
-from chatml.model.status import TRANSITIONS, Status
+from chatml.model.status import Status
 from chatml.model.terms import Terms
 
 SCHEMA = 1
@@ -94,14 +94,9 @@ class Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
 
-    def moved_to(self, status: Status, **changes: Any) -> Session:
-        """This session in another status; AssertionError for a step that makes no sense."""
-        assert status in TRANSITIONS[self.status], f"{self.status.value} -> {status.value}"
-        return replace(self, status=status, updated_at=now(), **changes)
-
-    def stopped(self) -> Session:
-        """This session as a person has stopped it."""
-        return self.moved_to(Status.STOPPED, activity=None, requests=(), pid=None, stopping=False, queued_at=None)
+    def changed(self, **changes: Any) -> Session:
+        """This session with something else about it; a status is changed by `transitions` alone."""
+        return replace(self, updated_at=now(), **changes)
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON data, with every key of the contract present."""

@@ -62,7 +62,7 @@ def tell(session: Session, log: Path, request: Request | None = None) -> None:
 
 def _argv(session: Session, request: Request | None) -> list[str] | None:
     """What is to run; None for nothing."""
-    if session.terms.notify == OFF or sys.platform == "win32":
+    if session.terms.notify == OFF:
         return None
     if session.terms.notify is not None:
         return ["/bin/sh", "-c", session.terms.notify]

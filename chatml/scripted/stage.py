@@ -126,7 +126,7 @@ def stage(folder: Path, pause: float) -> Iterator[Stage]:
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ends = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, leave) for number in ends}
     place = Stage(folder, pause)
     try:

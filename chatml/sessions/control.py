@@ -13,7 +13,7 @@ from typing import Any, Literal
 from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session, Status, now
+from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
 from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
@@ -74,9 +74,8 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
-        if ready != session:  # a new session was born ready
-            ready = replace(ready, updated_at=now())
+        ready = transitions.started(session)
+        if ready is not session:
             store.write(ready)
         started = replace(ready, pid=runners.of(ready).start(store, ready))
     finally:
@@ -93,8 +92,8 @@ def send(
     interrupt: bool = False,
     queue: bool = False,
     limits: Limits = AS_BEFORE,
-) -> None:
-    """Put a message into the session's inbox and see that a worker reads it.
+) -> str:
+    """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
     With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
@@ -109,7 +108,9 @@ def send(
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
             start_or_queue(project, store, session)
+        number = len(events.messages(store))
     project.queue.fill()
+    return str(number)
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
@@ -175,31 +176,28 @@ def stop(project: Project, name: str) -> bool:
     store = _existing(project, name)
     with store.lock():
         session = store.read()
-        alive = runners.alive(store, session)
+        stopped = alive = runners.alive(store, session)
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
-            store.write(session.stopped())  # whoever was about to start it looks first
-            return True
+            store.write(transitions.stopped(session))  # whoever was about to start it looks first
+            stopped = True
     if alive:
         _end_worker(store, session)
         project.queue.fill()  # a worker that had to be killed did not
     with store.lock():
         session = store.read()
         if session.status is Status.QUEUED and session.stopping:
-            store.write(session.stopped())
+            store.write(transitions.stopped(session))
         if not store.worker_lock.take():
-            return alive  # a message came in meanwhile: what runs now is not what was to be stopped
+            return stopped  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
             ended = runners.of(session).end(session)
             session = replace(store.read(), leftovers=False)
-            if session.status.open:
-                session, alive = session.stopped(), True
-            store.write(session)
-            alive = alive or ended > 0
+            store.write(transitions.stopped(session) if session.status.open else session)
+            return stopped or ended > 0 or session.status.open
         finally:
             store.worker_lock.release()
-    return alive
 
 
 def _end_worker(store: SessionStore, session: Session) -> None:

@@ -12,12 +12,13 @@ from chatml import config
 from chatml.changes.compare import measure
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Failure, Request, Session, Status
+from chatml.model import Failure, Request, Session, Status, transitions
 from chatml.queue import Queue
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.state import events
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 
@@ -63,14 +64,14 @@ def _as_it_is(project: Project, name: str) -> Session:
     if session.status is Status.QUEUED and runners.alive(store, session):
         session = store.read()  # its worker may be further by now
         if session.status is Status.QUEUED:
-            return replace(session, status=Status.PREPARING)
+            return transitions.seen_starting(session)
     if session.status.active and not runners.alive(store, session):
         session = store.read()  # it may have come to rest between the two looks
         if session.status.active and not runners.alive(store, session):
-            return replace(session, status=Status.CRASHED, pid=None)
+            return transitions.seen_crashed(session)
     if session.status is Status.WAITING and not runners.alive(store, session):
         # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
-        return replace(session, pid=None, status=Status.WAITING if still_open(store, session) else Status.CRASHED)
+        return replace(session, pid=None) if still_open(store, session) else transitions.seen_crashed(session)
     return session
 
 
@@ -174,8 +175,6 @@ def resolve(project: Project, name: str | None) -> Session:
             session = load(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None

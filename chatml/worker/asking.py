@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from chatml import notify, typed
 from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Reply, Request, Session, Status, now
+from chatml.model import Event, Failure, Reply, Request, Status, now, transitions
 from chatml.worker.journal import Journal
 
 
@@ -46,7 +45,7 @@ class Asking:
                 Reply(request.id, "deny", "nobody can be asked: the session ends here", interrupt=True)
             )
         else:
-            self._journal.change(lambda session: _with(session, (*session.requests, request)))
+            self._journal.change(lambda session: transitions.asked(session, request))
             if self._journal.session.status is Status.WAITING:
                 notify.tell(self._journal.session, self._journal.store.log, request)
 
@@ -87,9 +86,7 @@ class Asking:
         self._journal.log.append(
             "reply", id=request.id, decision=reply.decision, **{key: value for key, value in said.items() if value}
         )
-        self._journal.change(
-            lambda session: _with(session, tuple(one for one in session.requests if one.id != request.id))
-        )
+        self._journal.change(lambda session: transitions.answered(session, request.id))
 
     def _keep(self, request: Request, reply: Reply) -> None:
         """What holds beyond this one call goes into the record, so that it holds after a restart too."""
@@ -126,10 +123,3 @@ class Asking:
             self._close(request, self._decided.get(i, Reply(i, "withdrawn")))
         self._left.clear()
         self._decided.clear()
-
-
-def _with(session: Session, requests: tuple[Request, ...]) -> Session:
-    """The session with these open requests; one that came to rest meanwhile stays there."""
-    if session.status in (Status.RUNNING, Status.WAITING):
-        session = session.moved_to(Status.WAITING if requests else Status.RUNNING)
-    return replace(session, requests=requests)

@@ -12,7 +12,7 @@ from chatml import environment
 from chatml.agents import base, briefing, table
 from chatml.agents.base import Agent, AgentError, MakeAgent, Message
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Session, Status
+from chatml.model import Event, Failure, Session, transitions
 from chatml.state.events import read
 from chatml.worker import scoping
 from chatml.worker.asking import Asking
@@ -121,7 +121,7 @@ class Conversation:
                 raise
             agent = make_agent(self._begin_anew(), setting)
             await agent.start()
-        self.journal.status(Status.RUNNING, activity=None)
+        self.journal.change(transitions.running)
         return agent
 
     def ready(self) -> list[Message]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Collection, Sequence
 
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
-from chatml.model import Event, Status
+from chatml.model import Event, Status, transitions
 from chatml.runners import table as runners
 from chatml.state.events import read
 from chatml.state.store import SessionStore
@@ -67,7 +66,7 @@ class Worker:
             if not came_to_rest(self.past):
                 proc.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
-        self.journal.status(Status.PREPARING, pid=os.getpid(), activity="checkout", error=None, queued_at=None)
+        self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
         try:
             said = await asyncio.to_thread(
@@ -86,6 +85,7 @@ class Worker:
         What is `known` has waited already when the agent failed, and waits on.
         """
         left = runners.of(self.journal.session).left([self.journal.session])
+        leftovers = left is None or any(left.values())
         with self.journal.store.lock():
             if not self.journal.store.worker_lock.ours():
                 raise Stopped  # another worker has taken over
@@ -93,11 +93,8 @@ class Worker:
             if any(message.id not in known for message in self.talk.mail.waiting + self.talk.ready()):
                 return False
             failure = self.talk.failure or (None if self.talk.worked else self.earlier)
-            open_turn = self.talk.unanswered and not self.talk.worked  # what was to go on with it was taken back
-            end = Status.FAILED if failure else Status.STOPPED if open_turn else Status.DONE
-            known_to_run = left is None or any(left.values())
-            rest = {"activity": None, "requests": (), "pid": None, "error": failure, "leftovers": known_to_run}
-            self.journal.status(end, locked=True, **rest)
+            open_turn = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with it was taken back
+            self.journal.change(lambda session: transitions.rested(session, failure, open_turn, leftovers), locked=True)
             self.journal.store.worker_lock.release()
         if self.talk.worked or self.talk.failure:
             notify.tell(self.journal.session, self.journal.store.log)
@@ -109,7 +106,7 @@ class Worker:
             session = self.journal.store.read()
             if session.stopping and self.journal.store.worker_lock.ours():
                 self.journal.session = session
-                self.journal.status(Status.STOPPED, locked=True, activity=None, requests=(), pid=None, stopping=False)
+                self.journal.change(transitions.stopped, locked=True)
             self.journal.store.worker_lock.release()
 
 

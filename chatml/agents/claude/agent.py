@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -256,7 +255,7 @@ RESUME_HINT = "go on with 'chatml resume', or with a message: 'chatml send'"
 
 def find_cli() -> Path | None:
     """The CLI that the SDK brings, else the one in PATH."""
-    bundled = Path(sdk.__file__).parent / "_bundled" / ("claude.exe" if sys.platform == "win32" else "claude")
+    bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
     if bundled.is_file():
         return bundled
     found = shutil.which("claude")
