@@ -17,7 +17,7 @@ from chatml.sessions.running import with_processes
 @options.names(*options.AT_WORK)
 @click.option("--any", "any_one", is_flag=True, help="Return as soon as one of them is at rest.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."
+    "--timeout", type=options.Seconds(), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."
 )
 @options.as_json
 @options.quiet
