@@ -17,7 +17,7 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"environment", "errors", "guard", "pipes", "text", "typed"},
     {"model", "proc"},
-    {"containment"},
+    {"answers", "containment"},
     {"state", "config", "repo"},
     {"terminal"},
     {"changes"},

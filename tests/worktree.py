@@ -90,7 +90,7 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     store = Store(repo / ".git")
     with store.stage() as staged:
         staged.write(session)
-        store.claim(staged, "work")
+        store.claim(staged, "work").worker_lock.release()
     return Work(sandbox, top, commit)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chatml import config, proc
+from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.checks import Finding, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
@@ -65,6 +66,7 @@ def _commits(repository: Repository) -> Iterator[Finding]:
 
 
 def _identity(repository: Repository) -> Iterator[Finding]:
+    repository.setting("user.email")  # a configuration that can't be read is another fault
     for which in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
         if git("var", which, at=repository.cwd, check=False).code:
             hint = "git config --global user.name 'Your Name' && git config --global user.email you@example.com"
@@ -186,13 +188,18 @@ def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -
 def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iterator[Finding]:
     gone = {str(worktree.path) for worktree in repository.worktrees()[1:] if worktree.prunable}
     for session in found:
-        if session.worktree in gone or not os.path.isdir(session.worktree):
+        try:
+            check_standing(repository.common_dir, Path(session.worktree))
+        except WorktreeGoneError:
             gone.discard(session.worktree)
             yield warning(
                 "worktrees",
                 f"the worktree of '{session.name}' is gone: {session.worktree}",
                 f"'chatml resume {session.name}' makes it again from its branch, 'chatml rm {session.name}' removes it",
             )
+        except (ChatmlError, OSError) as error:
+            gone.discard(session.worktree)
+            yield problem("worktrees", f"'{session.name}': {error}", getattr(error, "hint", None))
     for path in sorted(gone):
         yield warning("worktrees", f"git knows a worktree that is gone: {path}", "forget it with 'git worktree prune'")
 

@@ -60,7 +60,10 @@ def command(
     say = output.narrator(quiet)
 
     def send(name: str) -> Outcome:
+        amiss = control.remade(each.project, name)
         number = control.send(each.project, name, text, interrupt, queue, limits)
+        if amiss:
+            output.warning(f"{name}: {amiss}")
         each.tell_limits(name, limits, say)
         return Outcome(name, "sent", {"id": number, "session": None})
 

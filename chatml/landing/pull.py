@@ -184,7 +184,7 @@ def _tip(work: Work) -> str:
 def _commits(work: Work, tip: str) -> list[Commit]:
     """What the session has committed, oldest first, against the merge base with its base as it is now."""
     base = work.session.base
-    since = repo.merge_base(work.repository.common_dir, tip, base.ref, base.commit)
+    since = work.repository.merge_base(tip, base.ref, base.commit)
     commits = repo.commits(work.repository.common_dir, since, tip)
     if not commits:
         raise ChatmlError(

@@ -76,6 +76,8 @@ class Session:
     """What the agent itself has reported for its conversation so far; it counts cumulatively."""
     changes_seen: str | None = None
     """What the worktree looked like from outside when `changes` was counted (`checkout.glance`)."""
+    not_counted: str | None = None
+    """Why `changes` could not be counted just now: computed when read, never written."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
     leftovers: bool = False

@@ -40,7 +40,7 @@ def page(session: Session) -> Iterator[str]:
         "allowed": ", ".join(session.terms.allow),
         "asked about": ", ".join(session.terms.ask),
         "denied": ", ".join(session.terms.deny),
-        "changes": changes(session.changes),
+        "changes": session.not_counted or changes(session),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
         "limits": _limits(session),

@@ -8,10 +8,12 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
+from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
@@ -19,6 +21,8 @@ from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.state import events
 from chatml.state.store import SessionStore
+from chatml.workspace import checkout
+from chatml.workspace.mending import TOLD
 
 MAX_MESSAGE = 1_000_000
 """Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
@@ -158,7 +162,7 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
         if runners.alive(store, session):
             return "at work"
         pending = _pending(store)
-        if session.status is Status.DONE and not pending:
+        if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
         if session.status is not Status.DONE and all(entry.get("queue") is True for entry in pending):
@@ -166,6 +170,20 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
         start_or_queue(project, store, session)
     project.queue.fill()
     return "resumed"
+
+
+def _lacks_worktree(project: Project, session: Session) -> bool:
+    """Whether a worker is needed for the worktree alone: to make it anew, or to say why it can't."""
+    return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+
+
+def remade(project: Project, name: str) -> str | None:
+    """What a person has to know about a worktree that the session's next worker makes anew; None where none is."""
+    session = resolve(project, name)
+    if project.store.session(name).worker_lock.held():
+        return None
+    found = standing(project.repo.common_dir, Path(session.worktree))
+    return checkout.remade(session) if found is Standing.GONE else TOLD if found is Standing.CUT_OFF else None
 
 
 def stop(project: Project, name: str) -> bool:

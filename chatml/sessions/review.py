@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatml import repo
 from chatml.agents import briefing
 from chatml.changes.snapshot import commit_of
+from chatml.changes.standing import WorktreeGoneError
 from chatml.config import role_of, terms_of
-from chatml.errors import ChatmlError, Kind
+from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.sessions.create import MAX_NAME, Task, create
 from chatml.sessions.find import Project, load_all
@@ -68,7 +68,7 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
     where there is nothing to review.
     """
     commit, left_out = _state(project, session)
-    since = repo.merge_base(project.repo.common_dir, commit, session.base.ref, session.base.commit)
+    since = project.repo.merge_base(commit, session.base.ref, session.base.commit)
     stat = project.repo.git("diff-tree", "-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", since, commit).text
     if not stat.strip():
         raise ChatmlError(f"'{session.name}' has no changes to review", f"see 'chatml ls {session.name}'")
@@ -89,10 +89,10 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
 def _state(project: Project, session: Session) -> tuple[str, tuple[str, ...]]:
     """A commit of all that the session has changed: of what its branch holds, where its worktree is gone."""
     try:
-        return commit_of(Path(session.worktree))
-    except ChatmlError as error:
+        return commit_of(project.repo.common_dir, Path(session.worktree))
+    except WorktreeGoneError:
         tip = project.repo.tip(session.branch)
-        if error.kind is not Kind.WORKTREE or tip is None:
+        if tip is None:
             raise
         return tip, ()
 

@@ -32,6 +32,7 @@ class Journal:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
+        self.common_dir = store.folder.parents[2]
         self.session = store.read()
         self.log = Log(store.events)
         self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,10 +81,10 @@ class Journal:
 
     async def measure(self) -> None:
         """Count the changes; a worktree that can't be read right now is no failure."""
-        start = self.session.base
         began = time.monotonic()
         try:
-            changes = await asyncio.to_thread(measure, Path(self.session.worktree), start.ref, start.commit)
+            worktree, base = Path(self.session.worktree), self.session.base
+            changes = await asyncio.to_thread(measure, self.common_dir, worktree, base)
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()

@@ -69,9 +69,8 @@ class Worker:
         self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
         try:
-            said = await asyncio.to_thread(
-                checkout.prepare, self.journal.session, self.journal.update, lambda: self.talk.stopping
-            )
+            where = (self.journal.session, self.journal.common_dir)
+            said = await asyncio.to_thread(checkout.prepare, *where, self.journal.update, lambda: self.talk.stopping)
         except TimeoutError:
             raise Stopped from None
         finally:

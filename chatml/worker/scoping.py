@@ -20,7 +20,7 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
     ChatmlError where that can't be found out.
     """
-    out = await asyncio.to_thread(strayed, journal.session) if journal.session.terms.scope else []
+    out = await asyncio.to_thread(strayed, journal.common_dir, journal.session) if journal.session.terms.scope else []
     if not out:
         return False, None
     if not _was_asked(journal):

@@ -16,6 +16,7 @@ from typing import Any
 
 from chatml import containment
 from chatml.agents.base import AgentError, Setting
+from chatml.answers import answer
 from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
@@ -132,7 +133,7 @@ class ClaudeSandbox:
 
 def _users_excludes(worktree: Path) -> str:
     """What the person's own git leaves out everywhere; ours takes that file's place."""
-    said = git("config", "--type=path", "core.excludesFile", at=worktree, check=False).text.rstrip("\n")
+    said = answer(git("config", "--type=path", "core.excludesFile", at=worktree, check=False))
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     try:
         text = Path(said or Path(home, "git", "ignore")).read_text("utf-8", "surrogateescape")
