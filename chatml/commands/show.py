@@ -25,9 +25,9 @@ from chatml.text import one_line, printable
 @options.color
 @click.pass_obj
 def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
-    """Show one session: what it does and needs, and its last answer.
+    """Show one session: what it does and needs.
 
-    Inside a session's worktree NAME may be left out.
+    At the end stands the agent's last answer. Inside a session's worktree NAME may be left out.
     """
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
