@@ -76,6 +76,8 @@ def test_wait_for_all_goes_on_where_a_record_is_damaged(sandbox: Sandbox, at_wor
     late = sandbox.chatml("wait", "--timeout", "0", code=124)
     assert late.err.startswith("error: the record of session 'broken' is damaged")
     assert late.err.endswith("error: still at work after 0 s: first\n")
+    never = sandbox.chatml("wait", "first", "--timeout", "nan", code=2)
+    assert never.err.startswith("error: invalid value for '--timeout': 'nan' is no time in seconds")
     process = sandbox.start("wait", "--json")
     assert _told(process).startswith("error: the record of session 'broken' is damaged")
     _end(first)

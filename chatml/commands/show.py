@@ -12,6 +12,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.render import requests
 from chatml.sessions import find
 from chatml.sessions.find import open_project
+from chatml.sessions.running import with_processes
 from chatml.sessions.unsend import unsent
 from chatml.state import log
 from chatml.text import one_line, printable
@@ -26,12 +27,12 @@ from chatml.text import one_line, printable
 def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     """Show one session: what it does and needs.
 
-    Inside a session's worktree NAME may be left out.
+    At the end stands the agent's last answer. Inside a session's worktree NAME may be left out.
     """
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
     project = open_project(at)
-    (session,) = find.with_places(project, [find.resolve(project, name)])
+    (session,) = with_processes(find.with_places(project, [find.resolve(project, name)]))
     if plan:
         text = log.last_plan(project.store.session(session.name).events)
         if text is None:
@@ -45,3 +46,5 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             output.answer(output.wanted(line))
         for one in unsent(project.store.session(session.name), session):
             output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {one_line(one.text)}")
+        if session.result:
+            output.answer(f"\n{printable(session.result.strip())}")

@@ -3,7 +3,7 @@
 from chatml.model import transitions
 from chatml.model.entry import Message
 from chatml.model.event import Event
-from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
@@ -19,6 +19,7 @@ __all__ = [
     "Failure",
     "FileChange",
     "Message",
+    "Process",
     "PullRequest",
     "Question",
     "Reply",

@@ -11,7 +11,7 @@ from chatml.removal import safety
 from chatml.removal.place import Place, locate
 from chatml.runners import table as runners
 from chatml.sessions.find import Project, resolve
-from chatml.state.store import CorruptRecordError, SessionStore
+from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.workspace import checkout
 
 
@@ -38,6 +38,8 @@ def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session
     """The session that `remove` would remove; None for a damaged record. ChatmlError where it would refuse."""
     try:
         session, place = find(project, name)
+    except UnreadableRecordError:
+        raise
     except CorruptRecordError as error:
         if force:
             check_idle(project.store.session(name))

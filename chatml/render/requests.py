@@ -48,7 +48,8 @@ def page(session: Session) -> Iterator[str]:
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }
-    for name, value in facts.items():
+    running = [("still running", f"{one.pid} {one.command}") for one in session.processes or ()]
+    for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
 

@@ -178,19 +178,19 @@ def remade(project: Project, name: str) -> str | None:
 
 
 def stop(project: Project, name: str) -> bool:
-    """End the session's turn and worker, and keep everything; False where it was at rest already.
+    """End the session's turn, its worker and what its agent has left running; False where there was none of these.
 
     ChatmlError where the worker doesn't end.
     """
     store = _existing(project, name)
     with store.lock():
         session = store.read()
-        alive = runners.alive(store, session)
+        stopped = alive = runners.alive(store, session)
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
             store.write(transitions.stopped(session))  # whoever was about to start it looks first
-            return True
+            stopped = True
     if alive:
         _end_worker(store, session)
         project.queue.fill()  # a worker that had to be killed did not
@@ -199,16 +199,14 @@ def stop(project: Project, name: str) -> bool:
         if session.status is Status.QUEUED and session.stopping:
             store.write(transitions.stopped(session))
         if not store.worker_lock.take():
-            return alive  # a message came in meanwhile: what runs now is not what was to be stopped
+            return stopped  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
-            runners.of(session).end(session)
-            session = store.read()
-            if session.status.open:
-                store.write(transitions.stopped(session))
-                return True
+            ended = runners.of(session).end(session)
+            session = replace(store.read(), leftovers=False)
+            store.write(transitions.stopped(session) if session.status.open else session)
+            return stopped or ended > 0 or session.status.open
         finally:
             store.worker_lock.release()
-    return alive
 
 
 def _end_worker(store: SessionStore, session: Session) -> None:

@@ -18,7 +18,7 @@ from chatml.queue import Queue
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.state.inbox import answered
-from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.state.store import CorruptRecordError, SessionStore, Store, UnreadableRecordError
 from chatml.text import nearest
 from chatml.workspace import checkout
 
@@ -96,6 +96,8 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
             continue  # removed meanwhile
         except CorruptRecordError as error:
             damaged.append(error)
+        except OSError as error:
+            damaged.append(UnreadableRecordError(name, project.store.session(name).record, error))
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
 
 
@@ -194,6 +196,7 @@ def resolve(project: Project, name: str | None) -> Session:
     if name is None:
         return _here(project)
     try:
+        project.store.named(name)
         session = load(project, name)
         if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
             _mend(project, name)
