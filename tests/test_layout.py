@@ -23,6 +23,7 @@ LEVELS = [
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
+    {"project"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},
     {"output", "render"},

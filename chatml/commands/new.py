@@ -14,9 +14,9 @@ from chatml.commands import conversation, options, rest
 from chatml.config import PERMISSION_MODES, SANDBOX_MODES, Role, role_of, scope_of, with_flags, with_role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.sessions.create import Order, create
-from chatml.sessions.find import Project, open_project
 
 
 @click.command()

@@ -21,11 +21,11 @@ from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
+from chatml.project import Project
 from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import control
-from chatml.sessions.find import Project
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
 from chatml.workspace import checkout

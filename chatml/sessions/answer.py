@@ -9,8 +9,9 @@ from typing import Any
 
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.project import Project
 from chatml.sessions.control import check_message, start_worker
-from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.sessions.find import relocated, resolve, still_open
 from chatml.state import events
 
 

@@ -15,8 +15,9 @@ from chatml import proc, queue
 from chatml.agents.base import GO_ON
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status, now
+from chatml.project import Project
 from chatml.runners import local
-from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.state import events
 from chatml.state.store import SessionStore

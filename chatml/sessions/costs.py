@@ -8,7 +8,7 @@ from typing import Literal
 
 from chatml import typed
 from chatml.model import Session, Tokens, parse_time
-from chatml.sessions.find import Project
+from chatml.project import Project
 from chatml.state import events
 
 By = Literal["session", "day", "model"]

@@ -15,10 +15,11 @@ from chatml import config, containment
 from chatml.config import AgentCommand, Config, Role
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, now
+from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.sessions.control import check_fits, check_message, start_worker
-from chatml.sessions.find import Project, load, with_places
+from chatml.sessions.find import load, with_places
 from chatml.state import events
 from chatml.state.store import SessionStore
 

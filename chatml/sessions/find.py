@@ -1,46 +1,16 @@
-"""A repository and its sessions: finds them, and reconciles what their records say with what is true."""
+"""Finds sessions, and reconciles what their records say with what is true."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
-from chatml import config
-from chatml.changes.compare import measure
-from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Failure, Request, Session, Status
-from chatml.queue import Queue
-from chatml.repo import Repository
-from chatml.state import events
-from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.project import Project
+from chatml.state.store import CorruptRecordError, SessionStore
 from chatml.text import nearest
-from chatml.workspace import checkout
-
-
-@dataclass(frozen=True)
-class Project:
-    """One repository and its sessions, as seen from one directory."""
-
-    repo: Repository
-    store: Store
-
-    @cached_property
-    def config(self) -> Config:
-        return config.load(state_dir=self.store.root, top=self.repo.top)
-
-    @cached_property
-    def queue(self) -> Queue:
-        return Queue(self.store, lambda: config.max_parallel(state_dir=self.store.root, top=self.repo.top))
-
-
-def open_project(start: Path) -> Project:
-    """The project that `start` lies in. ChatmlError outside of a repository."""
-    repository = Repository.discover(start)
-    return Project(repository, Store(repository.common_dir))
 
 
 def load(project: Project, name: str) -> Session:
@@ -75,6 +45,8 @@ def still_open(store: SessionStore, session: Session) -> list[Request]:
     """What the session asks and nobody has answered, oldest first."""
     if session.status is not Status.WAITING:
         return []
+    from chatml.state import events  # here alone, as below: hardly any look at the sessions needs it
+
     answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
     return [request for request in session.requests if request.id not in answered]
 
@@ -118,48 +90,6 @@ def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
     ]
 
 
-def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
-    """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
-
-    A living worker counts by itself. Those at rest are counted again where the worktree looks different from
-    outside, or `every` one of them.
-    """
-    stale = [one for one in found if not one.status.active and _filled(one) and (every or _stale(one))]
-    if not stale:
-        return list(found)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(8) as pool:
-        counted = dict(
-            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
-        )
-    return [counted.get(one.name, one) for one in found]
-
-
-def _filled(session: Session) -> bool:
-    """Whether its worktree has its files: a queued one may not have had them yet."""
-    return session.populated or session.status is not Status.QUEUED
-
-
-def _stale(session: Session) -> bool:
-    seen = checkout.glance(session)
-    return seen is not None and seen != session.changes_seen
-
-
-def _counted(project: Project, session: Session) -> Session:
-    """The session with its changes counted anew, also in its record; as it was where that is not possible."""
-    try:
-        changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
-        seen = checkout.glance(session)
-        if changes != session.changes or seen != session.changes_seen:
-            project.store.session(session.name).update(
-                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
-            )
-    except (ChatmlError, OSError):
-        return session
-    return replace(session, changes=changes, changes_seen=seen)
-
-
 def resolve(project: Project, name: str | None) -> Session:
     """The session of that name, or the one in whose worktree the command was called."""
     if name is None:
@@ -198,6 +128,10 @@ def relocated(project: Project, store: SessionStore) -> Session:
         session = store.read()
     except FileNotFoundError:
         raise ChatmlError(f"session '{store.name}' was removed just now") from None
+    if session.repository == str(project.repo.home):
+        return session
+    from chatml.workspace import checkout
+
     here = checkout.relocate(session, project.repo)
     if here != session:
         store.write(here)

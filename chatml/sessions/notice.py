@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
-from chatml.sessions.find import Project, failure_of
+from chatml.project import Project
+from chatml.sessions.find import failure_of
 from chatml.state.store import SessionStore
 
 

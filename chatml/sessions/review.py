@@ -12,8 +12,9 @@ from chatml.changes.snapshot import commit_of
 from chatml.config import role_of, with_flags, with_role
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.sessions.create import MAX_NAME, Order, create
-from chatml.sessions.find import Project, load_all
+from chatml.sessions.find import load_all
 
 ROLE = "reviewer"
 

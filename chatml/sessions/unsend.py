@@ -9,7 +9,8 @@ from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.model import Session
-from chatml.sessions.find import Project, resolve
+from chatml.project import Project
+from chatml.sessions.find import resolve
 from chatml.state import events
 from chatml.state.store import SessionStore
 
