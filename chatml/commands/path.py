@@ -15,8 +15,9 @@ from chatml.sessions import find
 
 @click.command()
 @options.name
+@options.as_json
 @click.pass_obj
-def command(at: Path, name: str | None) -> int:
+def command(at: Path, name: str | None, as_json: bool) -> None:
     """Print the path of a session's worktree.
 
     For example: cd "$(chatml path add-rate-limiting)"
@@ -28,5 +29,7 @@ def command(at: Path, name: str | None) -> int:
             f"the worktree of '{session.name}' is gone: {session.worktree}",
             f"its branch is {session.branch}; 'chatml resume {session.name}' makes the worktree again",
         )
-    output.answer(session.worktree)
-    return 0
+    if as_json:
+        output.json_answer({"name": session.name, "worktree": session.worktree})
+    else:
+        output.answer(session.worktree)
