@@ -198,7 +198,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
             {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
             | {
                 "branch": {
-                    "branch": "chatml/idle",
+                    "name": "chatml/idle",
                     "became": "deleted",
                     "why": None,
                     "landed_in": None,
@@ -209,7 +209,11 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
         ],
     ),
     ("restore", 0, [{"name": "idle"}]),
-    ("restore idle", 0, [{"name": "idle", "outcome": "restored", "branch": "chatml/idle", "remark": None}]),
+    (
+        "restore idle",
+        0,
+        [{"name": "idle", "outcome": "restored", "error": None, "branch": "chatml/idle", "remark": None}],
+    ),
     ("rm --merged --dry-run", 1, [{"name": "broken", "outcome": "failed"}]),
 ]
 """What each verb tells scripts; an object may have more keys than are given here only where a value is not the same

@@ -43,7 +43,7 @@ PLAN = ".plan.json"
 class Fate:
     """What became of a session's branch, and where its commits are now."""
 
-    branch: str
+    name: str
     became: Literal["deleted", "kept", "gone"]
     """`gone`: it was so before."""
     why: str | None = None

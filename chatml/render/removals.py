@@ -40,7 +40,7 @@ def _fate(fate: Fate | None) -> str:
     why = f": {fate.why}" if fate.why else ""
     where = f" (landed in {fate.landed_in})" if fate.landed_in else ""
     where = f" (not landed, but on {fate.also_on})" if fate.also_on else where
-    return f"branch {fate.branch} {became}{why}{where}"
+    return f"branch {fate.name} {became}{why}{where}"
 
 
 def of_removed(one: Removed) -> Outcome:
