@@ -24,6 +24,7 @@ LEVELS = [
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
+    {"project"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},
     {"output", "render"},

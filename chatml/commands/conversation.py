@@ -8,10 +8,10 @@ import sys
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Request, Session, Status
+from chatml.project import Project
 from chatml.render import requests
 from chatml.render.transcript import Transcript
 from chatml.sessions import answer, control, find, notice, unsend
-from chatml.sessions.find import Project
 from chatml.state import log
 from chatml.state.store import SessionStore
 from chatml.terminal import Leave, Prompt

@@ -16,9 +16,9 @@ from chatml.config import role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.sessions.create import Task, create
-from chatml.sessions.find import Project, open_project
 from chatml.sessions.running import with_processes
 
 

@@ -10,10 +10,11 @@ import click
 
 from chatml import output
 from chatml.model import Status
-from chatml.sessions.limits import Amount
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from chatml.sessions.limits import Amount
 
     _ParamType = click.ParamType[Amount]  # generic since click 8.4 only
 else:
@@ -133,6 +134,8 @@ class _Amount(_ParamType):
         self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        from chatml.sessions.limits import Amount
+
         if isinstance(value, Amount):
             return value
         try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.render import rows
 from chatml.sessions import find, notice
-from chatml.sessions.find import Project
 from chatml.state import log
 from chatml.text import printable
 

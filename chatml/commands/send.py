@@ -12,8 +12,8 @@ from chatml.commands import options, rest
 from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model.outcome import Outcome
+from chatml.project import open_project
 from chatml.sessions import control
-from chatml.sessions.find import open_project
 from chatml.sessions.limits import Amount, Limits
 from chatml.sessions.running import with_processes
 

@@ -9,9 +9,10 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
+from chatml.project import open_project
 from chatml.render import requests
 from chatml.sessions import find
-from chatml.sessions.find import open_project
+from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
 from chatml.sessions.unsend import unsent
 from chatml.state import log
@@ -41,7 +42,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     elif as_json:
         output.json_answer(session.public())
     else:
-        (session,) = find.recount(project, [session], every=True)
+        (session,) = recount(project, [session], every=True)
         for line in requests.page(session):
             output.answer(output.wanted(line))
         for one in unsent(project.store.session(session.name), session):

@@ -9,7 +9,7 @@ import click
 from chatml import output
 from chatml.commands import options, rest
 from chatml.commands.each import Each
-from chatml.sessions.find import open_project
+from chatml.project import open_project
 from chatml.sessions.running import with_processes
 
 

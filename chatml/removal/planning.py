@@ -7,10 +7,11 @@ from pathlib import Path
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
+from chatml.project import Project
 from chatml.removal import safety
 from chatml.removal.place import Place, locate
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, resolve
+from chatml.sessions.find import resolve
 from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.workspace import checkout
 

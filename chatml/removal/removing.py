@@ -21,12 +21,12 @@ from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
+from chatml.project import Project
 from chatml.removal import inner, planning, safety, trash
 from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions import control
-from chatml.sessions.find import Project
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
 from chatml.workspace import checkout
@@ -45,7 +45,7 @@ PLAN = ".plan.json"
 class Fate:
     """What became of a session's branch, and where its commits are now."""
 
-    branch: str
+    name: str
     became: Literal["deleted", "kept", "gone"]
     """`gone`: it was so before."""
     why: str | None = None

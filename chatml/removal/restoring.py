@@ -15,12 +15,12 @@ from typing import Any
 
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, transitions
+from chatml.project import Project
 from chatml.removal import trash
 from chatml.removal.inner import kept_repositories, prune, put_back
 from chatml.removal.place import Place, locate
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.sessions.find import Project
 from chatml.state.store import CorruptRecordError, SessionStore, Store
 from chatml.text import nearest
 from chatml.workspace import checkout

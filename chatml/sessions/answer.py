@@ -8,9 +8,10 @@ from typing import Any
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of, transitions
 from chatml.model.entry import Answer
+from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.control import check_message, start_worker
-from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.sessions.find import relocated, resolve, still_open
 from chatml.state.inbox import posted
 
 

@@ -16,8 +16,9 @@ from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Message, Session, Status, transitions
 from chatml.model.entry import Interrupt
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.state import inbox
 from chatml.state.store import SessionStore

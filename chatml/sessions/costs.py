@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chatml.model import Session, Tokens, parse_time
-from chatml.sessions.find import Project
+from chatml.project import Project
 from chatml.state import log
 
 By = Literal["session", "day", "model"]

@@ -16,11 +16,12 @@ from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
-from chatml.sessions.find import Project, load, with_places
+from chatml.sessions.find import load, with_places
 from chatml.state import inbox
 from chatml.state.store import SessionStore
 

@@ -9,8 +9,9 @@ from chatml.agents import table
 from chatml.errors import ChatmlError
 from chatml.model import Message, Session
 from chatml.model.entry import Handed, Unsend
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, resolve
+from chatml.sessions.find import resolve
 from chatml.state import inbox
 from chatml.state.store import SessionStore
 

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +33,8 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Replace `path` by `content` through a synced temporary file in the same folder."""
+    import tempfile  # here and below alone: whoever only reads needs no part of it
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -213,6 +214,8 @@ class Store:
         Its worker lock is held from the start: a session whose maker lives is no crashed one, and nobody else starts
         a worker for it. What makers left who were killed is removed.
         """
+        import tempfile
+
         self.sessions.mkdir(parents=True, exist_ok=True)
         with self.lock():
             self._sweep_stages()

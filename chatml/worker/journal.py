@@ -34,7 +34,7 @@ from chatml.model.event import (
 from chatml.state.log import Log
 from chatml.state.store import SessionStore
 from chatml.worker.places import let_next
-from chatml.workspace import checkout
+from chatml.workspace.glance import glance
 
 MEASURE_EVERY = 2.0
 """Seconds at least between two counts of the changes while the agent works."""
@@ -102,7 +102,7 @@ class Journal:
             return
         ended = time.monotonic()
         self._measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
-        self.update(changes=changes, changes_seen=checkout.glance(self.session))
+        self.update(changes=changes, changes_seen=glance(self.session))
 
     def count_lost_turns(self, past: Sequence[Event]) -> None:
         """Turns that the log has and the record has not: the last worker was killed between the two."""
