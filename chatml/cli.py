@@ -13,6 +13,7 @@ import click
 
 from chatml import __version__, output
 from chatml.errors import ChatmlError
+from chatml.state import locks
 from chatml.text import nearest
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ def root(ctx: click.Context, at: str) -> None:
     `chatml new "add rate limiting"` makes a session and returns; `chatml ls` shows what every agent does and which
     one needs you. Try it without a key: `chatml demo`.
     """
+    locks.on_wait = _tell_wait
     ctx.obj = Path(at).absolute()
+
+
+def _tell_wait(path: Path) -> None:
+    output.note(f"waiting for another chatml command, which holds {path}")
 
 
 def main() -> None:

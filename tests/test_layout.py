@@ -38,6 +38,7 @@ DOORS = {
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},
+    "filelock": {"state"},
     "click": {"cli", "commands", "output"},
     "tabulate": {"output"},
 }
