@@ -13,6 +13,7 @@ import click
 
 from chatml import __version__, output
 from chatml.errors import ChatmlError
+from chatml.text import nearest
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -76,7 +77,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"no such command '{args[0]}'{output.nearest(args[0], COMMANDS)}", ctx)
+            raise click.UsageError(f"no such command '{args[0]}'{nearest(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

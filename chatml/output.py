@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from chatml.errors import ChatmlError, of_machine
+from chatml.text import encodable, paint, plain, printable
 
 _color: str = "auto"
 
@@ -43,7 +43,12 @@ def use_color(err: bool = False) -> bool:
 
 def style(text: str, *, err: bool = False, **how: Any) -> str:
     """`text` in colours where colours are wanted."""
-    return click.style(text, **how) if use_color(err) else text
+    return paint(text, **how) if use_color(err) else text
+
+
+def wanted(painted: str) -> str:
+    """What a renderer has painted, without its colours where none are wanted on stdout."""
+    return painted if use_color() else plain(painted)
 
 
 def answer(text: str = "", newline: bool = True) -> None:
@@ -68,6 +73,11 @@ def silence_stdout() -> None:
 def note(text: str) -> None:
     """Tell what happens, on stderr."""
     click.echo(text, err=True, color=True)
+
+
+def narrator(quiet: bool) -> Callable[[str], None]:
+    """`note`, or with `quiet` one that says nothing."""
+    return (lambda text: None) if quiet else note  # noqa: ARG005
 
 
 def warning(text: str) -> None:
@@ -98,43 +108,12 @@ def json_answer(data: Any) -> None:
     """Print one JSON document on stdout: readable on a terminal, one line elsewhere."""
     indent = 2 if sys.stdout.isatty() else None
     # Lone surrogates (undecodable file names) can't be encoded: they go out as JSON escapes.
-    answer(_encodable(json.dumps(data, ensure_ascii=False, indent=indent)))
+    answer(encodable(json.dumps(data, ensure_ascii=False, indent=indent)))
 
 
 def json_line(data: Any) -> None:
     """Print one JSON document on a line of its own, at once."""
-    answer(_encodable(json.dumps(data, ensure_ascii=False)))
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-_UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls, separators of lines, what turns the direction of text around, and surrogates. Nothing else: other invisible
-characters are part of how a language is written, such as the joiners of Persian and of emoji."""
-
-
-def is_safe(char: str) -> bool:
-    """Whether a terminal can be given this character as it is: no control, no line end, no tab."""
-    return not _UNSAFE.match(char)
-
-
-def printable(text: str) -> str:
-    """`text` without characters that would move the cursor or recolour the terminal; lines stay lines."""
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t" else _visible(found[0]), text)
-
-
-def one_line(text: str) -> str:
-    """`text` as a single printable line."""
-    return re.sub("[ \t\n]+", " ", printable(text)).strip(" ")
-
-
-def _visible(char: str) -> str:
-    code = ord(char)
-    if code < 0x20:
-        return "^" + chr(code + 0x40)
-    return f"\\x{code:02x}" if code < 0x100 else "\N{REPLACEMENT CHARACTER}"
+    answer(encodable(json.dumps(data, ensure_ascii=False)))
 
 
 def width() -> int:
@@ -142,49 +121,13 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def shorten(text: str, columns: int) -> str:
-    """`text` in at most `columns` terminal columns, with an ellipsis where it was cut."""
-    if display_width(text) <= columns:
-        return text
-    kept = ""
-    for char in text:
-        if display_width(kept + char) > columns - 1:
-            break
-        kept += char
-    return kept.rstrip() + "…" if columns > 0 else ""
-
-
-INVISIBLE = ("Mn", "Me", "Cf")
-"""Categories of Unicode that take no room of their own: marks on another character, and joiners."""
-
-
-def display_width(text: str) -> int:
-    """How many terminal columns `text` takes (East Asian wide characters take two, invisible ones none)."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    return sum(
-        0 if unicodedata.category(char) in INVISIBLE else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word that `word` most looks like, or nothing."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
-
-
 def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """Rows as plain columns, two spaces apart, without trailing spaces."""
+    """Rows, painted or not, as plain columns, two spaces apart, without trailing spaces."""
     from tabulate import tabulate
 
     # The headers go in as a row: as headers they would get two columns of padding each.
     text = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return wanted("\n".join(line.rstrip() for line in text.splitlines()))
 
 
 @contextlib.contextmanager
@@ -219,27 +162,3 @@ def in_place() -> Iterator[Callable[[str], None]]:
         yield draw
     finally:
         click.echo("\x1b[?25h", nl=False)
-
-
-def color_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--color auto|always|never`, settled for all printing before the command runs."""
-
-    def settle(ctx: click.Context, param: click.Parameter, value: str) -> None:  # noqa: ARG001
-        set_color(value)
-
-    return click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        expose_value=False,
-        callback=settle,
-        help="When to print colours.",
-    )(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")(command)
-
-
-def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-q", "--quiet", is_flag=True, help="Print only the answer, one a line.")(command)

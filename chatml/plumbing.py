@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from chatml import proc
-from chatml.errors import ChatmlError, GitError
+from chatml import environment, proc
+from chatml.answers import failed
+from chatml.errors import ChatmlError
 
 MINIMUM_GIT = (2, 31)
 """First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
@@ -55,11 +56,11 @@ def git(
     settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
     try:
         argv = ["git", "-C", str(at), *(() if as_person else _PLAIN), *args]
-        result = proc.run(argv, env=proc.clean_env(settings), stdin=stdin, cancelled=cancelled)
+        result = proc.run(argv, env=environment.clean_env(settings), stdin=stdin, cancelled=cancelled)
     except FileNotFoundError as error:
         raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
     if check and result.code:
-        raise GitError(list(result.argv), result.code, result.text, result.errors)
+        raise failed(result)
     return result
 
 
@@ -71,4 +72,4 @@ def version() -> tuple[int, ...]:
 
 def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
     """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
-    return proc.attach(["git", "-C", str(at), *args], env=proc.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))
+    return proc.attach(["git", "-C", str(at), *args], env=environment.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))

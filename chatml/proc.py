@@ -9,55 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import guard
+from chatml.environment import MARKER
 from chatml.pipes import Pipes
-
-MARKER = "CHATML_SESSION_ID"
-"""Environment variable that every process of a session inherits, whatever it detaches from."""
 
 STEP = 0.1
 """Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
-
-GIT_LOCAL_ENV = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_INDEX_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NAMESPACE",
-)
-"""What ties a git process to one repository (`git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT: that
-carries a person's settings); a hook sets them, and they would win over the directory that we name."""
-
-AGENT_ENV = (
-    "CLAUDECODE",
-    "CLAUDE_PID",
-    "CLAUDE_EFFORT",
-    "CLAUDE_CODE_SESSION_ID",
-    "CLAUDE_CODE_CHILD_SESSION",
-    "CLAUDE_CODE_ENTRYPOINT",
-    "CLAUDE_CODE_EXECPATH",
-    "CLAUDE_CODE_SSE_PORT",
-    "CLAUDE_CODE_MESSAGING_SOCKET",
-    "CLAUDE_CODE_MESSAGING_TOKEN",
-    "CLAUDE_CODE_TMPDIR",
-    "AI_AGENT",
-)
-"""What a coding agent tells its own children about itself; a session started from there is not one of them."""
 
 
 @dataclass(frozen=True)
@@ -185,23 +146,6 @@ def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def clean_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> dict[str, str]:
-    """This process's environment without what belongs to a surrounding git command, plus `extra`."""
-    env = {key: value for key, value in os.environ.items() if key not in GIT_LOCAL_ENV and key not in drop}
-    env.update(extra or {})
-    return env
-
-
-@contextlib.contextmanager
-def outside_of_git() -> Iterator[None]:
-    """While this lasts, this process's own environment is clean of a surrounding git command; for one thread only."""
-    hidden = {key: os.environ.pop(key) for key in GIT_LOCAL_ENV if key in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def spawn_detached(

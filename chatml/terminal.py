@@ -12,10 +12,10 @@ import select
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from chatml import output
+from chatml.text import display_width, is_safe, paint, printable
 
 MARK = "> "
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -29,7 +29,10 @@ class Leave(Exception):  # noqa: N818 - no error
 class Prompt:
     """The terminal while `opened`: `write` what streams in, `typed` for the lines that were entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, put: Callable[[str], None], columns: Callable[[], int]) -> None:
+        """`put` prints painted text at once, as it is; `columns` says how wide the terminal is now."""
+        self._put = put
+        self._columns = columns
         self._line = ""
         self._held = ""
         self._at_start = True
@@ -46,10 +49,10 @@ class Prompt:
             after = termios.tcgetattr(fd)
             after[3] &= ~termios.ISIG  # Ctrl-C leaves; it must not reach anybody else
             termios.tcsetattr(fd, termios.TCSANOW, after)
-            self._print(PASTE_ON)
+            self._put(PASTE_ON)
             yield self
         finally:
-            self._print(PASTE_OFF + ("" if self._at_start and not self._line else "\n"))
+            self._put(PASTE_OFF + ("" if self._at_start and not self._line else "\n"))
             termios.tcsetattr(fd, termios.TCSANOW, before)
 
     def write(self, text: str) -> None:
@@ -61,7 +64,7 @@ class Prompt:
         if not ready:
             return
         self._held = self._held[len(ready) :]
-        self._print(("\r\x1b[K" if self._line else "") + ready)
+        self._put(("\r\x1b[K" if self._line else "") + ready)
         self._at_start = ready.endswith("\n")
         self._show()
 
@@ -71,7 +74,7 @@ class Prompt:
 
     def ring(self) -> None:
         """Ring the terminal's bell."""
-        self._print("\a")
+        self._put("\a")
 
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
@@ -113,32 +116,28 @@ class Prompt:
             self._edit("")
         elif key == "\x17":
             self._edit(self._line.rstrip().rpartition(" ")[0])
-        elif output.is_safe(key):
+        elif is_safe(key):
             self._edit(self._line + key)
         return None
 
     def _edit(self, line: str) -> None:
         """Show another line; when the first character comes, on a line of its own."""
         if line and not self._line and not self._at_start:
-            self._print("\n")
+            self._put("\n")
             self._at_start = True
         had, self._line = self._line, line
         if had and not line:
-            self._print("\r\x1b[K")
+            self._put("\r\x1b[K")
             self.write("")
         self._show()
 
     def _show(self) -> None:
         if self._line:
-            text = output.printable(self._line.replace("\n", "⏎"))
-            room = output.width() - len(MARK) - 1
-            while output.display_width(text) > room:
+            text = printable(self._line.replace("\n", "⏎"))
+            room = self._columns() - len(MARK) - 1
+            while display_width(text) > room:
                 text = text[1:]
-            self._print("\r\x1b[K" + output.style(MARK, bold=True) + text)
-
-    def _print(self, text: str) -> None:
-        output.answer(text, newline=False)
-        sys.stdout.flush()
+            self._put("\r\x1b[K" + paint(MARK, bold=True) + text)
 
 
 def _after_escape(keys: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from chatml import output
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
+from chatml.text import printable
 from tests.faults import logged
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal
@@ -96,7 +96,7 @@ def test_every_language_can_be_typed(sandbox: Sandbox, serve: Serve) -> None:
 
 def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
     for code in (0x07, 0x1B, 0x7F, 0x9B, 0xD800, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)):
-        shown = output.printable(f"a{chr(code)}b")
+        shown = printable(f"a{chr(code)}b")
         assert chr(code) not in shown, hex(code)
         assert len(shown) > 2, "it is seen that something was there"
 

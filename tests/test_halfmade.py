@@ -169,7 +169,7 @@ def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> boo
             store.update(lambda now: replace(now, **changes))
 
         sys.settrace(each)
-        checkout.prepare(session, record, lambda: False)
+        checkout.prepare(session, store.folder.parents[2], record, lambda: False)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == signal.SIGKILL
 

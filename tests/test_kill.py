@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.proc import MARKER
+from chatml.environment import MARKER
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
 from chatml.state.locks import WorkerLock

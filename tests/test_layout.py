@@ -15,16 +15,19 @@ from tests.support import Sandbox
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"errors", "guard", "pipes", "typed"},
+    {"environment", "errors", "guard", "pipes", "text", "typed"},
     {"model", "proc"},
-    {"containment", "output", "plumbing"},
+    {"answers", "containment"},
+    {"plumbing"},
+    {"layout"},
     {"state", "config", "repo"},
-    {"render", "terminal"},
+    {"terminal"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},
+    {"output", "render"},
     {"commands"},
     {"cli"},
 ]
@@ -35,7 +38,7 @@ DOORS = {
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},
-    "click": {"cli", "commands", "output", "scripted"},
+    "click": {"cli", "commands", "output"},
     "tabulate": {"output"},
 }
 """The only modules that may import each heavy dependency."""
@@ -73,7 +76,7 @@ def test_imports_point_downwards(path: Path) -> None:
         assert level(parts[1]) < level(here), f"{path.name} imports {name}"
 
 
-SHARED = {"following", "completing", "deciding", "limiting", "watching"}
+SHARED = {"completion", "conversation", "decisions", "each", "options", "rest"}
 """The modules among the commands that are none, but serve several."""
 
 
@@ -88,6 +91,13 @@ def test_each_heavy_dependency_has_one_door(path: Path) -> None:
     for name in imports(path):
         allowed = DOORS.get(name.split(".")[0])
         assert allowed is None or top(path) in allowed, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_only_the_command_line_prints(path: Path) -> None:
+    """All else returns data: what is rendered from it is painted text, which the screen takes as it can."""
+    if any(name == "chatml.output" or name.startswith("chatml.output.") for name in imports(path)):
+        assert top(path) in {"cli", "commands"}, path
 
 
 def test_every_module_says_what_it_is_for_and_stays_one_room() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatml import proc
+from chatml.environment import MARKER
 from chatml.state.store import Store
 from tests.support import Sandbox, marked_processes, wait_until
 
@@ -23,7 +24,7 @@ STAYING = "(sleep 20; echo late; echo late >&2) & "
 def marker(monkeypatch: pytest.MonkeyPatch) -> str:
     """What the processes of this test carry, so that all of them can be ended."""
     text = f"test-{os.getpid()}-{time.monotonic_ns()}"
-    monkeypatch.setenv(proc.MARKER, text)
+    monkeypatch.setenv(MARKER, text)
     return text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatml.sessions import Finding, findings
+from chatml.sessions.review import Finding, findings
 from tests.faults import Serve, snapshot
 from tests.support import Sandbox, wait_until
 from tests.test_roles import configure

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chatml import sessions
 from chatml.scripted.api import ScriptedApi
+from chatml.sessions import control
 from chatml.state import events
 from chatml.state.store import Store
 from chatml.worker.mail import Mail
@@ -223,7 +223,7 @@ def test_a_session_woken_for_nothing_is_what_it_was(sandbox: Sandbox, monkeypatc
         key = str(uuid.uuid4())
         events.post(store, {"id": key, "type": "message", "text": "never mind"})
         events.post(store, {"id": str(uuid.uuid4()), "type": "unsend", "messages": [key]})
-        sessions.start_worker(store, store.read())
+        control.start_worker(store, store.read())
     all_gone(sandbox)
     assert sandbox.session("t")["status"] == "stopped"
     assert said(sandbox) == ["first-message", "= None"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.model import Base, Session, Status, now
+from chatml.model import Base, Session, Status, Terms, now
 from chatml.state.store import Store
 from tests.support import TIMEOUT, Sandbox
 
@@ -77,13 +77,10 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     session = Session(
         name="work",
         status=Status.DONE,
-        prompt="work",
+        terms=Terms(prompt="work"),
         branch="chatml/work",
         base=Base(base, commit),
         worktree=str(top),
-        agent="claude",
-        model=None,
-        permission_mode="acceptEdits",
         session_id=None,
         created_at=now(),
         updated_at=now(),
@@ -93,7 +90,7 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     store = Store(repo / ".git")
     with store.stage() as staged:
         staged.write(session)
-        store.claim(staged, "work")
+        store.claim(staged, "work").worker_lock.release()
     return Work(sandbox, top, commit)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,17 +10,13 @@ from typing import Any, Protocol
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
 
-GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
-"""What an agent is told whose turn broke off, where a person has said nothing new."""
-
-
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 """The tools that change files."""
 
 
 def reads_only(session: Session) -> bool:
     """Whether the session's role leaves its agent no tool to change a file with."""
-    return session.tools is not None and not set(session.tools) & set(FILE_TOOLS)
+    return session.terms.tools is not None and not set(session.terms.tools) & set(FILE_TOOLS)
 
 
 @dataclass(frozen=True)
@@ -236,21 +232,16 @@ class Agent(Protocol):
         """What the agent does, until it ends. AgentError where it ends by itself."""
 
 
-def recap(why: str, said: Sequence[str]) -> str:
-    """What goes before a message to an agent that doesn't know of the earlier ones."""
-    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
-
-
 MakeAgent = Callable[[Session, Setting], Agent]
 
 
 def used_up(session: Session, kind: Kind) -> Failure:
     """Why a session may not go on, and how it goes on all the same."""
     if kind is Kind.BUDGET:
-        message, more = f"the budget of ${session.max_budget_usd:g} is used up", "--max-budget-usd +2"
+        message, more = f"the budget of ${session.terms.max_budget_usd:g} is used up", "--max-budget-usd +2"
     else:
-        noun = "model turn" if session.max_turns == 1 else "model turns"
-        message, more = f"the limit of {session.max_turns} {noun} is reached", "--max-turns +10"
+        noun = "model turn" if session.terms.max_turns == 1 else "model turns"
+        message, more = f"the limit of {session.terms.max_turns} {noun} is reached", "--max-turns +10"
     return Failure(kind.value, message, f'chatml send {session.name} {more} "go on"')
 
 

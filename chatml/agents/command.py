@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from chatml import proc
-from chatml.agents import base
+from chatml.agents import briefing
 from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
@@ -24,8 +24,6 @@ ANSWER = 20_000
 
 GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
-
-BROKE_OFF = "Your work on this task broke off."
 
 
 class CommandAgent:
@@ -41,9 +39,9 @@ class CommandAgent:
         self._open = list(setting.unanswered)
 
     async def start(self) -> None:
-        program = (self._session.command or ("",))[0]
+        program = (self._session.terms.command or ("",))[0]
         if shutil.which(program) is None:
-            hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
+            hint = f"install it, or correct 'agents: {self._session.terms.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
 
     def holds(self, message: Message) -> bool | None:  # noqa: ARG002
@@ -96,7 +94,7 @@ class CommandAgent:
             last = complaint.splitlines()[-1:] or text.splitlines()[-1:] or [""]
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
             hint = f"see 'chatml logs {self._session.name}'"
-            failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+            failure = Failure(Kind.AGENT.value, f"{self._session.terms.agent} {how}: {last[0]}".rstrip(": "), hint)
         answered = failure is None and not self._interrupted
         if answered:
             self._open.clear()
@@ -115,23 +113,23 @@ class CommandAgent:
 
         AgentError where it can't be started.
         """
-        again = self._session.resume_command if self._began else None
-        words = again or self._session.command or ()
-        said = [] if again else [one for one in self._open if one != base.GO_ON]
-        before = base.recap(BROKE_OFF, said) if said else ""
+        again = self._session.terms.resume_command if self._began else None
+        words = again or self._session.terms.command or ()
+        said = [] if again else [one for one in self._open if one != briefing.GO_ON]
+        before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
         try:
             try:
                 return await self._execute(words, before + text, pipes)
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
-                return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}", pipes)
+                repeated = briefing.too_long_to_repeat(self._session.name, text)
+                return await self._execute(words, repeated, pipes)
         except OSError as error:
-            what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
             if error.errno == errno.E2BIG:
-                what = f"the message is longer than {self._session.agent} can be given as an argument"
+                what = f"the message is longer than {self._session.terms.agent} can be given as an argument"
                 hint = "put it into a file, and name that file to a new session"
             raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
 
@@ -141,7 +139,7 @@ class CommandAgent:
         process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
-            env={**os.environ, **self._setting.env},
+            env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=pipes.stdout,
             stderr=pipes.stderr,

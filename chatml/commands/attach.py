@@ -6,23 +6,26 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, following, limiting
+from chatml import output
+from chatml.commands import conversation, options
+from chatml.commands.each import tell_places
+from chatml.sessions import find
+from chatml.sessions.find import open_project
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completing.names())
-@click.option("--json", "as_json", is_flag=True, help="Print one event a line, as JSON.")
-@output.color_option
+@options.name
+@options.json_lines
+@options.color
 @click.pass_obj
-def command(at: Path, name: str | None, as_json: bool) -> int:
+def command(at: Path, name: str | None, as_json: bool) -> None:
     """Look into a session live, and talk to it.
 
     Replays the conversation, then follows it. On a terminal, a line that you type is sent to the agent; Ctrl-C
     leaves and stops nothing. Elsewhere it is a plain text stream that ends with the turn.
     """
-    project = sessions.open_project(at)
-    name = sessions.resolve(project, name).name
+    project = open_project(at)
+    session = find.resolve(project, name)
     if not as_json:
-        limiting.tell_queued(project, name)
-    return following.attach(project, name, as_json)
+        tell_places(project, [session.name], output.note)
+    conversation.attach(project, session.name, as_json)

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import click
 
-from chatml import output, render, sessions
-from chatml.commands.following import at_rest
+from chatml import output
+from chatml.commands import options
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.render import rows
 from chatml.scripted import sample
 from chatml.scripted.stage import Stage, stage
-from chatml.sessions import Project
+from chatml.sessions import find
+from chatml.sessions.find import Project, open_project
 
 FOLDER = "chatml-demo"
 
@@ -42,7 +44,7 @@ ARRIVAL = 0.5
 @click.option("--dir", "folder", metavar="PATH", default=FOLDER, show_default=True, help="Where to make it.")
 @click.option("--play", is_flag=True, help="Then open a shell in it, with the scripted model; in an old one at once.")
 @click.option("--rm", "remove", is_flag=True, help="Remove it again at the end, if all went well.")
-@output.color_option
+@options.color
 @click.pass_obj
 def command(at: Path, folder: str, play: bool, remove: bool) -> int:
     """Try it without a key: three sessions on a sample.
@@ -83,7 +85,7 @@ class Tour:
         output.answer("network, invented costs. All the rest is real: git, Claude Code and chatml.")
         output.answer()
         self._type(f"cd {shlex.quote(os.path.join(self._shown, sample.NAME))}")
-        project = sessions.open_project(self._on.repo)
+        project = open_project(self._on.repo)
 
         self._head("Start three tasks. Each gets a branch, a worktree and an agent of its own.")
         for task in sample.TASKS:
@@ -125,7 +127,7 @@ class Tour:
             return
         self._type("chatml ls --watch")
         with output.in_place() as draw:
-            self._wait(project, enough, lambda found: draw(render.session_table(found, output.width())))
+            self._wait(project, enough, lambda found: draw(output.table(*rows.session_table(found, output.width()))))
 
     def _wait(
         self, project: Project, enough: Callable[[list[Session]], bool], show: Callable[[list[Session]], None]
@@ -133,25 +135,25 @@ class Tour:
         began = time.monotonic()
         enough_since: float | None = None
         while True:
-            found, _ = sessions.load_all(project)
+            found, _ = find.load_all(project)
             show(found)
             now = time.monotonic()
             if enough_since is None and enough(found):
                 enough_since = now
             seen = enough_since is not None and now >= enough_since + LINGER * self._on.pause
-            if seen or all(at_rest(session) for session in found) or now > began + TIMEOUT:
+            if seen or all(session.status.at_rest for session in found) or now > began + TIMEOUT:
                 return
             time.sleep(LOOK)
 
     def _check(self, project: Project, ended: bool) -> None:
         """ChatmlError unless every session goes well, or ended so, with exactly the changes that it should make."""
         for task in sample.TASKS:
-            session = sessions.resolve(project, task.name)
-            failure = sessions.failure_of(session)
+            session = find.resolve(project, task.name)
+            failure = find.failure_of(session)
             well = session.status is Status.DONE and session.changes == task.changes
             bad = session.status.needs_person and session.status is not Status.WAITING
             if not well and (ended or bad):
-                reason = failure.message if failure else f"its changes are {render.changes(session.changes) or 'none'}"
+                reason = failure.message if failure else f"its changes are {rows.changes(session) or 'none'}"
                 raise ChatmlError(
                     f"{task.name} is {session.status.value}, and not as it should be: {reason}",
                     f"see 'chatml doctor', and 'chatml -C {self._on.repo} logs {task.name}'",

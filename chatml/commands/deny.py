@@ -6,28 +6,30 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, deciding
-from chatml.errors import UsageError
+from chatml.commands import options
+from chatml.commands.decisions import Decisions
 from chatml.model import Status
+from chatml.sessions import answer, control
+from chatml.sessions.find import open_project
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names(Status.WAITING))
+@options.names(Status.WAITING)
 @click.option("-m", "--message", "reason", metavar="REASON", help="Why, and what to do instead: the agent reads it.")
-@click.option("--id", "request_id", metavar="ID", help="Which request, where a session has several.")
-@output.quiet_option
-@output.color_option
+@options.request_id
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
-def command(at: Path, names: tuple[str, ...], reason: str | None, request_id: str | None, quiet: bool) -> int:
+def command(
+    at: Path, names: tuple[str, ...], reason: str | None, request_id: str | None, as_json: bool, quiet: bool
+) -> int:
     """Deny what an agent asks for; it reads why.
 
     The agent goes on without it; after a denied plan it plans again. Inside a session's worktree NAME may be left
     out.
     """
-    if request_id and len(names) > 1:
-        raise UsageError("--id takes one name")
-    project = sessions.open_project(at)
-    reason = sessions.check_message(reason) if reason is not None else None
-    chosen = [(name, request_id) for name in names or (sessions.resolve(project, None).name,)]
-    return deciding.decide(project, chosen, lambda request: deciding.denial(request, reason), quiet)
+    decisions = Decisions(open_project(at), quiet)
+    reason = control.check_message(reason) if reason is not None else None
+    decisions.make(decisions.asked(names, request_id), lambda request: answer.denial(request, reason))
+    return decisions.end(as_json)

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
+from chatml import output
 from chatml.changes import compare
 from chatml.changes.compare import Comparison
-from chatml.commands import completing
+from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Base
+from chatml.sessions import find
+from chatml.sessions.find import open_project
+from chatml.text import one_line, printable
 
 WATCH_EVERY = 0.5
 """Seconds between two looks of `--watch`; ten times as long as a look takes, where that is more."""
@@ -42,13 +45,13 @@ class PathsCommand(click.Command):
 
 
 @click.command(cls=PathsCommand)
-@click.argument("name", required=False, shell_complete=completing.names())
+@options.name
 @click.argument("paths", metavar="[-- PATH…]", nargs=-1)
 @click.option("--stat", is_flag=True, help="Only how much changed in each file.")
 @click.option("--name-only", is_flag=True, help="Only the names of the changed files.")
 @click.option("-w", "--watch", is_flag=True, help="Redraw in place as the changes change.")
-@output.json_option
-@output.color_option
+@options.as_json
+@options.color
 @click.pass_obj
 def command(
     at: Path, name: str | None, paths: tuple[str, ...], stat: bool, name_only: bool, watch: bool, as_json: bool
@@ -67,11 +70,11 @@ def command(
     form = ("--stat",) if stat else ("--name-only",) if name_only else ()
     if watch:
         return _watch(at, name, paths, form)
-    project = sessions.open_project(at)
-    session = sessions.resolve(project, name)
+    project = open_project(at)
+    session = find.resolve(project, name)
     with compare.compare(project.repo, session, at, paths) as comparison:
         for sentence in comparison.notes:
-            output.warning(output.one_line(sentence))
+            output.warning(one_line(sentence))
         if as_json:
             output.json_answer(_public(session.name, session.base, comparison))
             return 0
@@ -124,8 +127,8 @@ def _watch(at: Path, name: str | None, paths: tuple[str, ...], form: tuple[str, 
     with output.screen() as draw:
         while True:
             began = time.monotonic()
-            project = sessions.open_project(at)
-            session = sessions.resolve(project, name)
+            project = open_project(at)
+            session = find.resolve(project, name)
             with compare.compare(project.repo, session, at, paths) as comparison:
                 text = comparison.usual(*form, color) or f"no changes against {session.base.ref}"
             view = _fitting([*comparison.notes, *text.rstrip("\n").split("\n")])
@@ -146,4 +149,4 @@ def _fitting(lines: list[str]) -> str:
 def _harmless(line: str) -> str:
     """A line with git's colours, and nothing else that a terminal would act on."""
     texts = re.split(r"(\x1b\[[\d;]*m)", line)
-    return "".join(text if index % 2 else output.printable(text) for index, text in enumerate(texts))
+    return "".join(text if index % 2 else printable(text) for index, text in enumerate(texts))

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
+from chatml import output
 from chatml.checks import Finding, Level, count, machine, problem, project
+from chatml.commands import options
 from chatml.errors import ChatmlError, NotARepositoryError
+from chatml.sessions import find
+from chatml.sessions.find import open_project
+from chatml.text import one_line
 
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 @click.command()
-@output.json_option
-@output.color_option
+@options.as_json
+@options.color
 @click.pass_obj
 def command(at: Path, as_json: bool) -> int:
     """Check that everything chatml needs is there.
@@ -40,8 +44,8 @@ def _check(at: Path) -> Iterator[Finding]:
     on_machine = list(machine.check())
     yield from on_machine
     try:
-        here = sessions.open_project(at)
-        found, damaged = sessions.load_all(here)
+        here = open_project(at)
+        found, damaged = find.load_all(here)
     except NotARepositoryError:
         return
     except OSError as error:
@@ -56,9 +60,9 @@ def _check(at: Path) -> Iterator[Finding]:
 
 def _print(finding: Finding) -> None:
     level = output.style(f"{finding.level.value:<9}", fg=COLORS[finding.level])
-    output.answer(level + output.one_line(finding.message))
+    output.answer(level + one_line(finding.message))
     if finding.hint:
-        output.answer(" " * 9 + output.style(output.one_line(finding.hint), fg="cyan"))
+        output.answer(" " * 9 + output.style(one_line(finding.hint), fg="cyan"))
 
 
 def _summary(found: list[Finding]) -> str:

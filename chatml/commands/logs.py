@@ -6,23 +6,22 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, following
+from chatml.commands import conversation, options
+from chatml.sessions import find
+from chatml.sessions.find import open_project
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completing.names())
+@options.name
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the turn ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print one event a line, as JSON.")
-@output.color_option
+@options.json_lines
+@options.color
 @click.pass_obj
-def command(at: Path, name: str | None, follow: bool, as_json: bool) -> int:
+def command(at: Path, name: str | None, follow: bool, as_json: bool) -> None:
     """Print a session's transcript.
 
     The whole of it: messages, answers, every tool call with its full input and output.
     """
-    project = sessions.open_project(at)
-    session = sessions.resolve(project, name)
-    for _ in following.transcript(project, session, follow=follow, as_json=as_json, fold=False):
-        pass
-    return 0
+    project = open_project(at)
+    session = find.resolve(project, name)
+    conversation.transcript(project, session, follow=follow, as_json=as_json, fold=False)

@@ -8,17 +8,22 @@ from pathlib import Path
 
 import click
 
-from chatml import output, render, sessions
-from chatml.commands import completing, watching
-from chatml.errors import ChatmlError, UsageError
+from chatml import output
+from chatml.commands import options
+from chatml.commands.each import Each
+from chatml.errors import UsageError
 from chatml.model import Session, Status
+from chatml.render import rows
+from chatml.sessions import find, notice
+from chatml.sessions.find import Project, open_project
+from chatml.text import one_line
 
 REDRAW = 0.25
 """Seconds between two looks of `--watch`."""
 
 
 @click.command()
-@click.argument("names", metavar="[NAME]…", nargs=-1, shell_complete=completing.names())
+@options.names()
 @click.option(
     "--status",
     "statuses",
@@ -27,9 +32,9 @@ REDRAW = 0.25
     help="Only these (repeatable).",
 )
 @click.option("-w", "--watch", is_flag=True, help="Redraw in place as things change.")
-@output.json_option
-@output.quiet_option
-@output.color_option
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
 def command(
     at: Path, names: tuple[str, ...], statuses: tuple[str, ...], watch: bool, as_json: bool, quiet: bool
@@ -39,12 +44,11 @@ def command(
     Sessions that need you come first. CHANGES counts all that a session would bring to its base; a star means that
     some of it is not committed yet.
     """
-    project = sessions.open_project(at)
+    project = open_project(at)
     if not watch:
-        found, trouble = _find(project, names, statuses)
-        code = max(map(output.complain, trouble), default=0)
-        _print(found, as_json, quiet)
-        return code
+        each = Each(project)
+        _print(_as_they_are(project, each.sessions(names), statuses, every=bool(names)), as_json, quiet)
+        return each.code
     if as_json or quiet or not sys.stdout.isatty():
         raise UsageError(
             "--watch needs a terminal, without --json and --quiet", "to follow one from a script: chatml attach NAME"
@@ -52,35 +56,33 @@ def command(
     return _watch(project, names, statuses)
 
 
-def _find(
-    project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]
-) -> tuple[list[Session], list[ChatmlError | OSError]]:
-    """The sessions to show, and why others can't be shown."""
-    found, trouble = sessions.find(project, names)
-    sessions.tell_crashes(project, found)
+def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ...], every: bool) -> list[Session]:
+    """The sessions to show, with their place in the queue and their changes; of `every` one counted anew."""
+    notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return sessions.recount(project, sessions.with_places(project, wanted), every=bool(names)), trouble
+    return find.recount(project, find.with_places(project, wanted), every)
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
     if as_json:
-        output.json_answer([session.public() for session in render.by_need(found)])
+        output.json_answer([session.public() for session in rows.by_need(found)])
     elif quiet:
-        for session in render.by_need(found):
+        for session in rows.by_need(found):
             output.answer(session.name)
     elif found:
-        output.answer(render.session_table(found, output.width() if sys.stdout.isatty() else None))
+        output.answer(output.table(*rows.session_table(found, output.width() if sys.stdout.isatty() else None)))
     elif sys.stdout.isatty():
         output.note('no sessions; start one: chatml new "what to do"')
 
 
-def _watch(project: sessions.Project, names: tuple[str, ...], statuses: tuple[str, ...]) -> int:
-    shown, alarm = "", watching.Alarm()
+def _watch(project: Project, names: tuple[str, ...], statuses: tuple[str, ...]) -> int:
+    shown, alarm = "", notice.Alarm()
     with output.screen() as draw:
         while True:
-            found, trouble = _find(project, names, statuses)
-            table = render.session_table(found, output.width()) if found else "no sessions"
-            text = "\n".join([table, *(output.one_line(f"error: {error}") for error in trouble)])
+            everyone, trouble = find.find(project, names)
+            found = _as_they_are(project, everyone, statuses, every=bool(names))
+            table = output.table(*rows.session_table(found, output.width())) if found else "no sessions"
+            text = "\n".join([table, *(one_line(f"error: {error}") for error in trouble)])
             if text != shown:
                 draw(text)
                 shown = text

@@ -8,21 +8,24 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing
+from chatml import output
+from chatml.commands import options
 from chatml.errors import UsageError
 from chatml.landing import pull
+from chatml.sessions import control, find
+from chatml.sessions.find import open_project
+from chatml.text import one_line
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completing.names())
+@options.name
 @click.option("--title", help="Title (default: the only commit's subject, else made from the prompt).")
 @click.option("--body", metavar="TEXT", help="Description; - reads standard input (default: made from the session).")
 @click.option("--draft", is_flag=True, help="Open it as a draft.")
 @click.option(
     "--base",
     metavar="BRANCH",
-    shell_complete=completing.refs("refs/heads"),
+    shell_complete=options.offer("refs", "refs/heads"),
     help="Branch to merge into (default: what the session started from).",
 )
 @click.option("--remote", metavar="NAME", help="Remote to push to (default: as git push would choose).")
@@ -34,9 +37,9 @@ from chatml.landing import pull
     help="Replace what chatml pushed before, unless somebody else has pushed since.",
 )
 @click.option("--web", is_flag=True, help="Show it in the browser.")
-@output.json_option
-@output.quiet_option
-@output.color_option
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
 def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool, **asked: object) -> int:
     """Push the branch and open the pull request.
@@ -49,12 +52,11 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
     one that gh takes ('gh repo set-default' chooses another).
     """
     order = _order(asked)
-    project = sessions.open_project(at)
-    session = sessions.resolve(project, name)
-    store = sessions.locate(project, session.name)
-    session = sessions.load(project, session.name)
-    tell = (lambda text: None) if quiet else output.note  # noqa: ARG005
-    hub, pr, created = pull.land(pull.Work(project.repo, store, session, order, tell))
+    project = open_project(at)
+    session = find.resolve(project, name)
+    store = control.locate(project, session.name)
+    session = find.load(project, session.name)
+    hub, pr, created = pull.land(pull.Work(project.repo, store, session, order, output.narrator(quiet)))
     if as_json:
         output.json_answer({**asdict(pr), "created": created})
     else:
@@ -73,5 +75,5 @@ def _order(asked: dict[str, object]) -> pull.Order:
     if asked["body"] == "-":
         asked["body"] = sys.stdin.buffer.read().decode("utf-8", "replace")
     if isinstance(asked["title"], str):
-        asked["title"] = output.one_line(asked["title"])
+        asked["title"] = one_line(asked["title"])
     return pull.Order(**asked)  # type: ignore[arg-type]

@@ -7,30 +7,37 @@ from pathlib import Path
 
 import click
 
-from chatml import output, sessions
-from chatml.commands import completing, following, limiting
-from chatml.errors import ChatmlError, UsageError
+from chatml import output
+from chatml.commands import options, rest
+from chatml.commands.each import Each
+from chatml.errors import UsageError
+from chatml.model.outcome import Outcome
+from chatml.sessions import control
+from chatml.sessions.find import open_project
+from chatml.sessions.limits import Amount, Limits
 
 
 @click.command()
-@click.argument("words", metavar="[NAME]… MESSAGE", nargs=-1, required=True, shell_complete=completing.names())
-@click.option("--all", "to_all", is_flag=True, help="Send it to every session.")
+@options.words("[NAME]… MESSAGE")
+@options.everyone("Send it to every session.")
 @click.option("--interrupt", is_flag=True, help="Stop the current turn first.")
 @click.option("--queue", is_flag=True, help="Wait for the end of the current turn; then it starts the next one.")
 @click.option("--wait", is_flag=True, help="Wait until the sessions come to rest.")
-@limiting.options
-@output.quiet_option
-@output.color_option
+@options.limits
+@options.as_json
+@options.quiet
+@options.color
 @click.pass_obj
 def command(
     at: Path,
     words: tuple[str, ...],
-    to_all: bool,
+    everyone: bool,
     interrupt: bool,
     queue: bool,
     wait: bool,
-    max_turns: sessions.Amount | None,
-    max_budget_usd: sessions.Amount | None,
+    max_turns: Amount | None,
+    max_budget_usd: Amount | None,
+    as_json: bool,
     quiet: bool,
 ) -> int:
     """Send a message to a session's agent.
@@ -41,40 +48,37 @@ def command(
     """
     if interrupt and queue:
         raise UsageError("--interrupt goes without --queue", "one ends the turn, the other waits for its end")
-    *given, message = words
-    if to_all and given:
+    *names, message = words
+    if everyone and names:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
-    project = sessions.open_project(at)
-    if not given and not to_all and message in project.store.names():
+    each = Each(open_project(at))
+    if not names and not everyone and message in each.project.store.names():
         raise UsageError(f"no message for '{message}'", f'chatml send {message} "what to do next"')
-    if message == "-":
-        message = sys.stdin.buffer.read().decode("utf-8", "replace")
-    message = sessions.check_message(message)
-    if to_all:
-        names = project.store.names()
-    else:
-        names = list(dict.fromkeys(given)) or [sessions.resolve(project, None).name]
-    limits = sessions.Limits(max_turns, max_budget_usd)
-    code, sent = 0, []
-    for name in names:
-        try:
-            sessions.send(project, name, message, interrupt, queue, limits)
-            sent.append(name)
-        except (ChatmlError, OSError) as error:
-            code = max(code, output.complain(error))
-        else:
-            if not quiet:
-                limiting.tell(project, name, limits)
-    if not quiet and sent:
-        output.note(f"{'queued for' if queue else 'sent to'} {', '.join(sent)}")
-        limiting.tell_queued(project, *sent)
-    if wait and sent:
-        code = max(code, _wait(project, sent))
-    return code
+    text = control.check_message(_read(message))
+    limits = Limits(max_turns, max_budget_usd)
+    say = output.narrator(quiet)
+
+    def send(name: str) -> Outcome:
+        amiss = control.remade(each.project, name)
+        number = control.send(each.project, name, text, interrupt, queue, limits)
+        if amiss:
+            output.warning(f"{name}: {amiss}")
+        each.tell_limits(name, limits, say)
+        return Outcome(name, "sent", {"id": number, "session": None})
+
+    each.do(each.chosen(names, everyone, lambda found: found), send)
+    sent = [outcome.name for outcome in each.done()]
+    if sent:
+        say(f"{'queued for' if queue else 'sent to'} {', '.join(sent)}")
+    each.tell_places(say)
+    if not (wait and sent):
+        return each.end(as_json)
+    waited = rest.wait_for(each.project, sent)
+    each.add("session", {session.name: session.public() for session in waited.rested})
+    for session in waited.rested if not as_json else ():
+        rest.tell(session)
+    return max(each.end(as_json), waited.code)
 
 
-def _wait(project: sessions.Project, names: list[str]) -> int:
-    waited = following.wait_for(project, names, None)
-    for session in waited.rested:
-        following.tell_outcome(session)
-    return waited.code
+def _read(message: str) -> str:
+    return sys.stdin.buffer.read().decode("utf-8", "replace") if message == "-" else message

@@ -6,9 +6,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from chatml import output
 from chatml.model import Session
 from chatml.repo import Commit, Repository
+from chatml.text import one_line, shorten
 
 MAX_TITLE = 72
 """Characters of a title made from a prompt: what git's own conventions give to a subject, and GitHub shows whole."""
@@ -27,10 +27,10 @@ https://docs.github.com/communities/using-templates-to-encourage-useful-issues-a
 def title(session: Session, commits: Sequence[Commit]) -> str:
     """The subject of the only commit, else the prompt's first line, shortened at a word."""
     if len(commits) == 1 and commits[0].subject:
-        return output.shorten(output.one_line(commits[0].subject), 250)  # GitHub takes 256
-    line = output.one_line(session.prompt.strip().splitlines()[0])
+        return shorten(one_line(commits[0].subject), 250)  # GitHub takes 256
+    line = one_line(session.terms.prompt.strip().splitlines()[0])
     words = textwrap.shorten(line, MAX_TITLE, placeholder="…")
-    return words if words != "…" else output.shorten(line, MAX_TITLE)
+    return words if words != "…" else shorten(line, MAX_TITLE)
 
 
 def body(session: Session, commits: Sequence[Commit], template_text: str) -> str:

@@ -53,7 +53,7 @@ def only_here(repository: Repository, session: Session, tip: str, leaves: bool) 
     left_out = [*_reviews(repository), *([session.branch] if leaves else [])]
     own = [f"--exclude={branch}" for branch in left_out]
     has_base = session.base.ref != session.base.commit and bool(_full(repository, session.base.ref))
-    known = [session.base.commit] if has_base or session.reviews is not None else []
+    known = [session.base.commit] if has_base or session.terms.reviews is not None else []
     known += repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.split()
     found = repository.git("rev-list", "--count", tip, "--not", *known, *own, "--branches", "--remotes", "--tags")
     return int(found.text)
@@ -65,7 +65,7 @@ def _reviews(repository: Repository) -> Iterator[str]:
     for name in store.names():
         with contextlib.suppress(OSError, ChatmlError):
             record = store.session(name).read()
-            if record.reviews is not None:
+            if record.terms.reviews is not None:
                 yield record.branch
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import output, repo
+from chatml import repo
 from chatml.errors import ChatmlError, GitError
 from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, push
@@ -21,6 +21,7 @@ from chatml.model import PullRequest, Session
 from chatml.repo import Commit, Repository, Worktree
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore
+from chatml.text import one_line, shorten
 
 PATIENCE = 300.0
 """Seconds to wait for another `pr` of the same session: a push with its hooks may take minutes."""
@@ -164,8 +165,8 @@ def _commit_all(work: Work, worktree: Path, message: str) -> None:
         repo.git("add", "--all", at=worktree, as_person=True)
         repo.git("commit", "--quiet", "-m", message, at=worktree, as_person=True)
     except GitError as error:
-        said = output.one_line(error.stderr or error.stdout)
-        raise ChatmlError(f"could not commit: {output.shorten(said, 300)}", f"put that right in {worktree}") from error
+        said = one_line(error.stderr or error.stdout)
+        raise ChatmlError(f"could not commit: {shorten(said, 300)}", f"put that right in {worktree}") from error
     work.tell(f"committed to {work.session.branch}")
 
 
@@ -183,7 +184,7 @@ def _tip(work: Work) -> str:
 def _commits(work: Work, tip: str) -> list[Commit]:
     """What the session has committed, oldest first, against the merge base with its base as it is now."""
     base = work.session.base
-    since = repo.merge_base(work.repository.common_dir, tip, base.ref, base.commit)
+    since = work.repository.merge_base(tip, base.ref, base.commit)
     commits = repo.commits(work.repository.common_dir, since, tip)
     if not commits:
         raise ChatmlError(

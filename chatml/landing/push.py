@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from chatml import output, repo
+from chatml import repo
 from chatml.errors import ChatmlError, reason
 from chatml.model import Session
 from chatml.repo import Repository
+from chatml.text import nearest, one_line, shorten
 
 
 def choose_remote(repository: Repository, branch: str, wanted: str | None) -> str:
@@ -18,7 +19,7 @@ def choose_remote(repository: Repository, branch: str, wanted: str | None) -> st
     if not known:
         raise ChatmlError("this repository has no remote to push to", "add one: git remote add origin URL")
     if wanted is not None and wanted not in known:
-        raise ChatmlError(f"no such remote: '{wanted}'{output.nearest(wanted, known)}", "see 'git remote -v'")
+        raise ChatmlError(f"no such remote: '{wanted}'{nearest(wanted, known)}", "see 'git remote -v'")
     keys = (f"branch.{branch}.pushRemote", "remote.pushDefault", f"branch.{branch}.remote")
     configured = next((name for name in (repository.setting(key) for key in keys) if name in known), None)
     chosen = wanted or configured or next((name for name in known if name == "origin" or len(known) == 1), None)
@@ -83,9 +84,9 @@ def _failed(remote: str, out: str, errors: str) -> ChatmlError:
         own = "\n".join(line for line in errors.splitlines() if not line.startswith("remote:"))
         because = "; ".join([reason(own), *_remote_words(errors)])
         return ChatmlError(f"could not push to {remote}: {because}", _access_hint(errors, remote))
-    said = output.one_line(f"{out}\n{errors}".split("error: failed to push")[0])
+    said = one_line(f"{out}\n{errors}".split("error: failed to push")[0])
     return ChatmlError(
-        f"the pre-push hook refused the push: {output.shorten(said, 300) or 'it said nothing'}",
+        f"the pre-push hook refused the push: {shorten(said, 300) or 'it said nothing'}",
         "change what it complains about, then call it again",
     )
 

@@ -1,10 +1,12 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
+from chatml.model import transitions
 from chatml.model.event import Event
 from chatml.model.parts import Base, Changes, Failure, FileChange, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
+from chatml.model.terms import Terms
 
 __all__ = [
     "PUBLIC_KEYS",
@@ -21,8 +23,10 @@ __all__ = [
     "Request",
     "Session",
     "Status",
+    "Terms",
     "Tokens",
     "now",
     "parse_time",
     "questions_of",
+    "transitions",
 ]

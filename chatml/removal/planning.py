@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chatml import sessions
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
 from chatml.removal import safety
 from chatml.removal.safety import Place, locate
-from chatml.sessions import Project
+from chatml.runners import table as runners
+from chatml.sessions.find import Project, resolve
 from chatml.state.store import CorruptRecordError, SessionStore
 from chatml.workspace import checkout
 
 
 def find(project: Project, name: str) -> tuple[Session, Place]:
     """The session and its worktree as they are now, also after the repository was moved."""
-    session = checkout.relocate(sessions.resolve(project, name), project.repo)
+    session = checkout.relocate(resolve(project, name), project.repo)
     return session, locate(project.repo, Path(session.worktree))
 
 
@@ -49,5 +49,5 @@ def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session
 
 def check_idle(damaged: SessionStore) -> None:
     """ChatmlError where a worker lives whose record can't be read, so that nobody could end it."""
-    if damaged.worker_lock.held():
+    if any(runners.named(name).alive(damaged) for name in runners.BUILT_IN):
         raise ChatmlError(f"the worker of '{damaged.name}' is at work", "end it first; its record can't be read")

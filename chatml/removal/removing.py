@@ -15,16 +15,18 @@ import shutil
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from chatml import proc, sessions
+from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
 from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
-from chatml.sessions import Project
+from chatml.runners import table as runners
+from chatml.sessions import control
+from chatml.sessions.find import Project
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
 from chatml.workspace import checkout
@@ -39,12 +41,27 @@ PLAN = ".plan.json"
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What became of a session's branch, and where its commits are now."""
+
+    branch: str
+    became: Literal["deleted", "kept", "gone"]
+    """`gone`: it was so before."""
+    why: str | None = None
+    """Why one that was to be deleted was kept."""
+    landed_in: str | None = None
+    """The ref that it has landed in, as people write it."""
+    also_on: str | None = None
+    """Where it has not landed, another ref that has its commits."""
+
+
+@dataclass(frozen=True)
 class Removed:
     """What became of a session's parts."""
 
     name: str
-    fate: str
-    """What became of the branch, and where its commits are now: a sentence for people."""
+    fate: Fate | None = None
+    """None for one whose record was damaged: branch and worktree stay as they are."""
     left_out: tuple[str, ...] = ()
     """Ignored files and folders that are too large for the trash."""
     kept_aside: tuple[Path, ...] = ()
@@ -69,11 +86,11 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     try:
         stopped = False
         for _ in range(STARTS):
-            stopped = sessions.stop(project, name) or stopped
+            stopped = control.stop(project, name) or stopped
             with store.lock():
-                if store.worker_lock.held():
+                if runners.alive(store, session):
                     continue  # a message came in and was taken up
-                proc.sweep(session.id)  # what a worker that was killed has left
+                runners.of(session).end(session)  # what a worker that was killed has left
                 current, place = _still(project, store, session)
                 _check_again(project, current, place, stopped, force, keep_branch)
                 return _remove(project, store, current, place, keep_branch)
@@ -106,7 +123,7 @@ def _check_again(
 def _remove(project: Project, store: SessionStore, session: Session, place: Place, keep_branch: bool) -> Removed:
     """Save the session, take it out of sight and clear up; all as it was where that fails. Its lock is held."""
     tip = project.repo.tip(session.branch)
-    where = _whereabouts(project.repo, session, tip)
+    landed_in, also_on = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
     plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
     write_json(store.folder / PLAN, plan)
@@ -117,21 +134,22 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     except BaseException:
         _undo(project, gone, store, session)
         raise
-    fate = f"branch {session.branch} {removed.fate}" + (f" ({where})" if where else "")
+    assert removed.fate is not None
+    fate = replace(removed.fate, landed_in=landed_in, also_on=also_on)
     return replace(removed, fate=fate, left_out=saved.left_out)
 
 
-def _whereabouts(repository: Repository, session: Session, tip: str | None) -> str | None:
-    """Where else the branch's commits are, for people; None where it has none, or they are nowhere."""
+def _whereabouts(repository: Repository, session: Session, tip: str | None) -> tuple[str | None, str | None]:
+    """What the branch's commits have landed in, or else where they also are; neither where it has none."""
     if tip is None or tip == session.base.commit:
-        return None
+        return None, None
     with contextlib.suppress(ChatmlError):
         home = landed.landed_in(repository, session, tip)
         if home:
-            return f"landed in {landed.short(home)}"
+            return landed.short(home), None
         other = landed.also_on(repository, session, tip)
-        return f"not landed, but on {landed.short(other)}" if other else None
-    return None
+        return None, landed.short(other) if other else None
+    return None, None
 
 
 def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[str, Any]) -> Removed:
@@ -155,7 +173,7 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
     done = gone.folder.with_name(DONE + session.id)
     gone.folder.rename(done)
     left = _delete(done, aside)
-    return Removed(session.name, fate, (), tuple(kept), left)
+    return Removed(session.name, fate, kept_aside=tuple(kept), not_deleted=left)
 
 
 def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Session) -> None:
@@ -173,18 +191,19 @@ def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Se
             gone.folder.rename(store.folder)
 
 
-def _delete_branch(repository: Repository, session: Session, tip: str | None) -> str:
+def _delete_branch(repository: Repository, session: Session, tip: str | None) -> Fate:
     """Delete the branch if it is ours and where it was, and say what became of it."""
     there = repository.tip(session.branch)
     if there is None:
-        return "was gone already"
+        return Fate(session.branch, "gone")
     if tip is None:
-        return "kept"
+        return Fate(session.branch, "kept")
     for worktree in repository.worktrees():
         if worktree.branch == session.branch and worktree.path != Path(os.path.realpath(session.worktree)):
-            return f"kept: it is checked out in {worktree.path}"
+            return Fate(session.branch, "kept", f"it is checked out in {worktree.path}")
     if not repository.delete_branch(session.branch, tip):
-        return "kept: it was moved just now" if there != tip else "kept: git refused to delete it"
+        why = "it was moved just now" if there != tip else "git refused to delete it"
+        return Fate(session.branch, "kept", why)
     section = f"branch.{session.branch}"
 
     def without_settings() -> bool:
@@ -194,7 +213,7 @@ def _delete_branch(repository: Repository, session: Session, tip: str | None) ->
         return not trash.branch_config(repository, session.branch)
 
     proc.wait_until(without_settings, 2.0)
-    return "deleted"
+    return Fate(session.branch, "deleted")
 
 
 def _delete(done: Path, aside: Path) -> Path | None:
@@ -227,7 +246,7 @@ def _remove_damaged(project: Project, name: str) -> Removed:
         done = store.folder.with_name(DONE + str(uuid.uuid4()))
         store.folder.rename(done)
         remove_tree(done)
-    return Removed(name, "its record was damaged, so branch and worktree stay as they are")
+    return Removed(name)
 
 
 # --- what one who was killed has left ---------------------------------------------------------------------------

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError, GitError
-from chatml.model import Session, Status, now
+from chatml.model import Session, transitions
 from chatml.removal import trash
 from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.sessions import Project
+from chatml.sessions.find import Project
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 BATCH = 64 * 1024 * 1024
@@ -65,8 +66,6 @@ def _find(repository: Repository, label: str) -> Found:
     known = trash.refs(repository)
     exact = label if label in known else next((one for one in known if one.partition("@")[0] == label), None)
     if exact is None:
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no removed session named '{label}'{nearest(label, known)}",
             "'chatml restore' lists those that can come back",
@@ -124,9 +123,7 @@ def _record(project: Project, found: Found, staged: SessionStore, name: str) -> 
             f"'{found.label}' was removed with a damaged record, so it can't go on",
             f"all that was kept of it: git show {trash.PREFIX}{found.label}:session",
         ) from None
-    ended = {Status.DONE, Status.FAILED, Status.STOPPED}
-    status = session.status if session.status in ended else Status.STOPPED
-    return replace(session, status=status, pid=None, requests=(), stopping=False, queued_at=None, updated_at=now())
+    return transitions.restored(session)
 
 
 # --- branch and worktree ----------------------------------------------------------------------------------------

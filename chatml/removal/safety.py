@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatml import output
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
 from chatml.plumbing import UNCOMMITTED
 from chatml.proc import Result
 from chatml.repo import Repository, git
+from chatml.text import is_safe
 
 NAMED = 3
 """Files that a message names, of those that it counts."""
@@ -189,7 +189,7 @@ def _entries(status: str) -> Iterator[tuple[str, str]]:
 
 
 def _shown(path: str) -> str:
-    return path if all(map(output.is_safe, path)) else ascii(path)[1:-1]
+    return path if all(map(is_safe, path)) else ascii(path)[1:-1]
 
 
 def _unlanded(repository: Repository, session: Session, tip: str, where: str, leaves: bool) -> list[str]:

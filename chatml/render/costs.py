@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatml import output
 from chatml.model import Tokens
+from chatml.render.rows import Table
+from chatml.text import one_line, paint
 
 Row = tuple[str, int, float, Tokens]
 
 
-def cost_table(by: str, rows: Sequence[Row]) -> str:
+def cost_table(by: str, rows: Sequence[Row]) -> Table:
     """The sums with their total; what went in counts whatever cache it came from."""
     total: Row = ("total", 0, 0.0, Tokens())
     for _, turns, usd, tokens in rows:
         total = (total[0], total[1] + turns, total[2] + usd, total[3] + tokens)
     cells = [_cells(row) for row in rows]
     if len(rows) > 1:
-        cells.append([output.style(cell, bold=True) for cell in _cells(total)])
-    return output.table(cells, [by.upper(), "TURNS", "COST", "TOKENS IN", "OUT"])
+        cells.append([paint(cell, bold=True) for cell in _cells(total)])
+    return cells, [by.upper(), "TURNS", "COST", "TOKENS IN", "OUT"]
 
 
 def _cells(row: Row) -> list[str]:
     of, turns, usd, tokens = row
     into = tokens.input + tokens.cache_read + tokens.cache_creation
-    return [output.one_line(of), str(turns), f"${usd:.2f}", f"{into:,}", f"{tokens.output:,}"]
+    return [one_line(of), str(turns), f"${usd:.2f}", f"{into:,}", f"{tokens.output:,}"]

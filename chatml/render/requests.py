@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chatml import output
-from chatml.model import Request, Session, Status, questions_of
+from chatml.model import Reply, Request, Session, Status, questions_of
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
+from chatml.text import one_line, paint, printable, shorten
 
 SHOWN_LINES = 30
 """Lines shown of what a call would write."""
@@ -15,30 +15,32 @@ SHOWN_LINES = 30
 
 def page(session: Session) -> Iterator[str]:
     """One session on a page: what it is at, and what a person needs to know to go on with it."""
-    status = output.style(session.status.value, fg=STATUS_COLORS[session.status])
-    yield f"{output.style(session.name, bold=True)}  {status}"
+    status = paint(session.status.value, fg=STATUS_COLORS[session.status])
+    yield f"{paint(session.name, bold=True)}  {status}"
     if session.status is Status.WAITING:
         for one in session.requests:
             yield ""
             yield from request(one)
             how = f"answer {session.name} …" if one.kind == "question" else f"approve {session.name}"
             which = f" --id {one.id}" if len(session.requests) > 1 else ""
-            yield output.style(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
+            yield paint(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
     yield ""
-    for line in output.printable(session.prompt).splitlines():
+    for line in printable(session.terms.prompt).splitlines():
         yield f"> {line}"
     yield ""
-    mode = f", {session.permission_mode}" + (f", then {session.after_plan}" if session.mode_after_plan else "")
+    mode = f", {session.terms.permission_mode}" + (
+        f", then {session.terms.after_plan}" if session.terms.mode_after_plan else ""
+    )
     facts = {
         "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
         "worktree": session.worktree,
-        "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
-        "role": session.role or "",
-        "scope": ", ".join(session.scope),
-        "allowed": ", ".join(session.allow),
-        "asked about": ", ".join(session.ask),
-        "denied": ", ".join(session.deny),
-        "changes": changes(session.changes),
+        "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
+        "role": session.terms.role or "",
+        "scope": ", ".join(session.terms.scope),
+        "allowed": ", ".join(session.terms.allow),
+        "asked about": ", ".join(session.terms.ask),
+        "denied": ", ".join(session.terms.deny),
+        "changes": session.not_counted or changes(session),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
         "limits": _limits(session),
@@ -48,38 +50,36 @@ def page(session: Session) -> Iterator[str]:
     }
     for name, value in facts.items():
         if value:
-            yield f"{output.style(f'{name}:', dim=True)} {output.one_line(value)}"
+            yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
 
 
 def _limits(session: Session) -> str:
-    budget = f"${session.spent_usd:.2f} of ${session.max_budget_usd:.2f}" if session.max_budget_usd else ""
-    turns = f"{session.agent_turns} of {session.max_turns} model turns" if session.max_turns else ""
+    budget = f"${session.spent_usd:.2f} of ${session.terms.max_budget_usd:.2f}" if session.terms.max_budget_usd else ""
+    turns = f"{session.agent_turns} of {session.terms.max_turns} model turns" if session.terms.max_turns else ""
     return ", ".join(filter(None, [budget, turns]))
 
 
 def request(one: Request) -> Iterator[str]:
     """A request with all that a person decides by, over several lines."""
-    yield output.style(f"? {output.one_line(f'{NEEDS.get(one.kind, one.kind)} {one.summary}')}", fg="yellow", bold=True)
+    yield paint(f"? {one_line(f'{NEEDS.get(one.kind, one.kind)} {one.summary}')}", fg="yellow", bold=True)
     if one.kind == "plan":
-        for line in output.printable(str(one.detail.get("plan") or "")).splitlines():
+        for line in printable(str(one.detail.get("plan") or "")).splitlines():
             yield f"  {line}"
     elif one.kind == "question":
         for number, question in enumerate(questions := questions_of(one), 1):
             if len(questions) > 1:
-                yield f"  {number}. {output.one_line(question.text)}"
+                yield f"  {number}. {one_line(question.text)}"
             for choice, (label, description) in enumerate(question.options, 1):
-                said = output.one_line(label) + (
-                    output.style(f"  {output.one_line(description)}", dim=True) * bool(description)
-                )
+                said = one_line(label) + (paint(f"  {one_line(description)}", dim=True) * bool(description))
                 yield f"    {choice}  {said}"
             if question.several:
-                yield output.style("    several: their numbers, with commas", dim=True)
+                yield paint("    several: their numbers, with commas", dim=True)
     else:
         yield from _asked_call(one)
 
 
 def _lines(text: object) -> list[str]:
-    return output.printable(text).splitlines() if isinstance(text, str) else []
+    return printable(text).splitlines() if isinstance(text, str) else []
 
 
 def _asked_call(one: Request) -> Iterator[str]:
@@ -91,9 +91,9 @@ def _asked_call(one: Request) -> Iterator[str]:
     for line in lines[:SHOWN_LINES]:
         yield f"  {line}"
     if len(lines) > SHOWN_LINES:
-        yield output.style(f"    … {len(lines) - SHOWN_LINES} more lines ('chatml logs --json' has all)", dim=True)
+        yield paint(f"    … {len(lines) - SHOWN_LINES} more lines ('chatml logs --json' has all)", dim=True)
     if one.detail.get("reason"):
-        yield output.style(f"  {output.one_line(str(one.detail['reason']))}", dim=True)
+        yield paint(f"  {one_line(str(one.detail['reason']))}", dim=True)
 
 
 DECISIONS: Mapping[str, str] = {"approve": "approved", "deny": "denied", "answer": "answered", "withdrawn": "withdrawn"}
@@ -110,4 +110,21 @@ def decision(data: Mapping[str, Any]) -> str:
     said += map(str, answers.values()) if isinstance(answers, dict) else []
     if data.get("message"):
         said.append(str(data["message"]))
-    return output.one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")
+    return one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")
+
+
+def how(one: Request) -> str:
+    """How to answer it in `attach`, in one line."""
+    if one.kind == "question":
+        several = "; one for each question, ';' between" if len(questions_of(one)) > 1 else ""
+        return f"type the number, or an answer in words{several}"
+    rules = ", ".join(one.detail.get("rules") or ())
+    always = f" · a always {one_line(rules)}" if rules else ""
+    return f"y yes{always} · n [REASON] no"
+
+
+def decided(one: Request, reply: Reply) -> str:
+    """What was decided just now, for the person who did."""
+    rules = f"; from now on without asking: {', '.join(reply.rules)}" if reply.rules else ""
+    said = f": {', '.join(map(str, reply.answers.values()))}" if reply.answers else ""
+    return f"{DECISIONS[reply.decision]} {shorten(one_line(one.summary), 60)}{said}{rules}"

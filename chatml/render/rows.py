@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from chatml import output
-from chatml.model import Changes, Session, Status, parse_time
+from chatml.model import Session, Status, parse_time
+from chatml.text import display_width, one_line, paint, shorten
 
 STATUS_COLORS: Mapping[Status, str] = {
     Status.QUEUED: "white",
@@ -18,6 +18,9 @@ STATUS_COLORS: Mapping[Status, str] = {
     Status.STOPPED: "magenta",
     Status.CRASHED: "red",
 }
+
+Table = tuple[list[list[str]], list[str]]
+"""Rows of painted cells, and their headers."""
 
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
@@ -32,8 +35,11 @@ def age(since: str) -> str:
     return f"{seconds}s"
 
 
-def changes(counted: Changes | None) -> str:
-    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none."""
+def changes(session: Session) -> str:
+    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none, `?` where nobody could look."""
+    counted = session.changes
+    if session.not_counted is not None:
+        return "?"
     if counted is None or (not counted.files and not counted.uncommitted):
         return ""
     noun = "file" if counted.files == 1 else "files"
@@ -57,8 +63,8 @@ def activity(session: Session) -> str:
         text = f"chatml resume {session.name}"
     else:
         denied = f"[{session.denied} denied] " if session.denied else ""
-        text = denied + (session.result or session.prompt).strip().partition("\n")[0]
-    return output.one_line(text)
+        text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
+    return one_line(text)
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
@@ -84,7 +90,7 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
     return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or 0))
 
 
-def session_table(sessions: Sequence[Session], columns: int | None) -> str:
+def session_table(sessions: Sequence[Session], columns: int | None) -> Table:
     """The rows of `ls`, fitted into so many columns; None for a pipe, where nothing is cut."""
     headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "COST", "AGE", "PR"]
     rows = [
@@ -92,7 +98,7 @@ def session_table(sessions: Sequence[Session], columns: int | None) -> str:
             session.name,
             session.status.value,
             activity(session),
-            changes(session.changes),
+            changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
             pull_request(session),
@@ -104,20 +110,20 @@ def session_table(sessions: Sequence[Session], columns: int | None) -> str:
     headers, rows = [headers[i] for i in kept], [[row[i] for i in kept] for row in rows]
     if columns is not None:
         _fit(headers, rows, columns)
-    return output.table([_paint(row) for row in rows], headers)
+    return [_painted(row) for row in rows], headers
 
 
 def _fit(headers: list[str], rows: list[list[str]], columns: int) -> None:
     """Shorten the activity, and where that's not enough the names, until a row fits."""
-    widths = [max(output.display_width(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
+    widths = [max(display_width(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     gaps = 2 * (len(widths) - 1)
     spare = columns - gaps - sum(widths) + widths[2]
     room = min(widths[2], max(LEAST_ACTIVITY, spare))
     name = min(widths[0], max(8, widths[0] + columns - gaps - sum(widths) + widths[2] - room))
     for row in rows:
-        row[0], row[2] = output.shorten(row[0], name), output.shorten(row[2], room)
+        row[0], row[2] = shorten(row[0], name), shorten(row[2], room)
 
 
-def _paint(row: list[str]) -> list[str]:
-    row[1] = output.style(row[1], fg=STATUS_COLORS[Status(row[1])])
+def _painted(row: list[str]) -> list[str]:
+    row[1] = paint(row[1], fg=STATUS_COLORS[Status(row[1])])
     return row

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from chatml import output
 from chatml.model import Event, Request
 from chatml.render.requests import decision, request
+from chatml.text import one_line, paint, printable, shorten
 
 ASKING = ("AskUserQuestion", "ExitPlanMode")
 """Tools whose input is shown by the request that follows."""
@@ -18,11 +18,12 @@ FOLD_LINES = 8
 
 
 class Transcript:
-    """Renders a session's events one by one; joins streamed pieces with the block that they belong to."""
+    """Renders a session's events one by one, painted; joins streamed pieces with the block that they belong to."""
 
-    def __init__(self, worktree: str, fold: bool) -> None:
+    def __init__(self, worktree: str, columns: Callable[[], int] | None = None) -> None:
+        """With `columns`, for a terminal of so many: long output is folded, long lines are cut. Without, all of it."""
         self._prefix = worktree.rstrip("/") + "/"
-        self._fold = fold
+        self._columns = columns
         self._streamed = ""
         self._calls: dict[str, str] = {}
 
@@ -38,17 +39,17 @@ class Transcript:
 
     def _delta(self, text: str) -> str:
         self._streamed += text
-        return output.printable(text)
+        return printable(text)
 
     def _text(self, text: str) -> str:
         """The finished block: whatever of it was not streamed already."""
         streamed, self._streamed = self._streamed, ""
         if streamed and text.startswith(streamed):
-            return output.printable(text[len(streamed) :]) + "\n"
+            return printable(text[len(streamed) :]) + "\n"
         start = "" if not streamed or streamed.endswith("\n") else "\n"
         if streamed and text.strip() == streamed.strip():  # a program's output, of which the block has no outer blanks
             return start
-        return start + output.printable(text) + "\n"
+        return start + printable(text) + "\n"
 
     def _close(self) -> str:
         streamed, self._streamed = self._streamed, ""
@@ -60,9 +61,9 @@ class Transcript:
             case "message":
                 yield ""
                 if data.get("auto"):
-                    yield output.style("> (sent by chatml itself)", dim=True)
+                    yield paint("> (sent by chatml itself)", dim=True)
                 for line in str(data.get("text", "")).splitlines():
-                    yield output.style("> " + output.printable(line), bold=True)
+                    yield paint("> " + printable(line), bold=True)
                 yield ""
             case "thinking":
                 yield from self._folded(str(data.get("text", "")), dim=True, italic=True)
@@ -73,9 +74,9 @@ class Transcript:
                 name = self._calls.get(str(data.get("id")), "")
                 text = str(data.get("output", "")).strip("\n")
                 if not text:
-                    yield output.style(f"  └ {mark}", fg=color) + (f" {name}" if self._parallel() else "")
+                    yield paint(f"  └ {mark}", fg=color) + (f" {name}" if self._parallel() else "")
                 else:
-                    yield from self._folded(text, first=output.style("  └ ", fg=color), dim=True)
+                    yield from self._folded(text, first=paint("  └ ", fg=color), dim=True)
             case "request":
                 detail = data.get("detail")
                 yield from request(
@@ -88,13 +89,13 @@ class Transcript:
                     )
                 )
             case "reply":
-                yield output.style(f"  {decision(data)}", fg="yellow")
+                yield paint(f"  {decision(data)}", fg="yellow")
             case "setup":
-                yield output.style("| " + output.printable(str(data.get("line", ""))), dim=True)
+                yield paint("| " + printable(str(data.get("line", ""))), dim=True)
             case "error":
-                yield output.style(f"! {data.get('kind')}: {output.one_line(str(data.get('message', '')))}", fg="red")
+                yield paint(f"! {data.get('kind')}: {one_line(str(data.get('message', '')))}", fg="red")
                 if data.get("hint"):
-                    yield output.style(f"  {output.one_line(str(data['hint']))}", dim=True)
+                    yield paint(f"  {one_line(str(data['hint']))}", dim=True)
             case "turn":
                 yield self._turn(data)
             case _:
@@ -113,24 +114,23 @@ class Transcript:
         text = str(subject).removeprefix(self._prefix)
         indent = "    " if data.get("parent") else ""
         head = f"{indent}● {data.get('name')} "
-        lines = output.printable(text).splitlines() or [""]
-        shown = lines if not self._fold else lines[:1]
-        first = shown[0] if not self._fold else output.shorten(shown[0], max(20, output.width() - len(head)))
-        yield output.style(f"{indent}● {data.get('name')}", fg="cyan") + f" {first}"
+        lines = printable(text).splitlines() or [""]
+        shown = lines[:1] if self._columns else lines
+        first = shorten(shown[0], max(20, self._columns() - len(head))) if self._columns else shown[0]
+        yield paint(f"{indent}● {data.get('name')}", fg="cyan") + f" {first}"
         for line in shown[1:]:
             yield f"{indent}  {line}"
 
     def _folded(self, text: str, first: str = "  ", **how: Any) -> Iterator[str]:
-        lines = output.printable(text).expandtabs(4).splitlines()
-        kept = lines[:FOLD_LINES] if self._fold and len(lines) > FOLD_LINES + 1 else lines
-        room = output.width() - 4
+        lines = printable(text).expandtabs(4).splitlines()
+        kept = lines[:FOLD_LINES] if self._columns and len(lines) > FOLD_LINES + 1 else lines
         for number, line in enumerate(kept):
-            cut = output.shorten(line, room) if self._fold else line
-            yield (first if number == 0 else "    ") + output.style(cut, **how)
+            cut = shorten(line, self._columns() - 4) if self._columns else line
+            yield (first if number == 0 else "    ") + paint(cut, **how)
         if len(kept) < len(lines):
-            yield output.style(f"    … {len(lines) - len(kept)} more lines ('chatml logs' has all)", dim=True)
+            yield paint(f"    … {len(lines) - len(kept)} more lines ('chatml logs' has all)", dim=True)
 
     def _turn(self, data: Mapping[str, Any]) -> str:
         what = "interrupted" if data.get("interrupted") else "turn ended"
         seconds = int(data.get("duration_ms") or 0) / 1000
-        return output.style(f"── {what} · {seconds:.0f} s · ${float(data.get('cost_usd') or 0):.2f}", dim=True)
+        return paint(f"── {what} · {seconds:.0f} s · ${float(data.get('cost_usd') or 0):.2f}", dim=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.model import Reply, Request, Session, Status, questions_of, transitions
+from chatml.runners import table as runners
 from chatml.sessions.control import check_message, start_worker
 from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.state import events
@@ -26,10 +28,10 @@ def reply(project: Project, name: str, decided: Reply) -> None:
         _choose(session, waiting, decided.request)
         entry = {"id": str(uuid.uuid4()), "type": "reply", **asdict(decided)}
         with events.posted(store, entry):
-            if not store.worker_lock.held():
+            if not runners.alive(store, session):
                 start_worker(store, session)
             elif len(waiting) == 1:
-                store.write(session.moved_to(Status.RUNNING))  # at once, so that `approve x; wait x` waits
+                store.write(transitions.goes_on(session))  # at once, so that `approve x; wait x` waits
 
 
 def asked(project: Project, name: str, request_id: str | None = None) -> Request:
@@ -38,7 +40,47 @@ def asked(project: Project, name: str, request_id: str | None = None) -> Request
     return _choose(session, still_open(project.store.session(name), session), request_id)
 
 
-def answers(request: Request, given: Sequence[str]) -> dict[str, str]:
+YES = {"y", "yes"}
+ALWAYS = {"a", "always"}
+NO = {"n", "no"}
+
+
+def approval(request: Request, *, always: bool = False, edited: dict[str, Any] | None = None) -> Reply:
+    """The reply that approves a request. ChatmlError for a question, and where no rule can be made."""
+    if request.kind == "question":
+        raise ChatmlError(f"this is a question: {request.summary}", "answer it with 'chatml answer'")
+    rules = tuple(request.detail.get("rules") or ()) if always else ()
+    if always and not rules:
+        raise ChatmlError(f"no rule can be made of this: {request.summary}", "approve it without --always or --for-all")
+    return Reply(request.id, "approve", rules=rules, input=edited)
+
+
+def denial(request: Request, reason: str | None) -> Reply:
+    """The reply that denies a request; the agent reads the reason."""
+    return Reply(request.id, "deny", reason)
+
+
+def answer(request: Request, given: Sequence[str]) -> Reply:
+    """The reply to a question. ChatmlError for what is none, UsageError for an answer that doesn't fit."""
+    if request.kind != "question":
+        raise ChatmlError(f"this is no question: {request.summary}", "use 'chatml approve' or 'chatml deny'")
+    return Reply(request.id, "answer", answers=_answers(request, given))
+
+
+def typed(request: Request, line: str) -> Reply | None:
+    """The reply that a line typed in `attach` is meant as; None for a message to the agent."""
+    word, _, rest = line.strip().partition(" ")
+    word = word.casefold()
+    if request.kind == "question":
+        return answer(request, line.split(";") if len(questions_of(request)) > 1 else [line])
+    if word in NO:
+        return denial(request, rest.strip() or None)
+    if word in YES | ALWAYS and not rest:
+        return approval(request, always=word in ALWAYS)
+    return None
+
+
+def _answers(request: Request, given: Sequence[str]) -> dict[str, str]:
     """The answer to each question, by its text: an option's number or label, several with commas, or free text.
 
     UsageError where they can't be meant so.

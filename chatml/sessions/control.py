@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from chatml import proc, queue
-from chatml.agents.base import GO_ON
+from chatml.agents.briefing import GO_ON
+from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session, Status, now
-from chatml.runners import local
+from chatml.model import Session, Status, transitions
+from chatml.runners import table as runners
 from chatml.sessions.find import Project, relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
 from chatml.state import events
 from chatml.state.store import SessionStore
+from chatml.workspace import checkout
+from chatml.workspace.mending import TOLD
 
 MAX_MESSAGE = 1_000_000
 """Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
@@ -64,7 +67,7 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
 
     `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once.
     """
-    if store.worker_lock.held():
+    if runners.alive(store, session):
         return session
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else queue.enter(store, session, limit)
@@ -75,11 +78,10 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
-        if ready != session:  # a new session was born ready
-            ready = replace(ready, updated_at=now())
+        ready = transitions.started(session)
+        if ready is not session:
             store.write(ready)
-        started = replace(ready, pid=local.start(store, session.id))
+        started = replace(ready, pid=runners.of(ready).start(store, ready))
     finally:
         store.worker_lock.release()
     with suppress(OSError):  # the worker lives, and writes it down itself
@@ -94,8 +96,8 @@ def send(
     interrupt: bool = False,
     queue: bool = False,
     limits: Limits = AS_BEFORE,
-) -> None:
-    """Put a message into the session's inbox and see that a worker reads it.
+) -> str:
+    """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
     With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
@@ -106,11 +108,13 @@ def send(
     first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
     with store.lock():
         session = relocated(project, store)
-        check_fits(text, session.command, session.resume_command)
+        check_fits(text, session.terms.command, session.terms.resume_command)
         session = _limited(store, session, limits)
         with events.posted(store, *first, message):
             start_or_queue(project, store, session)
+        number = len(events.messages(store))
     project.queue.fill()
+    return str(number)
 
 
 def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
@@ -155,10 +159,10 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
                 f"see 'chatml show {name}'; then approve, deny or answer it",
             )
         session = _limited(store, session, limits)
-        if store.worker_lock.held():
+        if runners.alive(store, session):
             return "at work"
         pending = _pending(store)
-        if session.status is Status.DONE and not pending:
+        if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
         if session.status is not Status.DONE and all(entry.get("queue") is True for entry in pending):
@@ -166,6 +170,20 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
         start_or_queue(project, store, session)
     project.queue.fill()
     return "resumed"
+
+
+def _lacks_worktree(project: Project, session: Session) -> bool:
+    """Whether a worker is needed for the worktree alone: to make it anew, or to say why it can't."""
+    return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+
+
+def remade(project: Project, name: str) -> str | None:
+    """What a person has to know about a worktree that the session's next worker makes anew; None where none is."""
+    session = resolve(project, name)
+    if project.store.session(name).worker_lock.held():
+        return None
+    found = standing(project.repo.common_dir, Path(session.worktree))
+    return checkout.remade(session) if found is Standing.GONE else TOLD if found is Standing.CUT_OFF else None
 
 
 def stop(project: Project, name: str) -> bool:
@@ -176,11 +194,11 @@ def stop(project: Project, name: str) -> bool:
     store = _existing(project, name)
     with store.lock():
         session = store.read()
-        alive = store.worker_lock.held()
+        alive = runners.alive(store, session)
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
-            store.write(session.stopped())  # whoever was about to start it looks first
+            store.write(transitions.stopped(session))  # whoever was about to start it looks first
             return True
     if alive:
         _end_worker(store, session)
@@ -188,14 +206,14 @@ def stop(project: Project, name: str) -> bool:
     with store.lock():
         session = store.read()
         if session.status is Status.QUEUED and session.stopping:
-            store.write(session.stopped())
+            store.write(transitions.stopped(session))
         if not store.worker_lock.take():
             return alive  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
-            proc.sweep(session.id)
+            runners.of(session).end(session)
             session = store.read()
             if session.status.open:
-                store.write(session.stopped())
+                store.write(transitions.stopped(session))
                 return True
         finally:
             store.worker_lock.release()
@@ -207,25 +225,19 @@ def _end_worker(store: SessionStore, session: Session) -> None:
     asked: set[int] = set()
 
     def ended() -> bool:
-        if not store.worker_lock.held():
+        if not runners.alive(store, session):
             return True
         now_ = store.read()
         if not now_.stopping:
             return True  # this one was started later
-        pid = now_.pid  # not yet known while the worker is being started
-        if pid is not None and pid not in asked and proc.is_marked(pid, session.id):
-            asked.add(pid)
-            _signal(pid, signal.SIGTERM)
+        # Its PID is not yet known while the worker is being started.
+        if now_.pid is not None and now_.pid not in asked and runners.of(now_).signal(now_, signal.SIGTERM):
+            asked.add(now_.pid)
         return False
 
     if proc.wait_until(ended, STOP_GRACE):
         return
     for pid in asked:
-        _signal(pid, signal.SIGKILL)
+        runners.of(session).signal(replace(session, pid=pid), signal.SIGKILL)
     if not proc.wait_until(ended, STOP_GRACE):
         raise ChatmlError(f"the worker of '{store.name}' does not end", "see 'chatml doctor', and try again")
-
-
-def _signal(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)

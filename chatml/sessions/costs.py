@@ -45,7 +45,7 @@ def _costs(project: Project, session: Session, by: By) -> Iterator[Cost]:
     def key(time: str, model: str | None) -> str:
         if by == "session":
             return session.name
-        return model or session.agent if by == "model" else parse_time(time).astimezone().date().isoformat()
+        return model or session.terms.agent if by == "model" else parse_time(time).astimezone().date().isoformat()
 
     for event in events.turns(project.store.session(session.name).events):
         data = event.data

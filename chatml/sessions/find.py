@@ -9,14 +9,17 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import config
-from chatml.changes.compare import measure
+from chatml.changes.compare import measure, measure_branch
+from chatml.changes.standing import Standing, WorktreeGoneError, standing
 from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Failure, Request, Session, Status
+from chatml.model import Changes, Failure, Request, Session, Status, transitions
 from chatml.queue import Queue
 from chatml.repo import Repository
+from chatml.runners import table as runners
 from chatml.state import events
 from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.text import nearest
 from chatml.workspace import checkout
 
 
@@ -49,26 +52,29 @@ def load(project: Project, name: str) -> Session:
 
     Starts what may run, where the session is queued.
     """
-    session = _as_it_is(project, name)
-    if session.status is Status.QUEUED and project.queue.look():
+    try:
         session = _as_it_is(project, name)
+        if session.status is Status.QUEUED and project.queue.look():
+            session = _as_it_is(project, name)
+    except UsageError as error:  # its runner came with a package that is not installed any more
+        raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session
 
 
 def _as_it_is(project: Project, name: str) -> Session:
     store = project.store.session(name)
     session = store.read()
-    if session.status is Status.QUEUED and store.worker_lock.held():
+    if session.status is Status.QUEUED and runners.alive(store, session):
         session = store.read()  # its worker may be further by now
         if session.status is Status.QUEUED:
-            return replace(session, status=Status.PREPARING)
-    if session.status.active and not store.worker_lock.held():
+            return transitions.seen_starting(session)
+    if session.status.active and not runners.alive(store, session):
         session = store.read()  # it may have come to rest between the two looks
-        if session.status.active and not store.worker_lock.held():
-            return replace(session, status=Status.CRASHED, pid=None)
-    if session.status is Status.WAITING and not store.worker_lock.held():
+        if session.status.active and not runners.alive(store, session):
+            return transitions.seen_crashed(session)
+    if session.status is Status.WAITING and not runners.alive(store, session):
         # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
-        return replace(session, pid=None, status=Status.WAITING if still_open(store, session) else Status.CRASHED)
+        return replace(session, pid=None) if still_open(store, session) else transitions.seen_crashed(session)
     return session
 
 
@@ -123,42 +129,64 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
     """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
 
     A living worker counts by itself. Those at rest are counted again where the worktree looks different from
-    outside, or `every` one of them.
+    outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
     """
-    stale = [one for one in found if not one.status.active and _filled(one) and (every or _stale(one))]
+    stale = [one for one in found if _filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
     if not stale:
         return list(found)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(8) as pool:
         counted = dict(
-            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
+            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one, every), stale), strict=True)
         )
     return [counted.get(one.name, one) for one in found]
 
 
 def _filled(session: Session) -> bool:
-    """Whether its worktree has its files: a queued one may not have had them yet."""
-    return session.populated or session.status is not Status.QUEUED
+    """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
+    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
 
 
-def _stale(session: Session) -> bool:
+def _doubtful(project: Project, session: Session) -> bool:
+    """Whether the count in the record may be wrong, as far as that can be told without git."""
+    if session.status.active:
+        try:
+            return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+        except OSError:
+            return True
     seen = checkout.glance(session)
-    return seen is not None and seen != session.changes_seen
+    return seen is None or seen != session.changes_seen
 
 
-def _counted(project: Project, session: Session) -> Session:
-    """The session with its changes counted anew, also in its record; as it was where that is not possible."""
+def _counted(project: Project, session: Session, anew: bool) -> Session:
+    """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
     try:
-        changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
-        seen = checkout.glance(session)
+        if session.repository != str(project.repo.home) and not session.status.active:
+            _mend(project, session.name)
+            session = replace(load(project, session.name), queue_place=session.queue_place)
+        changes, seen = _measured(project, session, anew)
         if changes != session.changes or seen != session.changes_seen:
             project.store.session(session.name).update(
                 lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
             )
-    except (ChatmlError, OSError):
-        return session
+    except (ChatmlError, OSError) as error:
+        return replace(session, changes=None, not_counted=str(error))
     return replace(session, changes=changes, changes_seen=seen)
+
+
+def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:
+    """The changes, and what tells that they are still the same; those of the branch where the worktree is gone."""
+    try:
+        changes = measure(project.repo.common_dir, Path(session.worktree), session.base)
+        return changes, checkout.glance(session)
+    except WorktreeGoneError:
+        tip = project.repo.tip(session.branch)
+        if tip is None:
+            raise
+        seen = f"branch at {tip}"
+        known = session.changes if seen == session.changes_seen and not anew else None
+        return known or measure_branch(project.repo.common_dir, tip, session.base), seen
 
 
 def resolve(project: Project, name: str | None) -> Session:
@@ -167,13 +195,11 @@ def resolve(project: Project, name: str | None) -> Session:
         return _here(project)
     try:
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
+        if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
             _mend(project, name)
             session = load(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        from chatml.output import nearest
-
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None

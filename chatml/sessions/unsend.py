@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chatml.agents import table
 from chatml.errors import ChatmlError
 from chatml.model import Session
+from chatml.runners import table as runners
 from chatml.sessions.find import Project, resolve
 from chatml.state import events
 from chatml.state.store import SessionStore
@@ -74,16 +76,14 @@ def _handed(store: SessionStore, session: Session, entries: Sequence[Mapping[str
     """What the living agent has been given, and of what an earlier one was given, that which it has read."""
     now: set[str] = set()
     before: set[str] = set()
-    alive = store.worker_lock.held()
+    alive = runners.alive(store, session)
     for entry in entries:
         if entry.get("type") == "handed" and isinstance(entry.get("messages"), list):
             (now if alive and entry.get("pid") == session.pid else before).update(map(str, entry["messages"]))
     unclear = before - _taken(store)
-    if unclear and session.command is None:
-        from chatml.agents.claude.transcript import ClaudeTranscript
-
-        transcript = ClaudeTranscript(session.session_id)
-        now |= {i for i in unclear if transcript.holds(i)}
+    memory = table.memory_of(session.terms, session.session_id) if unclear else None
+    if memory is not None:
+        now |= {i for i in unclear if memory.holds(i)}
     return now
 
 

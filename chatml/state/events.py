@@ -163,6 +163,11 @@ def posted(store: SessionStore, *entries: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
+def messages(store: SessionStore) -> list[dict[str, Any]]:
+    """All messages to the session, in order: the first is its task, and the number of each counts from 1."""
+    return [entry for entry in Inbox(store).take() if entry.get("type") == "message"]
+
+
 def taken_back(entries: Iterable[Mapping[str, Any]]) -> set[str]:
     """The ids of the messages that a person has taken back."""
     lists = (entry.get("messages") for entry in entries if entry.get("type") == "unsend")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from chatml import notify, typed
-from chatml.agents import base
+from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Reply, Request, Session, Status, now
+from chatml.model import Event, Failure, Reply, Request, Status, now, transitions
 from chatml.worker.journal import Journal
-
-AGAIN = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
 
 
 class Asking:
@@ -41,14 +38,14 @@ class Asking:
         request = Request(str(self._count), one.kind, one.summary, one.detail, now())
         self._calls[one.call] = request
         self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
-        if self._journal.session.on_request == "fail":
+        if self._journal.session.terms.on_request == "fail":
             hint = f"tell it what to do instead: chatml send {self._journal.session.name} …"
             self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
             self._replies.append(
                 Reply(request.id, "deny", "nobody can be asked: the session ends here", interrupt=True)
             )
         else:
-            self._journal.change(lambda session: _with(session, (*session.requests, request)))
+            self._journal.change(lambda session: transitions.asked(session, request))
             if self._journal.session.status is Status.WAITING:
                 notify.tell(self._journal.session, self._journal.store.log, request)
 
@@ -89,16 +86,14 @@ class Asking:
         self._journal.log.append(
             "reply", id=request.id, decision=reply.decision, **{key: value for key, value in said.items() if value}
         )
-        self._journal.change(
-            lambda session: _with(session, tuple(one for one in session.requests if one.id != request.id))
-        )
+        self._journal.change(lambda session: transitions.answered(session, request.id))
 
     def _keep(self, request: Request, reply: Reply) -> None:
         """What holds beyond this one call goes into the record, so that it holds after a restart too."""
         if reply.rules:
-            self._journal.update(allow=(*self._journal.session.allow, *reply.rules))
+            self._journal.ask_anew(allow=(*self._journal.session.terms.allow, *reply.rules))
         if request.kind == "plan" and reply.decision == "approve":
-            self._journal.update(permission_mode=self._journal.session.after_plan, mode_after_plan=None)
+            self._journal.ask_anew(permission_mode=self._journal.session.terms.after_plan, mode_after_plan=None)
 
     # --- after one has died ---------------------------------------------------------------------------------------
 
@@ -120,9 +115,7 @@ class Asking:
 
     def news(self) -> str:
         """What the next agent is told of all that; empty where nothing was open."""
-        if not self._left:
-            return ""
-        return "\n".join([AGAIN, *(_fate(one, self._decided.get(i)) for i, one in self._left.items()), "", ""])
+        return briefing.decisions([(one, self._decided.get(i)) for i, one in self._left.items()])
 
     def settle(self) -> None:
         """The agent has been told."""
@@ -130,26 +123,3 @@ class Asking:
             self._close(request, self._decided.get(i, Reply(i, "withdrawn")))
         self._left.clear()
         self._decided.clear()
-
-
-def _with(session: Session, requests: tuple[Request, ...]) -> Session:
-    """The session with these open requests; one that came to rest meanwhile stays there."""
-    if session.status in (Status.RUNNING, Status.WAITING):
-        session = session.moved_to(Status.WAITING if requests else Status.RUNNING)
-    return replace(session, requests=requests)
-
-
-def _fate(request: Request, reply: Reply | None) -> str:
-    asked = f"- {request.summary}: "
-    if reply is None:
-        return asked + "not decided. Ask again if you still need it."
-    if reply.decision == "deny":
-        return asked + "denied" + (f": {reply.message}" if reply.message else ". Go on without it.")
-    if request.kind == "plan":
-        plan = (reply.input or {}).get("plan")
-        return asked + "the plan is approved. Carry it out now." + (f" It was changed to:\n{plan}" if plan else "")
-    if request.kind == "question":
-        answers = "; ".join(f"{question}: {answer}" for question, answer in (reply.answers or {}).items())
-        return asked + f"answered. {answers}"
-    changed = f", with this input instead: {reply.input}" if reply.input is not None else ""
-    return asked + f"approved{changed}. Make the same call again: you will not be asked."

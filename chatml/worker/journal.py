@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 import traceback
@@ -16,7 +17,7 @@ from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.changes.compare import measure
 from chatml.errors import ChatmlError, Kind
-from chatml.model import Event, Failure, Session, Status, Tokens
+from chatml.model import Event, Failure, Session, Status, Tokens, transitions
 from chatml.state.events import Log
 from chatml.state.store import SessionStore
 from chatml.typed import build
@@ -32,6 +33,7 @@ class Journal:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
+        self.common_dir = store.folder.parents[2]
         self.session = store.read()
         self.log = Log(store.events)
         self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -40,33 +42,34 @@ class Journal:
         """Starts the next session, while this one waits for a person."""
         self._measure_next = 0.0
 
-    def status(self, status: Status, locked: bool = False, **changes: Any) -> None:
-        before = self.session.status
-        self.update(locked=locked, status=status, **changes)
-        if before is not status or status is Status.PREPARING:
-            self.log.append("status", status=status.value)
-
-    def update(self, locked: bool = False, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         """Change the record; others may have changed other parts of it meanwhile."""
+        self.change(lambda session: session.changed(**changes))
 
-        def change(session: Session) -> Session:
-            status = changes.get("status", session.status)
-            return session.moved_to(status, **{k: v for k, v in changes.items() if k != "status"})
+    def ask_anew(self, **changes: Any) -> None:
+        """Change the session's terms, as a person has decided."""
+        self.change(lambda session: session.with_terms(**changes))
 
+    def change(self, how: Callable[[Session], Session], locked: bool = False) -> None:
+        """Change the record by what it is right now; a new status goes to the log too.
+
+        `locked` says that the caller holds the session's lock.
+        """
+        before = self.session.status
         if locked:
-            self.session = change(self.store.read())
+            self.session = how(self.store.read())
             self.store.write(self.session)
         else:
-            self.session = self.store.update(change)
+            self.session = self.store.update(how)
+        after = self.session.status
+        if after is not before or how == self.preparing:
+            self.log.append("status", status=after.value)
+        if after is not before and after is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
+            self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
 
-    def change(self, how: Callable[[Session], Session]) -> None:
-        """Change the record by what it is right now; a new status goes to the log too."""
-        before = self.session.status
-        self.session = self.store.update(how)
-        if self.session.status is not before:
-            self.log.append("status", status=self.session.status.value)
-            if self.session.status is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
-                self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
+    def preparing(self, session: Session) -> Session:
+        """This worker is at the worktree: each one writes that down, whatever it finds in the record."""
+        return transitions.prepared(session, os.getpid())
 
     def activity(self, text: str) -> None:
         line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -79,10 +82,10 @@ class Journal:
 
     async def measure(self) -> None:
         """Count the changes; a worktree that can't be read right now is no failure."""
-        start = self.session.base
         began = time.monotonic()
         try:
-            changes = await asyncio.to_thread(measure, Path(self.session.worktree), start.ref, start.commit)
+            worktree, base = Path(self.session.worktree), self.session.base
+            changes = await asyncio.to_thread(measure, self.common_dir, worktree, base)
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()
@@ -182,8 +185,7 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None, said: Se
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
-                session = store.read().moved_to(Status.FAILED, **rest)
+                session = transitions.rested(store.read(), failure)
                 store.write(session)
             finally:
                 store.worker_lock.release()

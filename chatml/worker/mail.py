@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from chatml.agents.base import GO_ON, Message
+from chatml.agents.base import Message
+from chatml.agents.briefing import GO_ON
 from chatml.model import Event
 from chatml.state import events
 from chatml.state.store import SessionStore

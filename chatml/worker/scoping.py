@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+from chatml.agents import briefing
 from chatml.changes.compare import strayed
 from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
@@ -19,13 +20,13 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
     ChatmlError where that can't be found out.
     """
-    out = await asyncio.to_thread(strayed, journal.session) if journal.session.scope else []
+    out = await asyncio.to_thread(strayed, journal.common_dir, journal.session) if journal.session.terms.scope else []
     if not out:
         return False, None
     if not _was_asked(journal):
         _ask(journal, out)
         return True, None
-    name, scope = journal.session.name, ", ".join(journal.session.scope)
+    name, scope = journal.session.name, ", ".join(journal.session.terms.scope)
     found = Failure(
         Kind.SCOPE.value,
         f"changed {named(out)}, outside of {scope}",
@@ -36,14 +37,7 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
 
 def _ask(journal: Journal, out: list[str]) -> None:
-    paths = "".join(f"- {path}\n" for path in out[:NAMED])
-    more = f"- and {len(out) - NAMED} more\n" if len(out) > NAMED else ""
-    text = (
-        f"You have changed files that are outside of the scope of this session ({', '.join(journal.session.scope)}):\n"
-        f"{paths}{more}\n"
-        "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
-        "alone what you did not change yourself. If your task can't be done without, say so in your answer."
-    )
+    text = briefing.out_of_scope(out, journal.session.terms.scope, NAMED)
     entry = {"id": str(uuid.uuid4()), "type": "message", "text": text, "auto": True, "scope": out}
     with journal.store.lock():
         events.post(journal.store, entry)

@@ -16,6 +16,7 @@ from typing import Any
 
 from chatml import containment
 from chatml.agents.base import AgentError, Setting
+from chatml.answers import answer
 from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
@@ -34,11 +35,11 @@ class ClaudeSandbox:
         self._worktree = setting.worktree
         self._excludes = setting.state_dir / "excludes"
         self._git_dir = setting.state_dir.parents[2]
-        self._required = session.sandbox == "required"
+        self._required = session.terms.sandbox == "required"
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
         self._temporary: Path | None = None
-        self.unasked = "dontAsk" not in (session.permission_mode, session.after_plan)
+        self.unasked = "dontAsk" not in (session.terms.permission_mode, session.terms.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
 
     def begin(self) -> None:
@@ -123,7 +124,7 @@ class ClaudeSandbox:
 
 def _users_excludes(worktree: Path) -> str:
     """What the person's own git leaves out everywhere; ours takes that file's place."""
-    said = git("config", "--type=path", "core.excludesFile", at=worktree, check=False).text.rstrip("\n")
+    said = answer(git("config", "--type=path", "core.excludesFile", at=worktree, check=False))
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     try:
         text = Path(said or Path(home, "git", "ignore")).read_text("utf-8", "surrogateescape")
@@ -135,12 +136,12 @@ def _users_excludes(worktree: Path) -> str:
 def sandbox_of(session: Session, setting: Setting) -> ClaudeSandbox | None:
     """The session's sandbox, or None for none. AgentError where it must have one, and can't."""
     # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
-    bypassing = "bypassPermissions" in (session.permission_mode, session.after_plan)
-    if session.sandbox == "off" or (session.sandbox == "auto" and bypassing):
+    bypassing = "bypassPermissions" in (session.terms.permission_mode, session.terms.after_plan)
+    if session.terms.sandbox == "off" or (session.terms.sandbox == "auto" and bypassing):
         return None
     lack = containment.lack()
     if lack is None:
         return ClaudeSandbox(session, setting)
-    if session.sandbox == "required":
+    if session.terms.sandbox == "required":
         raise AgentError(Failure(Kind.SETUP.value, f"no sandbox here: {lack.reason}", lack.remedy))
     return None

@@ -1,0 +1,147 @@
+"""A session's conversation, as a person reads it or takes part in it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from chatml import output
+from chatml.errors import ChatmlError
+from chatml.model import Request, Session, Status
+from chatml.render import requests
+from chatml.render.transcript import Transcript
+from chatml.sessions import answer, control, find, notice, unsend
+from chatml.sessions.find import Project
+from chatml.state import events
+from chatml.state.store import SessionStore
+from chatml.terminal import Leave, Prompt
+from chatml.text import one_line, paint, shorten
+
+
+def transcript(project: Project, session: Session, *, follow: bool, as_json: bool, fold: bool) -> None:
+    """Print the log; with `follow` also what comes, until the session is at rest."""
+    store = project.store.session(session.name)
+    show = Transcript(session.worktree, output.width if fold else None)
+    log = events.follow(store.events, lambda: _ended(project, session.name)) if follow else events.read(store.events)
+    for event in log:
+        if event is None:
+            sys.stdout.flush()
+        elif as_json:
+            output.json_line(event.to_json())
+        elif text := show(event):
+            _put(text)
+
+
+def _ended(project: Project, name: str) -> bool:
+    try:
+        return find.load(project, name).status.at_rest
+    except FileNotFoundError:
+        return True
+
+
+def _put(painted: str) -> None:
+    output.answer(output.wanted(painted), newline=False)
+
+
+def attach(project: Project, name: str, as_json: bool = False) -> None:
+    """Follow a session; on a terminal until the person leaves, elsewhere until the turn ends."""
+    session = find.resolve(project, name)
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        transcript(project, session, follow=True, as_json=as_json, fold=not as_json)
+        with contextlib.suppress(FileNotFoundError, ChatmlError):
+            notice.tell_crashes(project, [find.load(project, name)])
+        return
+    with contextlib.suppress(Leave, KeyboardInterrupt), Prompt(_put, output.width).opened() as prompt:
+        _converse(project, session, prompt)
+    output.note(output.style(f"detached; {_state(project, name)}", err=True, dim=True))
+
+
+def _state(project: Project, name: str) -> str:
+    try:
+        status = find.load(project, name).status
+    except FileNotFoundError:
+        return f"{name} was removed"
+    return f"{name} is {status.value}" + (" and goes on" if status.active else "")
+
+
+class Queued:
+    """Says what newly waits for the end of a session's turn; asked often, it reads only when something came in."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._size = 0
+        self._shown: set[str] = set()
+
+    def __call__(self, session: Session) -> list[unsend.Unsent]:
+        """What was queued since the last look; what is no longer queued is not told."""
+        size = self._store.inbox.stat().st_size if self._store.inbox.exists() else 0
+        if size == self._size:
+            return []
+        self._size = size
+        queued = [one for one in unsend.unsent(self._store, session) if one.state == unsend.QUEUED]
+        new = [one for one in queued if one.id not in self._shown]
+        self._shown |= {one.id for one in new}
+        return new
+
+
+def _converse(project: Project, session: Session, prompt: Prompt) -> None:
+    """Show what comes and send what is typed, until the person leaves or the session is removed."""
+    store = project.store.session(session.name)
+    show = Transcript(session.worktree, output.width)
+    alarm, queued = notice.Alarm(), Queued(store)
+    told: Status | str | None = None
+    for event in events.follow(store.events, lambda: not store.exists()):
+        if event is not None:
+            prompt.write(show(event))
+            continue
+        try:
+            session = find.load(project, session.name)
+        except FileNotFoundError:
+            continue  # removed just now
+        asked = next(iter(find.still_open(store, session)), None)
+        told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session, told, prompt)
+        for message in queued(session):
+            prompt.note(paint(f"(queued as {message.id}: {_short(message.text)})", dim=True))
+        if alarm([session]):
+            prompt.ring()
+        for line in prompt.typed():
+            if line.strip():
+                _enter(project, session.name, asked, line, prompt)
+                break  # the next line is meant for what is open then
+
+
+def _short(text: str) -> str:
+    return shorten(one_line(text), 60)
+
+
+def _tell_need(asked: Request, told: Status | str | None, prompt: Prompt) -> str:
+    """Say once how to answer what was just shown."""
+    if told != asked.id:
+        prompt.note(paint(f"  {requests.how(asked)}", dim=True))
+    return asked.id
+
+
+def _tell_rest(project: Project, session: Session, told: Status | str | None, prompt: Prompt) -> Status:
+    """Say once when the session has come to rest, and what can be done."""
+    if session.status is told or not session.status.at_rest:
+        return session.status
+    if session.status is Status.CRASHED and (failure := find.failure_of(session)):
+        notice.tell_crashes(project, [session])
+        prompt.note(paint(f"! {failure.message}", fg="red"))
+    text = f"{session.name} is {session.status.value}; type a message to go on, Ctrl-C to leave"
+    prompt.note(paint(text, dim=True))
+    return session.status
+
+
+def _enter(project: Project, name: str, asked: Request | None, line: str, prompt: Prompt) -> None:
+    """A typed line answers what is asked, or is a message to the agent."""
+    try:
+        reply = answer.typed(asked, line) if asked else None
+        if reply is not None:
+            answer.reply(project, name, reply)
+            return
+        control.send(project, name, line)
+    except ChatmlError as error:
+        prompt.note(f"! {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
+    else:
+        prompt.note(paint(f"(sent: {_short(line)})", dim=True))

@@ -1,0 +1,86 @@
+"""Waits until sessions are at rest, and tells how they came to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chatml import output
+from chatml.errors import ChatmlError
+from chatml.model import Session, Status
+from chatml.render import rows
+from chatml.sessions import find, notice
+from chatml.sessions.find import Project
+from chatml.state import events
+from chatml.text import printable
+
+NEEDS_PERSON = 3
+TIMED_OUT = 124
+
+
+@dataclass
+class Waited:
+    """What a wait came to."""
+
+    at_work: list[str]
+    """Those that are not at rest yet."""
+    rested: list[Session] = field(default_factory=list)
+    """The sessions that are at rest, in the order in which they were seen to be."""
+    code: int = 0
+    """The worst exit code, also of those that could not be waited for."""
+
+
+def wait_for(project: Project, names: Sequence[str], timeout: float | None = None, any_one: bool = False) -> Waited:
+    """Wait until all (or any one) of the sessions are at rest; those that can't be waited for are told and left out.
+
+    `timeout` is in seconds.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waited = Waited(list(names))
+    while True:
+        _look(project, waited)
+        if not waited.at_work or (any_one and waited.rested) or waited.code == NEEDS_PERSON:
+            return waited
+        if deadline is not None and time.monotonic() >= deadline:
+            waited.code = TIMED_OUT
+            return waited
+        time.sleep(events.POLL)
+
+
+def _look(project: Project, waited: Waited) -> None:
+    """Take those out that have come to rest, and those that were removed or can't be read."""
+    for name in list(waited.at_work):
+        try:
+            session = find.resolve(project, name)
+        except (ChatmlError, OSError) as error:
+            code = output.complain(error)
+        else:
+            if not session.status.at_rest:
+                continue
+            notice.tell_crashes(project, [session])
+            waited.rested.append(session)
+            code = _code(session)
+        waited.at_work.remove(name)
+        waited.code = max(waited.code, code)
+
+
+def _code(session: Session) -> int:
+    """The exit code that tells how a session came to rest."""
+    if session.status is Status.WAITING:
+        return NEEDS_PERSON
+    return 0 if session.status is Status.DONE else 1
+
+
+def tell(session: Session) -> None:
+    """How it ended: the agent's answer on stdout; what went wrong, and what to do, on stderr."""
+    if session.status is Status.DONE:
+        output.answer(printable(session.result or ""))
+        return
+    failure = find.failure_of(session)
+    if session.status is Status.WAITING:
+        output.error(f"{session.name} needs you: {rows.activity(session)}", f"see 'chatml show {session.name}'")
+    elif failure is not None:
+        output.error(f"{session.name} {session.status.value}: {failure.message}", failure.hint)
+    else:
+        output.error(f"{session.name} is {session.status.value}", f"see 'chatml ls {session.name}'")
