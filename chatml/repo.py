@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chatml import environment, layout, proc
 from chatml.answers import answer, failed
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, reason
 from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, show, version
 
 __all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "show", "version"]
@@ -241,7 +241,9 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
                     subject, _, body = text.strip().partition("\n\n")
                     found.append(Commit(commit.hexsha, " ".join(subject.split()), body.strip()))
         except (GitCommandError, ValueError) as error:
-            raise ChatmlError(f"git can't list the commits from {since} to {until}") from error
+            said = str(error.stderr or "") if isinstance(error, GitCommandError) else str(error)
+            why = reason(said.strip().removeprefix("stderr: ").strip("'"))  # as GitPython decorates it
+            raise ChatmlError(f"git can't list the commits from {since} to {until}: {why}") from error
     return found
 
 
