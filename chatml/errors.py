@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 from enum import Enum
 
 
@@ -78,6 +77,8 @@ class GitError(ChatmlError):
         verb = next((arg for arg in argv[1:] if not arg.startswith("-") and not set(arg) & set("/=")), "git")
         hint = None
         if lock := re.search(r"Unable to create '(.+\.lock)': File exists", stderr):
+            import shlex
+
             said = f"{lock[1]} exists: another git holds it, or was killed"
             hint = f"if no git is at work there any more, remove it: rm {shlex.quote(lock[1])}"
         super().__init__(f"git {verb}: {said}", hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status, transitions
@@ -59,6 +59,12 @@ class Queue:
                         found.append(session)
         return sorted(found, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
 
+    def waiting(self) -> Iterator[Session]:
+        """Those of them that are not being started already, the next one first."""
+        for session in self.members():
+            if not runners.alive(self._store.session(session.name), session):
+                yield session
+
     def limit(self, session: Session) -> int | None:
         """How many may be at work at once for this session to start."""
         return self._configured() or session.terms.max_parallel
@@ -85,10 +91,8 @@ class Queue:
         if not self.members():
             return None
         with self._store.lock(patience):
-            for session in self.members():
+            for session in self.waiting():
                 store = self._store.session(session.name)
-                if runners.alive(store, session):
-                    continue  # it is being started
                 limit = self.limit(session)
                 if limit is not None and self._at_work() >= limit:
                     return None  # nobody overtakes

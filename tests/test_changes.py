@@ -18,7 +18,7 @@ from chatml.changes.standing import WorktreeGoneError
 from chatml.model import Base, Changes
 from chatml.repo import post_checkout
 from chatml.workspace.checkout import fill
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, sealed, work
 
@@ -62,7 +62,9 @@ def _check(rng: random.Random, folder: Path, nested: Path, sandbox: Sandbox) -> 
     assert {name: tuple(about.split()[::2]) for about, name in listed} == done.expected()
     base.git("worktree", "add", "-q", "--detach", str(fresh.top), "main")
     if patch:
-        subprocess.run(["git", "apply", "--index"], cwd=fresh.top, env=sandbox.env, input=patch, check=True)
+        subprocess.run(
+            ["git", "apply", "--index"], cwd=fresh.top, env=sandbox.env, input=patch, check=True, timeout=TIMEOUT
+        )
     assert fresh.git("write-tree", "--missing-ok") == tree
     assert (changes.files, changes.uncommitted) == (len(seen.files), uncommitted)
 
@@ -147,7 +149,7 @@ def test_an_agent_at_work_is_neither_disturbed_nor_missed(work: Work) -> None:
             assert work.changed()["b"] == "modified"
     finally:
         ended.set()
-        thread.join()
+        thread.join(TIMEOUT)
     assert not failed
 
 

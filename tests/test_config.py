@@ -16,6 +16,7 @@ from chatml.config.keys import KEYS
 from chatml.config.rules import with_allowed
 from chatml.errors import ChatmlError
 from chatml.model import Terms
+from tests.support import TIMEOUT
 
 USER, TEAM, OWN = "user", "team", "own"
 
@@ -477,7 +478,7 @@ BAD_PREFIXES += ["a\x7f", "a\t"]
 @pytest.mark.parametrize("prefix", GOOD_PREFIXES + BAD_PREFIXES)
 def test_a_branch_prefix_is_taken_when_git_takes_a_branch_that_begins_with_it(place: Place, prefix: str) -> None:
     place.write(OWN, json.dumps({"branch_prefix": prefix}))
-    git = subprocess.run(["git", "check-ref-format", f"refs/heads/{prefix}x"], check=False)
+    git = subprocess.run(["git", "check-ref-format", f"refs/heads/{prefix}x"], check=False, timeout=TIMEOUT)
     assert (git.returncode == 0) == (prefix in GOOD_PREFIXES)
     if prefix in GOOD_PREFIXES:
         assert place.load().branch_prefix == prefix
@@ -625,5 +626,7 @@ def test_without_files_nothing_heavy_is_imported(place: Place) -> None:
         "print(*sorted({'yaml', 'difflib', 'tempfile', 'click', 'git', 'filelock'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
     assert result.stdout == "\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, add_session, terminal, work
 
@@ -158,7 +158,7 @@ def test_on_a_terminal_it_looks_as_the_person_wants(work: Work) -> None:
     work.sandbox.git("config", "diff.noprefix", "true")
     with terminal(work.sandbox, "diff", "work", "--color", "never") as (process, read):
         shown = read()
-        assert process.wait() == 0
+        assert process.wait(TIMEOUT) == 0
     assert "paged:diff --git a a\n" in shown
     assert "paged:Binary files /dev/null and bin differ\n" in shown
     work.sandbox.git("config", "diff.external", "echo external")
@@ -172,13 +172,14 @@ def test_what_git_can_not_print_is_an_error(work: Work) -> None:
         done = subprocess.run(
             work.sandbox.command("diff", "work"),
             cwd=work.sandbox.repo, env=work.sandbox.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=TIMEOUT,
         )  # fmt: skip
     assert done.returncode == 1, done
     assert "error: git could not show the changes" in done.stderr
     work.sandbox.git("config", "diff.external", "false")
     with terminal(work.sandbox, "diff", "work", env={"NO_COLOR": "1"}) as (process, read):
         shown = read()
-        assert process.wait() == 1
+        assert process.wait(TIMEOUT) == 1
     assert "external diff died" in shown
     assert "error: git could not show the changes (exit code 128)\nhint: " in shown
 
@@ -188,7 +189,7 @@ def test_no_changes(work: Work) -> None:
     assert work.sandbox.chatml("diff", "work", "--json").json["files"] == []
     with terminal(work.sandbox, "diff", "work") as (process, read):
         assert read() == "no changes against main\n"
-        assert process.wait() == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_paths_are_relative_to_where_one_stands(work: Work) -> None:
@@ -294,7 +295,7 @@ def _could_not_look(work: Work, why: str) -> str:
 
 def _follow(work: Work, hint: str) -> None:
     """Do what a hint says."""
-    subprocess.run(hint, shell=True, check=True, env=work.sandbox.env, capture_output=True)
+    subprocess.run(hint, shell=True, check=True, env=work.sandbox.env, capture_output=True, timeout=TIMEOUT)
 
 
 def test_a_folder_that_is_no_worktree_any_more_is_not_taken_for_what_is_around_it(work: Work) -> None:
@@ -381,7 +382,7 @@ def test_a_reader_that_leaves_early_is_no_error(work: Work) -> None:
     assert process.stderr
     assert process.stdout.readline() == b"diff --git a/big b/big\n"
     process.stdout.close()
-    assert process.wait() == 0
+    assert process.wait(TIMEOUT) == 0
     assert process.stderr.read() == b""
     process.stderr.close()
 
@@ -396,4 +397,4 @@ def test_watch_redraws_until_ctrl_c(work: Work) -> None:
         read("lines more")
         process.send_signal(signal.SIGINT)
         assert "\x1b[?1049l" in read()
-        assert process.wait() == 130
+        assert process.wait(TIMEOUT) == 130

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import chatml
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 PACKAGE = Path(chatml.__file__).parent
 
@@ -25,6 +25,7 @@ LEVELS = [
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
+    {"project"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},
     {"output", "render"},
@@ -116,6 +117,7 @@ def test_a_fast_command_loads_no_heavy_dependency(sandbox: Sandbox, args: list[s
         capture_output=True,
         text=True,
         check=False,
+        timeout=TIMEOUT,
     )
     loaded = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "chatml.cli" in loaded

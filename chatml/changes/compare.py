@@ -98,9 +98,12 @@ class Comparison:
     @cached_property
     def _uncommitted(self) -> frozenset[str | None]:
         """The paths that differ from the commit checked out."""
+        return frozenset(self.names(self._head))
+
+    def names(self, since: str) -> list[str]:
+        """The paths that differ from a commit, of a rename both: needs nobody's content, so fetches nothing."""
         form = ("--cached", "--name-only", "-z", "--no-renames", "--ignore-submodules=none")
-        names = self._ask("diff-index", *form, self._head, "--", *self.paths)
-        return frozenset(name for name in names.split("\0") if name)
+        return [name for name in self._ask("diff-index", *form, since, "--", *self.paths).split("\0") if name]
 
     def _ask(self, *args: str) -> str:
         return git(*args, at=self.at, env=self.now.env).text
@@ -189,16 +192,11 @@ def strayed(common_dir: Path, session: Session) -> list[str]:
 def _strayed(session: Session, comparison: Comparison) -> list[str]:
     if not session.terms.scope:
         return []
-    out = outside(session.terms.scope, _touched(comparison))
+    out = outside(session.terms.scope, comparison.names(comparison.since))
     if out and session.scope_start is not None:
-        own = _touched(replace(comparison, since=session.scope_start))
+        own = comparison.names(session.scope_start)
         out = [path for path in out if path in own]
     return out
-
-
-def _touched(comparison: Comparison) -> list[str]:
-    """Every path that was changed, made or removed; of a rename, both."""
-    return sorted({path for file in comparison.files for path in (file.old_path, file.path) if path is not None})
 
 
 def _inside(path: Path, folder: Path) -> bool:

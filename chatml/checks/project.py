@@ -247,7 +247,7 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
     """Processes of sessions that have no worker, once those that are just ending had their time."""
 
     def left() -> dict[str, list[int]]:
-        marked = {session.id: session for session in found}
+        marked = {session.id: session for session in found if not session.leftovers}  # these are shown by `ls`
         pids: dict[str, list[int]] = {}
         for pid, marker in proc.marks().items():
             session = marked.get(marker)
@@ -262,5 +262,5 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
         yield warning(
             "leftovers",
             f"{count(len(pids), 'process', 'processes')} of '{name}' outlived its worker",
-            f"look with 'ps {which}'; end with 'kill {which}'",
+            f"look with 'ps {which}'; end with 'chatml stop {name}'",
         )

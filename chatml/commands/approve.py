@@ -15,8 +15,8 @@ from chatml.commands import options
 from chatml.commands.decisions import Asked, Decisions
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Status
+from chatml.project import open_project
 from chatml.sessions import allow, answer, find
-from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 

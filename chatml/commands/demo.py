@@ -16,11 +16,11 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.scripted import sample
 from chatml.scripted.stage import Stage, stage
 from chatml.sessions import find
-from chatml.sessions.find import Project, open_project
 
 FOLDER = "chatml-demo"
 

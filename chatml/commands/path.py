@@ -9,14 +9,15 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
 
 
 @click.command()
 @options.name
+@options.as_json
 @click.pass_obj
-def command(at: Path, name: str | None) -> int:
+def command(at: Path, name: str | None, as_json: bool) -> None:
     """Print the path of a session's worktree.
 
     For example: cd "$(chatml path add-rate-limiting)"
@@ -28,5 +29,7 @@ def command(at: Path, name: str | None) -> int:
             f"the worktree of '{session.name}' is gone: {session.worktree}",
             f"its branch is {session.branch}; 'chatml resume {session.name}' makes the worktree again",
         )
-    output.answer(session.worktree)
-    return 0
+    if as_json:
+        output.json_answer({"name": session.name, "worktree": session.worktree})
+    else:
+        output.answer(session.worktree)

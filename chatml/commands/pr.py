@@ -12,8 +12,8 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import UsageError
 from chatml.landing import pull
+from chatml.project import open_project
 from chatml.sessions import control, find
-from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 

@@ -61,6 +61,15 @@ class FileChange:
 
 
 @dataclass(frozen=True)
+class Process:
+    """A process that an agent has left running after its turn: a development server, for one."""
+
+    pid: int
+    command: str
+    """Its program and arguments, with a space between them."""
+
+
+@dataclass(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatml import typed
-from chatml.model.parts import Base, Changes, Failure, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
@@ -80,6 +80,10 @@ class Session:
     """Why `changes` could not be counted just now: computed when read, never written."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
+    leftovers: bool = False
+    """Something may still run that the agent has started; False only where its worker has looked, and found none."""
+    processes: tuple[Process, ...] | None = None
+    """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -103,6 +107,8 @@ class Session:
         for key in ("terms", "base", "tokens", *_OPTIONAL):
             if data[key] is not None:
                 data[key] = dict(vars(data[key]))
+        if self.processes is not None:
+            data["processes"] = [dict(vars(one)) for one in self.processes]
         data["requests"] = [dict(vars(one)) for one in self.requests]
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         data["status"] = self.status.value
@@ -157,6 +163,7 @@ PUBLIC_KEYS = (
     "max_budget_usd",
     "role",
     "scope",
+    "processes",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

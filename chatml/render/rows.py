@@ -64,7 +64,8 @@ def activity(session: Session) -> str:
     else:
         denied = f"[{session.denied} denied] " if session.denied else ""
         text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
-    return one_line(text)
+    left = f"[{len(session.processes)} still running] " if session.processes else ""
+    return one_line(left + text)
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chatml.config.files import Source, file_text
 from chatml.config.rules import with_allowed
-from chatml.sessions.find import Project
+from chatml.project import Project
 from chatml.state import store
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Session, Status, Terms, now
+from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
-from chatml.sessions.find import Project, load, with_places
-from chatml.state import events
+from chatml.sessions.find import load, with_places
+from chatml.state import inbox
 from chatml.state.store import SessionStore
 
 MAX_NAME = 40
@@ -91,7 +92,7 @@ def create(project: Project, task: Task) -> Session:
     draft = _draft(project, task)
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
-        events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.terms.prompt})
+        inbox.post(staged, Message(draft.terms.prompt))
         store = _claim(project, staged, draft, name, task.stem)
         undo.callback(_forget, store)
         session = store.read()

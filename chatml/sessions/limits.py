@@ -26,6 +26,10 @@ class Limits:
     max_turns: Amount | None = None
     max_budget_usd: Amount | None = None
 
+    def any(self) -> bool:
+        """Whether one is to change."""
+        return self != AS_BEFORE
+
     def of(self, session: Session) -> Session:
         """The session with these limits. UsageError where one would be reached already."""
         if self.max_budget_usd is not None:

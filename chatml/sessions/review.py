@@ -13,8 +13,9 @@ from chatml.changes.standing import WorktreeGoneError
 from chatml.config import role_of, terms_of
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.sessions.create import MAX_NAME, Task, create
-from chatml.sessions.find import Project, load_all
+from chatml.sessions.find import load_all
 
 ROLE = "reviewer"
 
