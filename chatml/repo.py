@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from chatml import environment, proc
+from chatml import environment, layout, proc
 from chatml.answers import answer, failed
-from chatml.errors import ChatmlError, NotARepositoryError, reason
+from chatml.errors import ChatmlError, reason
 from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, show, version
 
 __all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "show", "version"]
@@ -61,7 +59,7 @@ class Repository:
         )  # fmt: skip
         paths = result.text.split("\n")
         if paths[0] == "--path-format=absolute" or (result.code and len(paths) < 3):  # an old git repeats it
-            raise _why_none(start, result.errors)
+            raise layout.why_none(start, result.errors)
         if len(paths) != (3 if result.code else 4):
             raise ChatmlError("the path of this repository contains a line break", hint="rename that folder")
         top = Path(paths[2]) if result.code == 0 else None
@@ -75,27 +73,10 @@ class Repository:
 
     @cached_property
     def home(self) -> Path:
-        """The folder that stands for the repository, the same seen from everywhere in it.
-
-        Its main checkout; where it has none, the folder whose `.git` it is, or else the bare repository itself.
-        """
+        """The folder that stands for the repository, the same seen from everywhere in it (`layout.home`)."""
         if self.top is not None and self.git_dir == self.common_dir:
             return self.top
-        if configured := self._configured():
-            return (self.common_dir / configured).resolve()
-        # Of a separate git directory, git itself does not know the way back to its checkout.
-        for folder in (self.common_dir.parent, *self.noted()):
-            if _leads_to(folder / ".git", self.common_dir):
-                return folder
-        return self.common_dir
-
-    def _configured(self) -> str | None:
-        """Where the repository's own settings say that its checkout is: that of a submodule, above all."""
-        for name in ("config", "config.worktree"):
-            with suppress(OSError):
-                if b"worktree" in (self.common_dir / name).read_bytes().lower():  # mostly not: no need to ask git
-                    return self.setting("core.worktree")
-        return None
+        return layout.home(self.common_dir, self.noted)
 
     @property
     def name(self) -> str:
@@ -227,37 +208,6 @@ class Repository:
         return self.git("update-ref", "-d", f"refs/heads/{branch}", expected, check=False).code == 0
 
 
-def _why_none(start: Path, errors: str) -> ChatmlError:
-    """Why git finds no repository at a place."""
-    number = version()
-    found = f"git {'.'.join(map(str, number))}"
-    if number < MINIMUM_GIT:
-        return ChatmlError(f"{found} is too old", hint="chatml needs git 2.31 or later")
-    if "dubious ownership" in errors:
-        return ChatmlError(
-            "this repository belongs to another user, so git refuses it",
-            hint=f"if you trust it: git config --global --add safe.directory {start}",
-        )
-    if any((folder / ".git").exists() or (folder / "HEAD").is_file() for folder in (start, *start.parents)):
-        return ChatmlError(
-            f"git can't use the repository here: {reason(errors)}",
-            hint=f"this is {found}: does the repository need a newer one? or is it damaged?",
-        )
-    return NotARepositoryError(
-        f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
-    )
-
-
-def _leads_to(link: Path, git_dir: Path) -> bool:
-    """Whether a `.git`, a folder or a file, is or names this git directory."""
-    try:
-        if link.is_file():
-            link = Path(link.parent, os.fsdecode(link.read_bytes()).removeprefix("gitdir: ").rstrip("\n"))
-        return os.path.samefile(link, git_dir)
-    except OSError:
-        return False
-
-
 def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
     """Run the repository's post-checkout hook on a worktree that has just got its files; returns what it said."""
     commit = head(worktree)
@@ -291,7 +241,9 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
                     subject, _, body = text.strip().partition("\n\n")
                     found.append(Commit(commit.hexsha, " ".join(subject.split()), body.strip()))
         except (GitCommandError, ValueError) as error:
-            raise ChatmlError(f"git can't list the commits from {since} to {until}") from error
+            said = str(error.stderr or "") if isinstance(error, GitCommandError) else str(error)
+            why = reason(said.strip().removeprefix("stderr: ").strip("'"))  # as GitPython decorates it
+            raise ChatmlError(f"git can't list the commits from {since} to {until}: {why}") from error
     return found
 
 

@@ -19,6 +19,7 @@ LEVELS = [
     {"model", "proc"},
     {"answers", "containment"},
     {"plumbing"},
+    {"layout"},
     {"state", "config", "repo"},
     {"terminal"},
     {"changes"},
