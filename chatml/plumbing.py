@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chatml import environment, proc
-from chatml.answers import failed
+from chatml.answers import answer, failed
 from chatml.errors import ChatmlError
 
 MINIMUM_GIT = (2, 31)
@@ -73,3 +73,25 @@ def version() -> tuple[int, ...]:
 def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
     """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
     return proc.attach(["git", "-C", str(at), *args], env=environment.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))
+
+
+def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
+    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
+
+    GitError where git can't tell.
+    """
+    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
+    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
+    for other in (base_commit,) if relative else (base_ref, base_commit):
+        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
+        if result.code > 1 and _is_there(other, at, env):
+            raise failed(result)
+        if result.code == 0:
+            return result.text.split("\n")[0]
+    return base_commit
+
+
+def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
+    """Whether there is such a ref, also one whose commit is missing."""
+    asked = git("rev-parse", "--verify", "--quiet", "--end-of-options", name, at=at, env=env, check=False)
+    return answer(asked) is not None

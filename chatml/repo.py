@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from chatml import environment, layout, proc
 from chatml.answers import answer, failed
 from chatml.errors import ChatmlError, reason
-from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, show, version
+from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
 
-__all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "show", "version"]
+__all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "merge_base", "show", "version"]
 
 
 @dataclass(frozen=True)
@@ -245,25 +244,3 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
             why = reason(said.strip().removeprefix("stderr: ").strip("'"))  # as GitPython decorates it
             raise ChatmlError(f"git can't list the commits from {since} to {until}: {why}") from error
     return found
-
-
-def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
-    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
-
-    GitError where git can't tell.
-    """
-    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
-    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
-    for other in (base_commit,) if relative else (base_ref, base_commit):
-        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
-        if result.code > 1 and _is_there(other, at, env):
-            raise failed(result)
-        if result.code == 0:
-            return result.text.split("\n")[0]
-    return base_commit
-
-
-def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
-    """Whether there is such a ref, also one whose commit is missing."""
-    asked = git("rev-parse", "--verify", "--quiet", "--end-of-options", name, at=at, env=env, check=False)
-    return answer(asked) is not None
