@@ -1,4 +1,4 @@
-"""Settings: environment > this repository's own file and approvals > the team's committed file > the person's > defaults.
+"""Settings: environment > this repository's own file and approvals > the team's file > the person's > defaults.
 
 What a session is asked to be is a `Terms`: the settings give one, a role changes it, and flags change it last
 (`terms_of`). In the environment a setting is `CHATML_` and its name in capitals, a list has one item a line, and an
