@@ -15,7 +15,8 @@ from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
 
-TELL = "cd; { echo $OLDPWD; env | grep ^CHATML_ | sort; } > told.$$; mkdir -p told; mv told.$$ told/$$"
+FACTS = "env -u CHATML_NOTIFIER | grep ^CHATML_ | sort"
+TELL = f"cd; {{ echo $OLDPWD; {FACTS}; }} > told.$$; mkdir -p told; mv told.$$ told/$$"
 """A notify command that writes down what it is told, each time into a file of its own."""
 
 ECHO = "agents: {echo: {command: [sh, -c, 'echo \"heard: $0\"', '{prompt}']}}\n"
