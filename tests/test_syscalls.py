@@ -1,0 +1,328 @@
+"""Commands that change something, killed or told that the disk is full at their system calls: nothing lost or left.
+
+The first run of a command is only watched; it tells the calls. Every `STRIDE`th of many is then tried, from the first
+for the kills and from the second for the full disk. Opening a file is none of them: what a kill leaves there is what
+one at the call before leaves. What git does, chatml's child, is the subject of test_halfmade.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatml.model import Request, Status, now
+from tests.faults import all_gone
+from tests.made import commit, make_session, state, write
+from tests.support import TIMEOUT, Sandbox, needs
+
+
+def _why_not() -> str:
+    """Why strace can't be used here; empty where it can."""
+    if shutil.which("strace") is None:
+        return "not installed: strace"
+    tried = subprocess.run(
+        ["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
+    return f"strace may not trace here: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+_LACK = _why_not()
+pytestmark = [pytest.mark.long, needs("strace"), pytest.mark.skipif(bool(_LACK), reason=_LACK)]
+
+STRIDE, FEW = 3, 12
+"""Of so many calls one is tried, where there are more than few."""
+
+GROWING = ("mkdir", "mkdirat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link",
+           "linkat", "symlink", "symlinkat", "ftruncate")  # fmt: skip
+"""Calls that a full disk lets fail."""
+
+CALLS = (*GROWING, "unlink", "unlinkat", "rmdir")
+
+QUICK: dict[str, Any] = {"agent": "quick", "command": ("sh", "-c", "echo It is done.")}
+
+
+CONFIG = """\
+agent: quick
+agents: {quick: {command: [sh, -c, 'echo It is done.', '{prompt}']}}
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is, the command, and what must hold once somebody has gone on after the fault."""
+
+    command: tuple[str, ...]
+    prepare: Callable[[Sandbox], Any]
+    go_on: Callable[[Sandbox, Any], None]
+    """With what `prepare` has returned."""
+
+
+def names(sandbox: Sandbox) -> dict[str, str]:
+    return {one["name"]: one["status"] for one in sandbox.chatml("ls", "--json").json}
+
+
+def _configured(sandbox: Sandbox) -> None:
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG)
+
+
+def _made(sandbox: Sandbox) -> None:
+    if "x" not in names(sandbox):
+        sandbox.chatml("new", "do it", "--name", "x", "-q")
+    _finished(sandbox)
+    worktree = Path(sandbox.session("x")["worktree"])
+    assert (worktree / "README.md").read_text() == "sample\n"
+    assert sandbox.git("status", "--porcelain", "--branch", cwd=worktree) == "## chatml/x"
+
+
+def _finished(sandbox: Sandbox) -> None:
+    """The session comes to its end, after it was resumed where it has crashed."""
+    if names(sandbox)["x"] != "done":
+        sandbox.chatml("wait", "x", "-q", code=None)
+    if names(sandbox)["x"] != "done":
+        sandbox.chatml("resume", "x", "-q")
+        sandbox.chatml("wait", "x", "-q")
+    assert names(sandbox) == {"x": "done"}
+
+
+def _rested(sandbox: Sandbox) -> dict[str, Any]:
+    """A session with every kind of work in it; all of it."""
+    sandbox.commit("ignore", _dot_gitignore=".env\n")
+    worktree = make_session(sandbox, "x", **QUICK)
+    commit(sandbox, worktree, "work", a="1")
+    write(worktree, staged="2", _dot_env="ignored", untracked="3", deep__er="4")
+    sandbox.git("add", "staged", cwd=worktree)
+    return state(sandbox, "x", worktree)
+
+
+def _empty(sandbox: Sandbox) -> dict[str, Any]:
+    return state(sandbox, "x", make_session(sandbox, "x", **QUICK))
+
+
+def _work(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    """The files of the worktree are those of before."""
+    worktree = Path(f"{sandbox.repo}.chatml") / "x"
+    after = state(sandbox, "x", worktree)
+    for part in ("files", "status", "index", "commit", "branch"):
+        assert after[part] == before[part], part
+
+
+def _sent(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    if "hello" not in (sandbox.state("x") / "inbox.jsonl").read_text():
+        sandbox.chatml("send", "x", "hello")
+    elif not any(event["text"] == "hello" for event in sandbox.events("x", "message")):
+        sandbox.chatml("resume", "x", "-q")
+    _finished(sandbox)
+    assert [event["text"] for event in sandbox.events("x", "message")] == ["do x", "hello"]
+    _work(sandbox, before)
+
+
+def _crashed(sandbox: Sandbox) -> dict[str, Any]:
+    before = state(sandbox, "x", make_session(sandbox, "x", status=Status.RUNNING, **QUICK))
+    assert names(sandbox) == {"x": "crashed"}
+    return before
+
+
+def _stopped(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    sandbox.chatml("stop", "x")
+    assert names(sandbox) == {"x": "stopped"}
+    _work(sandbox, before)
+
+
+def _resumed(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    if names(sandbox) == {"x": "crashed"}:
+        sandbox.chatml("resume", "x")
+    _finished(sandbox)
+    _work(sandbox, before)
+
+
+def _removed(sandbox: Sandbox, before: dict[str, Any], *force: str) -> None:
+    if "x" in names(sandbox):
+        _work(sandbox, before)
+        sandbox.chatml("rm", *force, "x")
+    else:
+        sandbox.chatml("rm", "nobody", code=1)  # clears up
+    _clean(sandbox)
+    assert sandbox.git("worktree", "list").count("\n") == 0
+    sandbox.chatml("restore", "x")
+    assert _but_times(state(sandbox, "x", Path(f"{sandbox.repo}.chatml") / "x")) == _but_times(before)
+
+
+def _but_times(whole: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in whole.items() if key != "reflog"}
+
+
+def _forced(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    _removed(sandbox, before, "--force")
+
+
+def _gone(sandbox: Sandbox) -> dict[str, Any]:
+    before = _rested(sandbox)
+    sandbox.chatml("rm", "--force", "x")
+    return before
+
+
+def _restored(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    if "x" not in names(sandbox):
+        sandbox.chatml("restore", "x")
+    assert state(sandbox, "x", Path(f"{sandbox.repo}.chatml") / "x") == before
+    sandbox.chatml("restore", "x", code=1)
+    assert sandbox.git("for-each-ref", "refs/chatml") == ""
+
+
+def _unread(sandbox: Sandbox) -> dict[str, Any]:
+    before = _empty(sandbox)
+    message = {"time": now(), "id": "one", "type": "message", "text": "take it back"}
+    with (sandbox.state("x") / "inbox.jsonl").open("a") as inbox:
+        inbox.write(json.dumps(message) + "\n")
+    assert [one["text"] for one in sandbox.chatml("unsend", "x", "--json").json] == ["take it back"]
+    return before
+
+
+def _unsent(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    sandbox.chatml("unsend", "x", "--all")
+    assert sandbox.chatml("unsend", "x", "--json").json == []
+    assert "do x" in (sandbox.state("x") / "inbox.jsonl").read_text()
+    _work(sandbox, before)
+
+
+QUESTION = {"questions": [{"question": "Which?", "options": [{"label": "One", "description": "the first"}]}]}
+
+
+def _asking(kind: str) -> Callable[[Sandbox], dict[str, Any]]:
+    asked = QUESTION if kind == "question" else {"command": "ls"}
+    detail = {"tool": "AskUserQuestion" if kind == "question" else "Bash", "input": asked}
+
+    def prepare(sandbox: Sandbox) -> dict[str, Any]:
+        request = Request("1", kind, "Bash: ls", detail, now())
+        worktree = make_session(sandbox, "x", status=Status.WAITING, requests=(request,), **QUICK)
+        assert names(sandbox) == {"x": "waiting"}
+        return state(sandbox, "x", worktree)
+
+    return prepare
+
+
+def _replied(*command: str) -> Callable[[Sandbox, dict[str, Any]], None]:
+    def go_on(sandbox: Sandbox, before: dict[str, Any]) -> None:
+        def replies() -> int:
+            inbox = (sandbox.state("x") / "inbox.jsonl").read_text().splitlines()
+            return sum(entry.get("type") == "reply" for entry in map(json.loads, filter(None, inbox)))
+
+        if replies() == 0:
+            assert names(sandbox) == {"x": "waiting"}
+            sandbox.chatml(*command)
+        elif names(sandbox) == {"x": "crashed"}:
+            sandbox.chatml("resume", "x")
+        assert replies() == 1
+        sandbox.chatml("stop", "x", "-q", code=None)
+        _work(sandbox, before)
+
+    return go_on
+
+
+SCENES = {
+    "new": Scene(("new", "do it", "--name", "x", "-q"), _configured, lambda sandbox, _: _made(sandbox)),
+    "send": Scene(("send", "x", "hello"), _rested, _sent),
+    "stop": Scene(("stop", "x"), _crashed, _stopped),
+    "resume": Scene(("resume", "x"), _crashed, _resumed),
+    "rm": Scene(("rm", "x"), _empty, _removed),
+    "rm --force": Scene(("rm", "--force", "x"), _rested, _forced),
+    "restore": Scene(("restore", "x"), _gone, _restored),
+    "unsend": Scene(("unsend", "x", "--all"), _unread, _unsent),
+    "approve": Scene(("approve", "x"), _asking("permission"), _replied("approve", "x")),
+    "deny": Scene(("deny", "x", "-m", "no"), _asking("permission"), _replied("deny", "x", "-m", "no")),
+    "answer": Scene(("answer", "x", "1"), _asking("question"), _replied("answer", "x", "1")),
+}
+
+
+class Stage:
+    """The sandbox's folders, put back before each attempt."""
+
+    def __init__(self, sandbox: Sandbox, saved: Path) -> None:
+        self.sandbox, self.saved = sandbox, saved
+        shutil.copytree(sandbox.repo.parent, saved, symlinks=True)
+
+    def put_back(self) -> None:
+        all_gone(self.sandbox)
+        for folder in self.sandbox.repo.parent.iterdir():
+            shutil.rmtree(folder)
+        shutil.copytree(self.saved, self.sandbox.repo.parent, symlinks=True, dirs_exist_ok=True)
+
+    def run(self, argv: tuple[str, ...], inject: str | None = None) -> tuple[subprocess.CompletedProcess[str], str]:
+        """Run chatml under strace; how it ended, and the trace."""
+        trace = self.saved.with_name("trace")
+        tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join(CALLS)}"]
+        if inject is not None:
+            tracer += ["-e", f"inject={inject}"]
+        env = {**self.sandbox.env, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [*tracer, *self.sandbox.command(*argv)], cwd=self.sandbox.repo, env=env, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=TIMEOUT * 2,
+        )  # fmt: skip
+        return done, trace.read_text()
+
+
+def points(trace: str, root: Path, calls: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The calls of a trace that change something below a folder: the call's name, and the how many of that name."""
+    count: Counter[str] = Counter()
+    found = []
+    for line in trace.splitlines():
+        call = re.match(r"(\w+)\(", line)
+        if call is None:
+            continue
+        count[call[1]] += 1
+        if call[1] in calls and str(root) in line and "= -1" not in line:
+            found.append((call[1], count[call[1]]))
+    return found
+
+
+def _clean(sandbox: Sandbox) -> None:
+    """Nothing half made lies about, and no lock of git."""
+    git = sandbox.repo / ".git"
+    assert not list((git / "chatml" / "sessions").glob(".*"))
+    assert not [path for path in git.rglob("*.lock") if "chatml" not in path.relative_to(git).parts]
+    assert not list((git / "worktrees").rglob("chatml*"))
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("fault", ["kill", "full disk"])
+@pytest.mark.parametrize("name", SCENES)
+def test_a_fault_at_a_system_call(
+    sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, name: str, fault: str
+) -> None:
+    scene = SCENES[name]
+    before = scene.prepare(sandbox)
+    all_gone(sandbox)
+    stage = Stage(sandbox, tmp_path_factory.mktemp("stage") / "saved")
+    done, trace = stage.run(scene.command)
+    assert done.returncode == 0, done
+    kills = fault == "kill"
+    found = points(trace, sandbox.repo.parent, CALLS if kills else GROWING)
+    assert found, trace
+    tried = found if len(found) <= FEW else found[0 if kills else 1 :: STRIDE]
+    for call, number in tried:
+        where = f"{name}: {fault} at {call} {number}"
+        stage.put_back()
+        done, trace = stage.run(scene.command, f"{call}:{'signal=KILL' if kills else 'error=ENOSPC'}:when={number}")
+        assert done.returncode in ((0, -9, 137) if kills else (0, 1)), f"{where}: {done}"
+        assert "Traceback" not in done.stderr, f"{where}: {done}"
+        names(sandbox)
+        try:
+            scene.go_on(sandbox, before)
+            all_gone(sandbox)
+            sandbox.chatml("ls", "--json")
+            if name not in ("rm", "rm --force"):
+                _clean(sandbox)
+        except AssertionError as error:
+            raise AssertionError(f"{where}: {done}\n{trace[-1500:]}") from error
+    print(f"{name}: {fault} at {len(tried)} of {len(found)} calls")
