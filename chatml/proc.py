@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import guard
+from chatml.record import record
 
 MARKER = "CHATML_SESSION_ID"
 """Environment variable that every process of a session inherits, whatever it detaches from."""
@@ -55,7 +55,7 @@ AGENT_ENV = (
 """What a coding agent tells its own children about itself; a session started from there is not one of them."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Result:
     """A finished command, with all that it said."""
 

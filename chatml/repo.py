@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from chatml import proc
 from chatml.errors import ChatmlError, GitError, NotARepositoryError
+from chatml.record import record
 
 MINIMUM_GIT = (2, 31)
 """First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
@@ -41,7 +41,7 @@ def version() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Worktree:
     """One entry of `git worktree list`."""
 
@@ -52,7 +52,7 @@ class Worktree:
     prunable: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Commit:
     """One commit, for people."""
 

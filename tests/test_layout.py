@@ -15,7 +15,7 @@ from tests.support import Sandbox
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"errors", "guard", "text", "typed"},
+    {"errors", "guard", "record", "text", "typed"},
     {"model", "proc"},
     {"containment"},
     {"state", "config", "repo"},

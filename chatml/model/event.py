@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from chatml.record import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class Event:
     """One entry in a session's log."""
 

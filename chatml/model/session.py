@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from chatml import typed
 from chatml.model.parts import Base, Changes, Failure, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
 from chatml.model.status import TRANSITIONS, Status
+from chatml.record import record
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Session:
     """The record of one task; everything needed to go on with it later is in here."""
 
