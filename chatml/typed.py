@@ -43,7 +43,7 @@ def build(cls: type[T], data: Any, where: str) -> T:
 @cache
 def _shape(cls: type[Any]) -> tuple[tuple[str, frozenset[type], Reader | None], ...]:
     """Each field with the JSON types that it takes as they are, and how to read it from another one."""
-    return tuple((one.name, *_kinds(_hint(cls.__module__, one.type))) for one in fields(cls))
+    return tuple((one.name, *_kinds(_hint(cls.__module__, str(one.type)))) for one in fields(cls))
 
 
 @cache
