@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +136,7 @@ def run(argv: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        output.error(_lower(error.format_message()), f"see '{error.ctx.command_path} --help'" if error.ctx else None)
+        output.error(_lower(error.format_message()), _usage_hint(error, argv))
         return 2
     except click.ClickException as error:
         output.error(_lower(error.format_message()))
@@ -147,6 +148,16 @@ def run(argv: list[str]) -> int:
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
         return _report_bug()
     return result if isinstance(result, int) else 0
+
+
+def _usage_hint(error: click.UsageError, argv: list[str]) -> str | None:
+    if error.ctx is None:
+        return None
+    path = error.ctx.command_path
+    text = next((word for word in argv if word.startswith("-") and len(word.split()) > 1), None)
+    if isinstance(error, click.NoSuchOption) and text is not None:
+        return f"a text that begins with '-' goes behind '--': {path} -- {shlex.quote(text)}"
+    return f"see '{path} --help'"
 
 
 def _lower(message: str) -> str:

@@ -50,8 +50,6 @@ def lack() -> Lack | None:
     """What is missing for a sandbox; None where there is one."""
     if sys.platform == "darwin":
         return None if shutil.which("sandbox-exec") else Lack("sandbox-exec is missing", "it comes with macOS")
-    if not sys.platform.startswith("linux"):
-        return Lack("it needs Linux or macOS", "run in WSL 2, or in a container")
     missing = [package for program, package in TOOLS.items() if shutil.which(program) is None]
     if missing:
         return Lack(f"not installed: {', '.join(missing)}", f"such as: apt install {' '.join(missing)}")

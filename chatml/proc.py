@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from chatml import guard
+from chatml.environment import MARKER
+from chatml.pipes import Pipes
 from chatml.record import record
 
-MARKER = "CHATML_SESSION_ID"
-"""Environment variable that every process of a session inherits, whatever it detaches from."""
-
-GIT_LOCAL_ENV = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_INDEX_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NAMESPACE",
-)
-"""What ties a git process to one repository (`git rev-parse --local-env-vars`, without GIT_CONFIG_COUNT: that
-carries a person's settings); a hook sets them, and they would win over the directory that we name."""
-
-AGENT_ENV = (
-    "CLAUDECODE",
-    "CLAUDE_PID",
-    "CLAUDE_EFFORT",
-    "CLAUDE_CODE_SESSION_ID",
-    "CLAUDE_CODE_CHILD_SESSION",
-    "CLAUDE_CODE_ENTRYPOINT",
-    "CLAUDE_CODE_EXECPATH",
-    "CLAUDE_CODE_SSE_PORT",
-    "CLAUDE_CODE_MESSAGING_SOCKET",
-    "CLAUDE_CODE_MESSAGING_TOKEN",
-    "CLAUDE_CODE_TMPDIR",
-    "AI_AGENT",
-)
-"""What a coding agent tells its own children about itself; a session started from there is not one of them."""
+STEP = 0.1
+"""Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
 
 
 @record(frozen=True)
@@ -84,35 +50,60 @@ def run(
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
 
+    Its own end counts, not that of what it leaves in the background: a hook may start a server.
+
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
     and what it started end with this process too, however that ends.
     """
-    process = subprocess.Popen(
-        guarded(argv, group=True) if cancelled is not None else argv,
-        cwd=cwd,
-        env=dict(env) if env is not None else None,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=cancelled is not None,
-    )
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pending = stdin
-    try:
-        while True:
-            step = 0.1 if cancelled is not None else timeout
-            try:
-                out, err = process.communicate(pending, timeout=step)
-                return Result(tuple(argv), process.returncode, out, err)
-            except subprocess.TimeoutExpired as error:
-                pending = None
-                late = deadline is not None and time.monotonic() >= deadline
-                if late or (cancelled is not None and cancelled()):
-                    raise TimeoutError(f"{argv[0]} was stopped") from error
-    except BaseException:
-        stop_child(process, group=cancelled is not None)
-        raise
+    with Pipes(stdin) as pipes:
+        process = subprocess.Popen(
+            guarded(argv, group=True) if cancelled is not None else argv,
+            cwd=cwd,
+            env=dict(env) if env is not None else None,
+            stdin=pipes.stdin or subprocess.DEVNULL,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            start_new_session=cancelled is not None,
+        )
+        pipes.started()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            while process.poll() is None:
+                if time.monotonic() >= deadline or (cancelled is not None and cancelled()):
+                    raise TimeoutError(f"{argv[0]} was stopped")
+                _await(process, pipes, min(STEP, deadline - time.monotonic()))
+            pipes.finish()
+        except BaseException:
+            stop_child(process, group=cancelled is not None)
+            raise
+        leave(pipes)
+        return Result(tuple(argv), process.returncode, *pipes.said)
+
+
+def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:
+    """Wait a little for the command to say something or to end: mostly it does both at once."""
+    if pipes.open:
+        pipes.tend(seconds)
+    else:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(seconds, 0))
+
+
+def leave(pipes: Pipes) -> None:
+    """Let what a command has left in the background print on into nothing: else its next word would be its death."""
+    for end in pipes.left:
+        with contextlib.suppress(OSError):
+            drain = subprocess.Popen(
+                ["cat"],
+                cwd="/",
+                env={key: value for key, value in os.environ.items() if key != MARKER},
+                stdin=end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            drain.returncode = 0  # it ends with the last who holds the other end, and nobody waits for it
 
 
 def attach(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> int:
@@ -144,9 +135,9 @@ def call(argv: Sequence[str], *, env: Mapping[str, str], grace: float = 5.0) -> 
 
 def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0) -> None:
     """Terminate a child (or its whole group), wait `grace` seconds, then kill it."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if group and hasattr(os, "killpg"):
+            if group:
                 os.killpg(process.pid, number)
             else:
                 process.send_signal(number)
@@ -155,23 +146,6 @@ def stop_child(process: subprocess.Popen[bytes], group: bool, grace: float = 3.0
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def clean_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> dict[str, str]:
-    """This process's environment without what belongs to a surrounding git command, plus `extra`."""
-    env = {key: value for key, value in os.environ.items() if key not in GIT_LOCAL_ENV and key not in drop}
-    env.update(extra or {})
-    return env
-
-
-@contextlib.contextmanager
-def outside_of_git() -> Iterator[None]:
-    """While this lasts, this process's own environment is clean of a surrounding git command; for one thread only."""
-    hidden = {key: os.environ.pop(key) for key in GIT_LOCAL_ENV if key in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def spawn_detached(
@@ -201,8 +175,6 @@ def guarded(argv: Sequence[str], group: bool = False) -> list[str]:
 
     In a group it must be started as the leader of one.
     """
-    if sys.platform == "win32":
-        return list(argv)
     return [sys.executable, "-I", "-S", guard.__file__, *(["--group"] if group else []), str(os.getpid()), *argv]
 
 
@@ -213,7 +185,7 @@ def python() -> list[str]:
 
 def marks() -> dict[int, str]:
     """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
-    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if _readable_environments() else []
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if sees_marks() else []
     found = ((pid, _mark(pid)) for pid in pids if pid != os.getpid())
     return {pid: marker for pid, marker in found if marker is not None}
 
@@ -227,6 +199,19 @@ def _mark(pid: int) -> str | None:
     return next((one[len(start) :].decode("ascii", "replace") for one in variables if one.startswith(start)), None)
 
 
+def sees_marks() -> bool:
+    """Whether this system shows the environments of processes, and so which of them a session has marked."""
+    return os.path.exists("/proc/self/environ")
+
+
+def words(pid: int) -> list[str]:
+    """A process's program and arguments; empty for one that is gone, or that can't be seen."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
 def marked(marker: str) -> list[int]:
     """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
     return [pid for pid, found in marks().items() if found == marker]
@@ -234,17 +219,13 @@ def marked(marker: str) -> list[int]:
 
 def is_marked(pid: int, marker: str) -> bool:
     """Whether the process is of this session, so that a stale PID ends nobody else; True where that can't be seen."""
-    return _mark(pid) == marker if _readable_environments() else pid > 1
-
-
-def _readable_environments() -> bool:
-    return os.path.exists("/proc/self/environ")
+    return _mark(pid) == marker if sees_marks() else pid > 1
 
 
 def sweep(marker: str, grace: float = 2.0) -> int:
     """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
     first = marked(marker)
-    for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in marked(marker):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)

@@ -42,4 +42,6 @@ class Project:
 def open_project(start: Path) -> Project:
     """The project that `start` lies in. ChatmlError outside of a repository."""
     repository = Repository.discover(start)
-    return Project(repository, Store(repository.common_dir))
+    store = Store(repository.common_dir)
+    repository.noted = store.repositories
+    return Project(repository, store)

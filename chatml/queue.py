@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status, now
-from chatml.runners import local
+from chatml.model import Session, Status, transitions
+from chatml.runners import table as runners
 from chatml.state.store import SessionStore, Store
 
 LOOK_EVERY = 0.2
@@ -31,9 +30,7 @@ def enter(store: SessionStore, session: Session, limit: int) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        since = session.queued_at or now()
-        queued = replace(session, stopping=False, crash_told=False, pid=None, max_parallel=limit, queued_at=since)
-        queued = queued.moved_to(Status.QUEUED)
+        queued = transitions.queued(session, limit)
         store.write(queued)
     finally:
         store.worker_lock.release()
@@ -62,9 +59,15 @@ class Queue:
                         found.append(session)
         return sorted(found, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
 
+    def waiting(self) -> Iterator[Session]:
+        """Those of them that are not being started already, the next one first."""
+        for session in self.members():
+            if not runners.alive(self._store.session(session.name), session):
+                yield session
+
     def limit(self, session: Session) -> int | None:
         """How many may be at work at once for this session to start."""
-        return self._configured() or session.max_parallel
+        return self._configured() or session.terms.max_parallel
 
     def look(self) -> bool:
         """Start what may run, for one who only reads; False where that was done just now."""
@@ -88,10 +91,8 @@ class Queue:
         if not self.members():
             return None
         with self._store.lock(patience):
-            for session in self.members():
+            for session in self.waiting():
                 store = self._store.session(session.name)
-                if store.worker_lock.held():
-                    continue  # it is being started
                 limit = self.limit(session)
                 if limit is not None and self._at_work() >= limit:
                     return None  # nobody overtakes
@@ -101,15 +102,22 @@ class Queue:
 
     def _at_work(self) -> int:
         """How many workers live, without those that wait for a person."""
-        stores = (self._store.session(name) for name in self._store.names())
-        return sum(store.worker_lock.held() and not _waits(store) for store in stores)
+        return sum(_is_at_work(self._store.session(name)) for name in self._store.names())
 
 
-def _waits(store: SessionStore) -> bool:
+def _is_at_work(store: SessionStore) -> bool:
     try:
-        return store.read().status is Status.WAITING
+        # Most records are of sessions at rest: those are not even parsed.
+        if not any(status in store.record.read_bytes() for status in _AT_WORK):
+            return False
+        session = store.read()
     except (OSError, ChatmlError):
         return False
+    return session.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING) and runners.alive(store, session)
+
+
+_AT_WORK = [f'"status":"{status.value}"'.encode() for status in (Status.QUEUED, Status.PREPARING, Status.RUNNING)]
+"""One that is being started has not yet written that it prepares."""
 
 
 def _start(store: SessionStore) -> None:
@@ -118,8 +126,8 @@ def _start(store: SessionStore) -> None:
         with store.lock():
             session = store.read()
             if session.status is Status.QUEUED and session.stopping:
-                store.write(session.stopped())  # who was to stop it has been killed before
+                store.write(transitions.stopped(session))  # who was to stop it has been killed before
             elif session.status is Status.QUEUED:
-                local.start(store, session.id)
+                runners.of(session).start(store, session)
     finally:
         store.worker_lock.release()

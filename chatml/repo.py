@@ -1,44 +1,22 @@
-"""All git: finding the repository, refs, worktrees, and the exact changes of one through a temporary index."""
+"""Repositories: which one a folder lies in, where its main checkout is, its refs and its worktrees."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from chatml import proc
-from chatml.errors import ChatmlError, GitError, NotARepositoryError
+from chatml import environment, proc
+from chatml.answers import answer, failed
+from chatml.errors import ChatmlError, NotARepositoryError, reason
+from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, show, version
 from chatml.record import record
 
-MINIMUM_GIT = (2, 31)
-"""First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
-
-
-def git(
-    *args: str,
-    at: Path,
-    env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    check: bool = True,
-    cancelled: Callable[[], bool] | None = None,
-) -> proc.Result:
-    """Run git in the directory `at`, whatever GIT_* a surrounding hook has set. GitError where it fails."""
-    # GIT_OPTIONAL_LOCKS: our looking around must never make the agent's own git command fail on index.lock.
-    settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
-    try:
-        result = proc.run(["git", "-C", str(at), *args], env=proc.clean_env(settings), stdin=stdin, cancelled=cancelled)
-    except FileNotFoundError as error:
-        raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
-    if check and result.code:
-        raise GitError(list(result.argv), result.code, result.text, result.errors)
-    return result
-
-
-def version() -> tuple[int, ...]:
-    """The version of the git that runs."""
-    text = git("version", at=Path("/")).text
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+__all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "show", "version"]
 
 
 @record(frozen=True)
@@ -69,6 +47,8 @@ class Repository:
         self.git_dir = git_dir
         self.common_dir = common_dir
         self.top = top
+        self.noted: Callable[[], Iterable[Path]] = tuple
+        """Where its main checkout was noted to be."""
 
     @classmethod
     def discover(cls, start: Path) -> Repository:
@@ -81,39 +61,41 @@ class Repository:
         )  # fmt: skip
         paths = result.text.split("\n")
         if paths[0] == "--path-format=absolute" or (result.code and len(paths) < 3):  # an old git repeats it
-            if version() < MINIMUM_GIT:
-                found = ".".join(map(str, version()))
-                raise ChatmlError(f"git {found} is too old", hint="chatml needs git 2.31 or later")
-            if "dubious ownership" in result.errors:
-                raise ChatmlError(
-                    "this repository belongs to another user, so git refuses it",
-                    hint=f"if you trust it: git config --global --add safe.directory {start}",
-                )
-            raise NotARepositoryError(
-                f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
-            )
+            raise _why_none(start, result.errors)
         if len(paths) != (3 if result.code else 4):
             raise ChatmlError("the path of this repository contains a line break", hint="rename that folder")
         top = Path(paths[2]) if result.code == 0 else None
         return cls(start, Path(paths[0]), Path(paths[1]), top)
 
-    def git(self, *args: str, check: bool = True, stdin: bytes | None = None) -> proc.Result:
+    def git(
+        self, *args: str, check: bool = True, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> proc.Result:
         """Run git on the repository itself, not on any worktree: works from inside a deleted one too."""
-        return git(f"--git-dir={self.common_dir}", *args, at=self.common_dir, check=check, stdin=stdin)
+        return git(f"--git-dir={self.common_dir}", *args, at=self.common_dir, check=check, stdin=stdin, env=env)
 
     @cached_property
     def home(self) -> Path:
-        """The folder that stands for the repository: its main checkout, or the bare repository itself."""
+        """The folder that stands for the repository, the same seen from everywhere in it.
+
+        Its main checkout; where it has none, the folder whose `.git` it is, or else the bare repository itself.
+        """
         if self.top is not None and self.git_dir == self.common_dir:
             return self.top
-        if self.common_dir.name == ".git":
-            return self.common_dir.parent
-        config = git(
-            "config", "--file", str(self.common_dir / "config"), "core.worktree", at=self.common_dir, check=False
-        )
-        if config.code == 0:
-            return (self.common_dir / config.text.strip()).resolve()
+        if configured := self._configured():
+            return (self.common_dir / configured).resolve()
+        # Of a separate git directory, git itself does not know the way back to its checkout.
+        for folder in (self.common_dir.parent, *self.noted()):
+            if _leads_to(folder / ".git", self.common_dir):
+                return folder
         return self.common_dir
+
+    def _configured(self) -> str | None:
+        """Where the repository's own settings say that its checkout is: that of a submodule, above all."""
+        for name in ("config", "config.worktree"):
+            with suppress(OSError):
+                if b"worktree" in (self.common_dir / name).read_bytes().lower():  # mostly not: no need to ask git
+                    return self.setting("core.worktree")
+        return None
 
     @property
     def name(self) -> str:
@@ -127,15 +109,18 @@ class Repository:
         result = git(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", at=self.cwd, check=False
         )
-        if result.code:
+        # 128 without a word: what a reflog doesn't reach back to (main@{9}).
+        found = answer(result) if result.stderr or result.code < 2 else None
+        if found is None:
             if ref == "HEAD":
-                raise _unborn()
+                raise self._unborn()
             raise ChatmlError(f"not a commit: '{ref}'", hint="a branch, tag or commit that 'git rev-parse' understands")
-        return result.text.strip()
+        return found
 
     def ref_name(self, ref: str) -> str | None:
         """`ref` as a name that means the same in every worktree; None for what is no branch, tag or other ref."""
-        full = git("rev-parse", "--symbolic-full-name", ref, at=self.cwd, check=False).text.strip()
+        command = ("rev-parse", "--verify", "--quiet", "--symbolic-full-name", ref)
+        full = answer(git(*command, at=self.cwd, check=False)) or ""
         if not full.startswith("refs/"):
             return None
         return ref if full.endswith(f"/{ref}") else full.removeprefix("refs/heads/")
@@ -144,28 +129,53 @@ class Repository:
         """The commit checked out where the command was called, and its branch if any. ChatmlError without a commit."""
         result = git("rev-parse", "HEAD^{commit}", "--abbrev-ref", "HEAD", at=self.cwd, check=False)
         if result.code:
-            raise _unborn()
+            self.resolve("HEAD")
+            raise failed(result)
         commit, branch = result.text.splitlines()
         return commit, None if branch == "HEAD" else branch
 
+    def _unborn(self) -> ChatmlError:
+        """Why there is no commit checked out, and what to start from instead."""
+        found = self.git("for-each-ref", "--count=1", "--sort=-committerdate", "--format=%(refname)", "refs/heads")
+        if not found.text:
+            return ChatmlError(
+                "this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init"
+            )
+        branch = git("symbolic-ref", "--short", "HEAD", at=self.cwd, check=False).text.strip()
+        other = shlex.quote(found.text.strip().removeprefix("refs/heads/"))
+        return ChatmlError(
+            f"the branch checked out here, {branch}, has no commit yet",
+            hint=f"name what to start from, as in: chatml new --base {other} PROMPT",
+        )
+
     def tip(self, branch: str) -> str | None:
-        """The commit of a local branch, or None."""
-        result = self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", check=False)
-        return result.text.strip() if result.code == 0 else None
+        """The commit of a local branch, None where there is no such branch. GitError where that can't be found out."""
+        return answer(self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", check=False))
 
     def setting(self, key: str) -> str | None:
-        """A value of the person's or the repository's git configuration, or None."""
-        result = self.git("config", "--get", key, check=False)
-        return result.text.rstrip("\n") if result.code == 0 else None
+        """A value of the person's or the repository's git configuration, or None. GitError where it can't be read."""
+        return answer(self.git("config", "--get", key, check=False))
 
     def short_refs(self, *places: str) -> list[str]:
         """The refs under these places, as people write them; the symbolic ones (`origin/HEAD`) left out."""
         form = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)"
         return self.git("for-each-ref", form, *places).text.split()
 
-    def dirty(self, at: Path) -> bool:
-        """Whether a worktree has uncommitted or untracked files."""
-        return bool(git("status", "--porcelain", "-z", at=at).stdout)
+    def in_the_way(self, branch: str) -> str | None:
+        """A branch beside which there can't be one of this name: the same, or one where either is the other's folder.
+
+        The shortest, so that one above it, which no other last part gets around, comes first.
+        """
+        parts = branch.split("/")
+        above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        listed = self.git("for-each-ref", "--format=%(refname)", f"refs/heads/{parts[0]}").text.splitlines()
+        names = [line.removeprefix("refs/heads/") for line in listed]
+        return min((name for name in names if name in above or name.startswith(f"{branch}/")), key=len, default=None)
+
+    @staticmethod
+    def dirty(at: Path) -> bool:
+        """Whether a worktree has uncommitted or untracked files, whatever of that the person likes to see."""
+        return bool(git(*UNCOMMITTED, at=at).stdout)
 
     def worktrees(self) -> list[Worktree]:
         """All registered worktrees, the main one first."""
@@ -188,21 +198,64 @@ class Repository:
                 )
         return found
 
+    def merge_base(self, ours: str, base_ref: str, base_commit: str) -> str:
+        """The same as the function, asked of the repository itself, which some git settings let be only when named."""
+        return merge_base(self.common_dir, ours, base_ref, base_commit, {"GIT_DIR": str(self.common_dir)})
+
     def add_worktree(self, path: Path, branch: str, commit: str | None) -> None:
         """Register a worktree without its files; `commit` makes the branch, None takes the existing one.
 
-        --no-track, because many at once would else fail on the lock of the shared configuration.
+        --no-track, because many at once would else fail on the lock of the shared configuration. With reflogs, whatever
+        the person's setting: they tell what was made there, and git goes on with one that is there.
         """
         new = ["--no-track", "-b", branch] if commit else []
-        self.git("worktree", "add", "--quiet", "--no-checkout", *new, "--", str(path), commit or branch)
+        self.git(
+            "-c",
+            "core.logAllRefUpdates=true",
+            "worktree",
+            "add",
+            "--quiet",
+            "--no-checkout",
+            *new,
+            "--",
+            str(path),
+            commit or branch,
+        )
 
     def delete_branch(self, branch: str, expected: str) -> bool:
         """Delete a branch if it still is where we last saw it."""
         return self.git("update-ref", "-d", f"refs/heads/{branch}", expected, check=False).code == 0
 
 
-def _unborn() -> ChatmlError:
-    return ChatmlError("this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init")
+def _why_none(start: Path, errors: str) -> ChatmlError:
+    """Why git finds no repository at a place."""
+    number = version()
+    found = f"git {'.'.join(map(str, number))}"
+    if number < MINIMUM_GIT:
+        return ChatmlError(f"{found} is too old", hint="chatml needs git 2.31 or later")
+    if "dubious ownership" in errors:
+        return ChatmlError(
+            "this repository belongs to another user, so git refuses it",
+            hint=f"if you trust it: git config --global --add safe.directory {start}",
+        )
+    if any((folder / ".git").exists() or (folder / "HEAD").is_file() for folder in (start, *start.parents)):
+        return ChatmlError(
+            f"git can't use the repository here: {reason(errors)}",
+            hint=f"this is {found}: does the repository need a newer one? or is it damaged?",
+        )
+    return NotARepositoryError(
+        f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
+    )
+
+
+def _leads_to(link: Path, git_dir: Path) -> bool:
+    """Whether a `.git`, a folder or a file, is or names this git directory."""
+    try:
+        if link.is_file():
+            link = Path(link.parent, os.fsdecode(link.read_bytes()).removeprefix("gitdir: ").rstrip("\n"))
+        return os.path.samefile(link, git_dir)
+    except OSError:
+        return False
 
 
 def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
@@ -211,7 +264,7 @@ def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -
     # `git worktree add` runs this hook too; people use it to make their worktrees habitable.
     hook = git(
         "hook", "run", "--ignore-missing", "post-checkout", "--", "0" * len(commit), commit, "1",
-        at=worktree, check=False, cancelled=cancelled,
+        at=worktree, check=False, cancelled=cancelled, as_person=True,
     )  # fmt: skip
     known = "is not a git command" not in hook.errors  # git before 2.36 has no `hook run`
     return (hook.text + hook.errors).strip() if known else ""
@@ -227,9 +280,11 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
     from git import GitCommandError, Repo
 
     found = []
-    with proc.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
+    with environment.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
         try:
             with Repo(common_dir) as repository:
+                # A repository that is bare is found by its name alone where safe.bareRepository says `explicit`.
+                repository.git.update_environment(GIT_DIR=str(common_dir))
                 for commit in repository.iter_commits(f"{since}..{until}", reverse=True):
                     message = commit.message
                     text = message if isinstance(message, str) else message.decode("utf-8", "replace")
@@ -240,17 +295,23 @@ def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
     return found
 
 
-def merge_base(at: Path, ours: str, base_ref: str, base_commit: str) -> str:
-    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone."""
+def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
+    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
+
+    GitError where git can't tell.
+    """
     # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
     relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
     for other in (base_commit,) if relative else (base_ref, base_commit):
-        result = git("merge-base", "--end-of-options", ours, other, at=at, check=False)
+        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
+        if result.code > 1 and _is_there(other, at, env):
+            raise failed(result)
         if result.code == 0:
             return result.text.split("\n")[0]
     return base_commit
 
 
-def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
-    """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
-    return proc.attach(["git", "-C", str(at), *args], env=proc.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))
+def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
+    """Whether there is such a ref, also one whose commit is missing."""
+    asked = git("rev-parse", "--verify", "--quiet", "--end-of-options", name, at=at, env=env, check=False)
+    return answer(asked) is not None

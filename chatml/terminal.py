@@ -10,16 +10,12 @@ import codecs
 import os
 import select
 import sys
+import termios
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatml.text import display_width, is_safe, paint, printable
-
-try:
-    import termios
-    import tty
-except ImportError:  # Windows: looking on works, typing doesn't
-    termios = None  # type: ignore[assignment]
 
 MARK = "> "
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -46,9 +42,6 @@ class Prompt:
     @contextmanager
     def opened(self) -> Iterator[Prompt]:
         """Take keys as they are pressed; the terminal is as it was when this ends, however it ends."""
-        if termios is None:
-            yield self
-            return
         fd = sys.stdin.fileno()
         before = termios.tcgetattr(fd)
         try:
@@ -86,7 +79,7 @@ class Prompt:
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
         yield from self._take_keys()  # the caller may have stopped at a line before them
-        while termios is not None and select.select([sys.stdin], [], [], 0)[0]:
+        while select.select([sys.stdin], [], [], 0)[0]:
             raw = os.read(sys.stdin.fileno(), 4096)
             if not raw:
                 raise Leave

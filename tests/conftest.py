@@ -32,6 +32,18 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _default_signals() -> None:
+    """Every child begins with the signals of a person's shell, also where a script runs the tests in its background.
+
+    What is ignored there would be ignored in every child too, for ever; a handler of ours goes with the next `exec`.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _temporary_files() -> Iterator[None]:
     """A folder for the temporary files of all programs under test: some are killed before they can remove theirs.
 

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.support import TIMEOUT
+
 HOST = "github.localhost"
 """The one host that gh speaks plain HTTP to; `GH_HOST` makes it known without a login file."""
 
@@ -62,7 +64,7 @@ class GitHub:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
-        self._thread.join()
+        self._thread.join(TIMEOUT)
 
     @property
     def env(self) -> dict[str, str]:
@@ -75,7 +77,7 @@ class GitHub:
 
     def tip(self, repo: str, branch: str) -> str | None:
         argv = ["git", "--git-dir", str(self.repositories[repo]), "rev-parse", "-q", "--verify", f"refs/heads/{branch}"]
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip() or None
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=TIMEOUT).stdout.strip() or None
 
     def graphql(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
         """The data that answers an operation; LookupError with GitHub's words where it refuses."""

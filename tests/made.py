@@ -11,14 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatml.model import Base, Session, Status, now
-from chatml.state import events
+from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.model.event import MessageTaken, StatusChanged
+from chatml.state import inbox
+from chatml.state.log import Log
 from chatml.state.store import Store
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 
 def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | None = None, **changes: Any) -> Path:
-    """A session that has answered once; returns its worktree. `branch` is an existing one for it to work on."""
+    """A session that has answered once; returns its worktree. `branch` is an existing one for it to work on.
+
+    `changes` are of its record, or of its terms.
+    """
     own = branch or f"chatml/{name}"
     worktree = Path(f"{sandbox.repo}.chatml") / name
     commit = sandbox.git("rev-parse", f"{base}^{{commit}}")
@@ -27,13 +32,11 @@ def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | 
     session = Session(
         name=name,
         status=Status.DONE,
-        prompt=f"do {name}",
+        terms=Terms(prompt=f"do {name}"),
         branch=own,
         base=Base(base, commit),
         worktree=str(worktree),
-        agent="claude",
         model="some-model",
-        permission_mode="acceptEdits",
         session_id=str(uuid.uuid4()),
         created_at=now(),
         updated_at=now(),
@@ -47,11 +50,12 @@ def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | 
         populated=True,
     )
     with Store(sandbox.repo / ".git").stage() as staged:
-        staged.write(replace(session, **changes))
-        events.post(staged, {"id": session.id, "type": "message", "text": session.prompt})
-        log = events.Log(staged.events)
-        log.append("message", id=session.id, text=session.prompt)
-        log.append("status", status="done")
+        asked = {key: changes.pop(key) for key in [*changes] if key in vars(session.terms) and key != "model"}
+        staged.write(replace(session.with_terms(**asked), **changes))
+        inbox.post(staged, Message(session.terms.prompt, id=session.id))
+        log = Log(staged.events)
+        log.append(MessageTaken(session.id, session.terms.prompt))
+        log.append(StatusChanged("done"))
         log.close()
         Store(sandbox.repo / ".git").claim(staged, name).worker_lock.release()
     return worktree
@@ -93,7 +97,9 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
 
 def raw(sandbox: Sandbox, folder: Path, *args: str) -> bytes:
     """What git says, whatever bytes its paths are made of."""
-    done = subprocess.run(["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", *args], cwd=folder, env=sandbox.env, capture_output=True, check=False, timeout=TIMEOUT
+    )
     return done.stdout + b"(%d)" % done.returncode
 
 

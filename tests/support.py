@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import forked
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 30.0
@@ -41,7 +45,7 @@ class Result:
 
 def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
     """An environment that knows nothing of the person who runs the tests."""
-    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR", "SYSTEMROOT")
+    keep = ("PATH", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "TMPDIR")
     env = {key: os.environ[key] for key in keep if key in os.environ}
     env.update(
         HOME=str(home),
@@ -85,36 +89,30 @@ class Sandbox:
         timeout: float = TIMEOUT,
     ) -> Result:
         """Run chatml; asserts its exit code, unless `code` is None."""
-        done = subprocess.run(
-            self.command(*args),
+        done = forked.run(
+            args,
             cwd=cwd or self.repo,
             env={**self.env, **(env or {})},
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
+            stdin=None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
             timeout=timeout,
-            check=False,
         )
-        result = Result(done.returncode, done.stdout, done.stderr)
+        result = Result(done.code, forked.text_of(done.out), forked.text_of(done.err))
         assert code is None or result.code == code, f"chatml {' '.join(args)}: {result}"
         return result
 
-    def start(self, *args: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """Start chatml beside the test; the caller waits for it."""
-        return subprocess.Popen(
-            self.command(*args),
-            cwd=cwd or self.repo,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *args: str, cwd: Path | None = None, reads: bool = False) -> forked.Child:
+        """Start chatml beside the test; the caller waits for it. It has an input only where it `reads`."""
+        return forked.start(args, cwd=cwd or self.repo, env=self.env, reads=reads)
 
     def git(self, *args: str, cwd: Path | None = None, check: bool = True) -> str:
         done = subprocess.run(
-            ["git", *args], cwd=cwd or self.repo, env=self.env, capture_output=True, text=True, check=False
+            ["git", *args],
+            cwd=cwd or self.repo,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
         )
         assert done.returncode == 0 or not check, f"git {args}: {done}"
         return done.stdout.strip()
@@ -124,23 +122,36 @@ class Sandbox:
         found: dict[str, Any] = self.chatml("ls", name, "--json").json[0]
         return found
 
+    def written(self, name: str) -> dict[str, Any]:
+        """The record as it lies on the disk, read without starting chatml: for waits that must not miss a moment."""
+        found: dict[str, Any] = json.loads((self.state(name) / "session.json").read_text())
+        return found
+
     def until(self, name: str, *statuses: str) -> dict[str, Any]:
-        """The session, once it is in one of these statuses."""
+        """The session as `ls --json` shows it, once it is in one of these statuses."""
         found: dict[str, Any] = {}
 
         def there() -> bool:
+            if "crashed" not in statuses and self.written(name)["status"] not in statuses:
+                return False  # of all statuses, only `crashed` is never written
             found.update(self.session(name))
             return found["status"] in statuses
 
-        wait_until(there, f"{name} to be {' or '.join(statuses)}", lambda: found.get("status"))
+        wait_until(there, f"{name} to be {' or '.join(statuses)}", lambda: found or self.written(name)["status"])
         return found
 
     def state(self, name: str) -> Path:
         """The folder of the session's state."""
         return self.repo / ".git" / "chatml" / "sessions" / name
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.chatml("logs", name, "--json").out.splitlines()]
+    def events(self, name: str, *types: str) -> list[dict[str, Any]]:
+        """The log as it lies on the disk, so far; all events, or those of these types."""
+        try:
+            text = (self.state(name) / "events.jsonl").read_text("utf-8", "surrogatepass")
+        except FileNotFoundError:
+            return []
+        events = map(json.loads, text[: text.rfind("\n") + 1].split("\n")[:-1])
+        return [event for event in events if not types or event["type"] in types]
 
     def commit(self, message: str, **files: str) -> str:
         """Commit files (name with `__` for a slash and `_dot_` for a dot) in the main checkout."""
@@ -175,13 +186,21 @@ def marked_processes(home: Path) -> dict[int, str]:
 
 
 def init_repository(path: Path, env: Mapping[str, str]) -> None:
-    """A repository with one commit."""
+    """A repository with one commit: a copy of the one that this process has made before."""
+    shutil.copytree(_template(Path(env["GIT_CONFIG_GLOBAL"]).read_text()), path, symlinks=True)
+    # The index knows files by number and time too, which a copy changes.
+    subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=path, env=dict(env), check=True, timeout=TIMEOUT)
 
-    def git(*args: Sequence[str] | str) -> None:
-        subprocess.run(["git", *map(str, args)], cwd=path, env=dict(env), check=True, capture_output=True)
 
-    path.mkdir(parents=True)
-    git("init", "-q", "-b", "main")
-    (path / "README.md").write_text("sample\n")
-    git("add", "-A")
-    git("commit", "-q", "-m", "first")
+@functools.cache
+def _template(settings: str) -> Path:
+    """A repository as these settings of git make it, in a folder that the testing process removes at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="template-"))
+    (folder / ".gitconfig").write_text(settings)
+    env = sealed_env(folder)
+    repo = folder / "repository"
+    repo.mkdir()
+    (repo / "README.md").write_text("sample\n")
+    for args in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *args], cwd=repo, env=env, check=True, capture_output=True, timeout=TIMEOUT)
+    return repo

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Sandbox, wait_until
+from tests.support import TIMEOUT, Sandbox, wait_until
 
 
 class Terminal:
@@ -58,7 +58,7 @@ class Terminal:
 
     def close(self) -> None:
         """Close the window the hard way, as a person does who closes the terminal."""
-        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False)
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False, timeout=TIMEOUT)
 
 
 @contextmanager

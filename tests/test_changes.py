@@ -11,19 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from chatml.changes.compare import PATCH, Comparison, measure
+from chatml.changes import compare
+from chatml.changes.compare import PATCH, Comparison
 from chatml.changes.snapshot import FILLING, snapshot
-from chatml.errors import ChatmlError
-from chatml.model import Changes
+from chatml.changes.standing import WorktreeGoneError
+from chatml.model import Base, Changes
 from chatml.repo import post_checkout
 from chatml.workspace.checkout import fill
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, sealed, work
 
 __all__ = ["sealed", "work"]
 
 pytestmark = pytest.mark.usefixtures("sealed")
+
+
+def measure(top: Path, base_ref: str, base_commit: str) -> Changes:
+    """The changes of a worktree, of whatever repository it is one."""
+    admin = Path((top / ".git").read_text().removeprefix("gitdir: ").strip())
+    return compare.measure(admin.parents[1], top, Base(base_ref, base_commit))
 
 
 @pytest.mark.parametrize("chunk", range(6))
@@ -46,7 +53,7 @@ def _check(rng: random.Random, folder: Path, nested: Path, sandbox: Sandbox) -> 
     base.git("worktree", "add", "-q", "-b", "s", str(done.top))
     done.grow(rng.randrange(6))
     done.work(rng.randrange(20))
-    with snapshot(done.top) as now:
+    with snapshot(base.top / ".git", done.top) as now:
         seen = Comparison(done.top, base.git("rev-parse", "main").strip(), now)
         patch, changes, uncommitted = seen.exact(*PATCH), seen.changes, bool(_porcelain(done, now.env))
         inside = Tree(done.top, rng, nested, {**sandbox.env, **now.env})
@@ -55,7 +62,9 @@ def _check(rng: random.Random, folder: Path, nested: Path, sandbox: Sandbox) -> 
     assert {name: tuple(about.split()[::2]) for about, name in listed} == done.expected()
     base.git("worktree", "add", "-q", "--detach", str(fresh.top), "main")
     if patch:
-        subprocess.run(["git", "apply", "--index"], cwd=fresh.top, env=sandbox.env, input=patch, check=True)
+        subprocess.run(
+            ["git", "apply", "--index"], cwd=fresh.top, env=sandbox.env, input=patch, check=True, timeout=TIMEOUT
+        )
     assert fresh.git("write-tree", "--missing-ok") == tree
     assert (changes.files, changes.uncommitted) == (len(seen.files), uncommitted)
 
@@ -106,7 +115,7 @@ def test_a_change_that_git_can_not_tell_by_time_and_size(work: Work) -> None:
     path.write_text("y\n")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     os.utime(index, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with snapshot(work.top) as now:
+    with snapshot(work.sandbox.repo / ".git", work.top) as now:
         assert Comparison(work.top, "HEAD", now).exact("--name-only") == b"b\n"
 
 
@@ -140,7 +149,7 @@ def test_an_agent_at_work_is_neither_disturbed_nor_missed(work: Work) -> None:
             assert work.changed()["b"] == "modified"
     finally:
         ended.set()
-        thread.join()
+        thread.join(TIMEOUT)
     assert not failed
 
 
@@ -155,7 +164,7 @@ def test_in_the_middle_of_a_conflict_and_of_a_rebase(work: Work) -> None:
     work.git("merge", "--abort")
     work.git("rebase", "-q", "main", check=False)
     assert measure(work.top, "main", work.base).uncommitted
-    with snapshot(work.top) as now:
+    with snapshot(work.sandbox.repo / ".git", work.top) as now:
         assert now.branch is None
 
 
@@ -244,9 +253,10 @@ def test_no_commit_checked_out(work: Work) -> None:
 
 
 def test_an_empty_base(sandbox: Sandbox, tmp_path: Path) -> None:
-    top = tmp_path / "empty"
-    sandbox.git("init", "-q", "-b", "main", str(top))
-    sandbox.git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=top)
+    sandbox.git("init", "-q", "-b", "main", str(tmp_path / "empty"))
+    sandbox.git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=tmp_path / "empty")
+    top = tmp_path / "linked"
+    sandbox.git("worktree", "add", "-q", str(top), cwd=tmp_path / "empty")
     assert measure(top, "main", "main") == Changes(0, 0, 0, 0, False)
     (top / "first").write_text("1\n2\n")
     assert measure(top, "main", "main") == Changes(1, 2, 0, 0, True)
@@ -277,5 +287,5 @@ def test_before_during_and_after_the_checkout(sandbox: Sandbox, tmp_path: Path) 
 
 def test_a_worktree_that_is_gone_is_an_error(work: Work) -> None:
     work.top.rename(work.top.parent / "elsewhere")
-    with pytest.raises(ChatmlError, match="the worktree is gone"):
-        measure(work.top, "main", work.base)
+    with pytest.raises(WorktreeGoneError, match="the worktree is gone"):
+        compare.measure(work.sandbox.repo / ".git", work.top, Base("main", work.base))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, Sandbox, needs, wait_until
+from tests.support import ROOT, TIMEOUT, Sandbox, needs, wait_until
 from tests.terminal import terminal
 
 SCRIPTS = ROOT / "completions"
@@ -46,7 +46,7 @@ def _bash(sandbox: Sandbox, line: str, cwd: Path | None = None) -> list[str]:
     )
     done = subprocess.run(
         ["bash", "--norc", "--noprofile", "-c", script],
-        cwd=cwd or sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=True,
+        cwd=cwd or sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.stderr == "complete -o nosort -F _chatml_completion chatml\n"
     return done.stdout.split()
@@ -57,7 +57,7 @@ def _fish(sandbox: Sandbox, line: str, cwd: Path | None = None) -> list[str]:
     script = f"source {shlex.quote(str(SCRIPTS / 'chatml.fish'))}; complete -C {shlex.quote(line)}"
     done = subprocess.run(
         ["fish", "--no-config", "-c", script],
-        cwd=cwd or sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=True,
+        cwd=cwd or sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=True, timeout=TIMEOUT,
     )  # fmt: skip
     assert done.stderr == ""
     return [found.partition("\t")[0] for found in done.stdout.splitlines()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from chatml.state.locks import WorkerLock
 from tests.faults import Serve, all_gone, delivered_once, kill, logged, worker
-from tests.support import Sandbox, wait_until
+from tests.support import TIMEOUT, Sandbox, wait_until
 
 
 def _all_at_once(sandbox: Sandbox, *commands: Sequence[str]) -> list[tuple[int, str, str]]:
@@ -67,21 +66,14 @@ class Senders:
 
     def __init__(self, sandbox: Sandbox, name: str, occasion: str) -> None:
         self.messages = [f"{occasion}-{letter}" for letter in "abcdefghij"]
-        self._running = [
-            subprocess.Popen(
-                sandbox.command("send", name, "-"),
-                cwd=sandbox.repo, env=sandbox.env, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )
-            for _ in self.messages
-        ]  # fmt: skip
+        self._running = [sandbox.start("send", name, "-", reads=True) for _ in self.messages]
         for process in self._running:
             wait_until(partial(_reads, process.pid), "a sender to wait for its message")
 
     def go(self) -> None:
         for process, message in zip(self._running, self.messages, strict=True):
             assert process.stdin is not None
-            process.stdin.write(message)
+            process.stdin.write(message.encode())
             process.stdin.close()
             process.stdin = None
         for process in self._running:
@@ -128,7 +120,7 @@ def test_ten_sends_at_once_all_arrive_each_once(sandbox: Sandbox, serve: Serve) 
     killer = threading.Thread(target=kill, args=(worker(sandbox, "task"),))
     killer.start()
     killed.go()
-    killer.join()
+    killer.join(TIMEOUT)
     sandbox.chatml("resume", "task", "-q")
     check(killed)
     all_gone(sandbox)
@@ -155,4 +147,4 @@ def test_those_who_look_never_keep_a_worker_from_being_started(tmp_path: Path) -
     finally:
         done.set()
         for thread in threads:
-            thread.join()
+            thread.join(TIMEOUT)

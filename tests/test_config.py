@@ -15,6 +15,8 @@ from chatml.config import NOT_YET, AgentCommand, Config, Role, load, role_of, wo
 from chatml.config.keys import KEYS
 from chatml.config.rules import with_allowed
 from chatml.errors import ChatmlError
+from chatml.model import Terms
+from tests.support import TIMEOUT
 
 USER, TEAM, OWN = "user", "team", "own"
 
@@ -40,6 +42,7 @@ deny: ["Read(.env)"]
 ask: [WebFetch]
 allow: ["Bash(npm test:*)", mcp__docs__search]
 sandbox: off
+on_request: deny
 roles:
   scribe:
     instruction: Write for people.
@@ -100,20 +103,23 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
     place.write(OWN, EVERYTHING)
     config = place.load()
     assert config == Config(
+        Terms(
+            agent="codex",
+            model="claude-opus-4-1[1m]",
+            permission_mode="plan",
+            deny=("Read(.env)",),
+            ask=("WebFetch",),
+            allow=("Bash(npm test:*)", "mcp__docs__search"),
+            sandbox="off",
+            max_parallel=3,
+            max_turns=40,
+            max_budget_usd=2.5,
+            on_request="deny",
+            notify='notify-send "$CHATML_NAME"',
+        ),
         base="origin/main",
         branch_prefix="ai/",
         worktrees="../wt/{repo}",
-        agent="codex",
-        model="claude-opus-4-1[1m]",
-        permission_mode="plan",
-        deny=("Read(.env)",),
-        ask=("WebFetch",),
-        allow=("Bash(npm test:*)", "mcp__docs__search"),
-        sandbox="off",
-        max_parallel=3,
-        max_turns=40,
-        max_budget_usd=2.5,
-        notify='notify-send "$CHATML_NAME"',
         copy=(".env", "config/local.yaml"),
         env_files={".env": {"APP_URL": "http://{name}.localhost:{port}", "TOKEN": "${secret}"}},
         setup=("npm ci", "awk '{print}' < a"),
@@ -142,22 +148,22 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
 def test_each_layer_wins_over_those_below_it(place: Place) -> None:
     expected = None
     for layer in (USER, TEAM, OWN):
-        assert place.load().model == expected
+        assert place.load().terms.model == expected
         expected = f"from-{layer}"
         place.write(layer, f"model: {expected}\n")
-    assert place.load().model == "from-own"
+    assert place.load().terms.model == "from-own"
     place.environ["CHATML_MODEL"] = "from-environment"
-    assert place.load().model == "from-environment"
+    assert place.load().terms.model == "from-environment"
     assert place.load().origins == {"model": "CHATML_MODEL"}
     place.environ["CHATML_MODEL"] = ""
-    assert place.load().model == "from-own"
+    assert place.load().terms.model == "from-own"
 
 
 def test_layers_are_merged_key_by_key_and_null_means_the_default(place: Place) -> None:
     place.write(USER, "model: opus\nmax_turns: 5\ncopy: [.env]\nbranch_prefix: me/\n")
     place.write(OWN, "max_turns: 7\nmodel: null\ncopy:\n")
     origins = {"max_turns": f"{place.files[OWN]}:1", "branch_prefix": f"{place.files[USER]}:4"}
-    assert place.load() == Config(max_turns=7, branch_prefix="me/", origins=origins)
+    assert place.load() == Config(Terms(max_turns=7), branch_prefix="me/", origins=origins)
 
 
 def test_rules_of_all_layers_hold_together(place: Place) -> None:
@@ -167,10 +173,10 @@ def test_rules_of_all_layers_hold_together(place: Place) -> None:
     place.write(OWN, "deny:\nallow: ['Bash(npm test:*)']\n")
     place.environ["CHATML_ASK"] = "Bash(make install)\nWebSearch"
     config = place.load()
-    assert config.deny == ("WebFetch", "Read(.env)")
-    assert config.ask == ("Bash(git push:*)", "Bash(make install)", "WebSearch")
-    assert config.allow == ("Bash(make:*)", "Bash(npm test:*)")
-    assert config.sandbox == "required"
+    assert config.terms.deny == ("WebFetch", "Read(.env)")
+    assert config.terms.ask == ("Bash(git push:*)", "Bash(make install)", "WebSearch")
+    assert config.terms.allow == ("Bash(make:*)", "Bash(npm test:*)")
+    assert config.terms.sandbox == "required"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +190,7 @@ def test_rules_of_all_layers_hold_together(place: Place) -> None:
 def test_a_committed_file_only_restricts(place: Place, line: str, complaint: str) -> None:
     place.write(OWN, "sandbox: required\n")
     place.write(TEAM, "sandbox: required\ndeny: [Bash]\nallow: []\n")
-    assert place.load().deny == ("Bash",)
+    assert place.load().terms.deny == ("Bash",)
     place.write(TEAM, f"model: opus\n{line}\n")
     assert place.refusal().message == f".chatml.yaml:2: {complaint}"
 
@@ -216,7 +222,7 @@ def test_a_rule_with_quotes_stays_itself(place: Place) -> None:
     rules = ["Bash(echo 'a: b' # \"c\")", "Edit(//a/{b}, c)"]
     for before in ("", "allow: [WebFetch]\n"):
         place.write(OWN, with_allowed(before, rules, "x"))
-        assert list(place.load().allow)[-2:] == rules
+        assert list(place.load().terms.allow)[-2:] == rules
 
 
 @pytest.mark.parametrize(
@@ -233,9 +239,9 @@ def test_xdg_config_home_replaces_the_config_folder_if_it_is_absolute(place: Pla
     other.parent.mkdir(parents=True)
     other.write_text("model: from-xdg\n")
     place.environ["XDG_CONFIG_HOME"] = str(place.root / "xdg")
-    assert place.load().model == "from-xdg"
+    assert place.load().terms.model == "from-xdg"
     place.environ["XDG_CONFIG_HOME"] = "xdg"
-    assert place.load().model == "from-home"
+    assert place.load().terms.model == "from-home"
 
 
 def test_the_environment_sets_numbers_and_lists_and_leaves_other_variables_alone(place: Place) -> None:
@@ -247,7 +253,7 @@ def test_the_environment_sets_numbers_and_lists_and_leaves_other_variables_alone
         "CHATML_MODLE": "y",
     }
     config = place.load()
-    assert (config.max_turns, config.max_budget_usd, config.copy) == (12, 0.5, (".env", "my file"))
+    assert (config.terms.max_turns, config.terms.max_budget_usd, config.copy) == (12, 0.5, (".env", "my file"))
 
 
 # What is refused, and how
@@ -472,7 +478,7 @@ BAD_PREFIXES += ["a\x7f", "a\t"]
 @pytest.mark.parametrize("prefix", GOOD_PREFIXES + BAD_PREFIXES)
 def test_a_branch_prefix_is_taken_when_git_takes_a_branch_that_begins_with_it(place: Place, prefix: str) -> None:
     place.write(OWN, json.dumps({"branch_prefix": prefix}))
-    git = subprocess.run(["git", "check-ref-format", f"refs/heads/{prefix}x"], check=False)
+    git = subprocess.run(["git", "check-ref-format", f"refs/heads/{prefix}x"], check=False, timeout=TIMEOUT)
     assert (git.returncode == 0) == (prefix in GOOD_PREFIXES)
     if prefix in GOOD_PREFIXES:
         assert place.load().branch_prefix == prefix
@@ -516,7 +522,7 @@ def test_a_committed_file_cannot_free_the_agent(place: Place, mode: str) -> None
     place.write(TEAM, f"model: x\npermission_mode: {mode}\n")
     assert place.refusal().message == f".chatml.yaml:2: 'permission_mode' in a committed file can't be '{mode}'"
     place.files[TEAM].rename(place.files[OWN])
-    assert place.load().permission_mode == mode
+    assert place.load().terms.permission_mode == mode
 
 
 @pytest.mark.parametrize(
@@ -532,7 +538,7 @@ def test_a_committed_file_cannot_put_worktrees_elsewhere_on_the_machine(place: P
 def test_commands_of_a_committed_file_are_checked_and_told_of_but_not_taken_over(place: Place) -> None:
     place.write(TEAM, EVERYTHING.partition("allow:")[0])  # that one it may not hold at all
     config = place.load()
-    assert (config.notify, config.setup, config.teardown, config.run, config.agents) == (None, (), (), None, {})
+    assert (config.terms.notify, config.setup, config.teardown, config.run, config.agents) == (None, (), (), None, {})
     assert config.copy == (".env", "config/local.yaml")
     refused = [text for text in config.ignored if "approving" in text]
     assert len(refused) == 5
@@ -620,5 +626,7 @@ def test_without_files_nothing_heavy_is_imported(place: Place) -> None:
         "print(*sorted({'yaml', 'difflib', 'tempfile', 'click', 'git', 'filelock'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
     assert result.stdout == "\n"

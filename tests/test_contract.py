@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 Serve = Callable[[Script], ScriptedApi]
 
@@ -110,7 +112,35 @@ def test_exit_codes(sandbox: Sandbox, serve: Serve) -> None:
     assert sandbox.chatml("wait", "--any", "held-task", "bad-task", code=1).out == "bad-task: failed\n"
 
 
-def test_a_bug_is_one_line_and_a_file(sandbox: Sandbox) -> None:
+BUG = """\
+import chatml.output
+
+def json_answer(*_: object) -> None:
+    raise RuntimeError("nobody thought of it")
+
+chatml.output.json_answer = json_answer
+"""
+"""A module that Python loads by itself at its start, where it finds it on its path (`site`)."""
+
+
+def test_a_bug_is_one_line_and_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "bug").mkdir()
+    (tmp_path / "bug" / "sitecustomize.py").write_text(BUG)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    path = os.pathsep.join([str(tmp_path / "bug"), sandbox.env["PYTHONPATH"]])
+    broken = sandbox.chatml("ls", "--json", code=70, env={"PYTHONPATH": path, "TMPDIR": str(temporary)})
+    (report,) = temporary.iterdir()
+    assert broken.out == ""
+    assert broken.err.splitlines() == [
+        "error: this is a bug in chatml: RuntimeError: nobody thought of it",
+        f"hint: please report it with {report}",
+    ]
+    assert "Traceback (most recent call last):" in report.read_text()
+    assert report.read_text().startswith("chatml ")
+
+
+def test_a_file_in_the_place_of_the_state_is_no_bug(sandbox: Sandbox) -> None:
     (sandbox.repo / ".git" / "chatml").write_text("in the way")
     broken = sandbox.chatml("ls", code=None)
     assert "Traceback" not in broken.err
@@ -122,7 +152,13 @@ def test_a_closed_pipe_is_no_error(sandbox: Sandbox, serve: Serve) -> None:
     sandbox.chatml("new", "talk", "--wait", "-q")
     command = " ".join(sandbox.command("logs", "talk", "--json")) + ' | head -n 1; echo "${PIPESTATUS[0]}"'
     done = subprocess.run(
-        ["bash", "-c", command], cwd=sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=True
+        ["bash", "-c", command],
+        cwd=sandbox.repo,
+        env=sandbox.env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
     )
     first, code = done.stdout.splitlines()
     assert json.loads(first)["seq"] == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
-from tests.support import Sandbox, wait_until
+from tests.support import TIMEOUT, Sandbox, wait_until
 from tests.terminal import terminal
 
 SHOWN = [
@@ -70,7 +71,9 @@ def test_the_whole_tour_and_what_it_leaves(sandbox: Sandbox) -> None:
 def _run_python(play: Sandbox, code: str) -> str:
     import subprocess
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=play.repo, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=play.repo, capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
     return done.stdout + done.stderr
 
 
@@ -133,6 +136,6 @@ def test_its_place_may_be_an_empty_folder(sandbox: Sandbox) -> None:
     demo = sandbox.start("demo", "--dir", "empty place")
     state = sandbox.repo / "empty place" / "todo" / ".git" / "chatml" / "sessions"
     wait_until(lambda: (state / "add-due-dates").exists(), "the first session")
-    demo.terminate()
-    demo.communicate()
+    demo.send_signal(signal.SIGTERM)
+    demo.communicate(timeout=TIMEOUT)
     assert demo.returncode == 143

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.faults import Serve, agents, logged, worker
-from tests.support import ROOT, Sandbox, wait_until
+from tests.support import ROOT, TIMEOUT, Sandbox, wait_until
 
 IN_TERMINAL = """
 import fcntl, os, sys, termios
@@ -43,7 +43,7 @@ def test_a_closed_terminal_ctrl_c_and_open_files_leave_the_worker_alone(sandbox:
     assert Path(f"/proc/{pid}/cwd").resolve() == sandbox.state("task")
 
     os.write(master, b"\x03")  # Ctrl-C goes to the whole process group in the foreground
-    terminal.wait()
+    terminal.wait(TIMEOUT)
     os.close(master)  # and this hangs up on what is left there
     for end in (leaked, other):
         os.close(end)
@@ -156,7 +156,9 @@ def test_nothing_of_an_untrusted_repository_runs(sandbox: Sandbox, serve: Serve,
     script.chmod(0o700)
     env = {**sandbox.env, "PYTHONPATH": str(ROOT)}
     for args in (["new", "first", "--wait"], ["ls"], ["logs", "first"]):
-        done = subprocess.run([script, *args], cwd=sandbox.repo, env=env, check=False, capture_output=True)
+        done = subprocess.run(
+            [script, *args], cwd=sandbox.repo, env=env, check=False, capture_output=True, timeout=TIMEOUT
+        )
         assert done.returncode == 0, done
     assert not marker.exists(), marker.read_text()
     assert "Always answer in Latin." in json.dumps(api.requests[0].body["system"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.trees import Tree, nested_repository
 from tests.worktree import Work, add_session, terminal, work
 
@@ -158,7 +158,7 @@ def test_on_a_terminal_it_looks_as_the_person_wants(work: Work) -> None:
     work.sandbox.git("config", "diff.noprefix", "true")
     with terminal(work.sandbox, "diff", "work", "--color", "never") as (process, read):
         shown = read()
-        assert process.wait() == 0
+        assert process.wait(TIMEOUT) == 0
     assert "paged:diff --git a a\n" in shown
     assert "paged:Binary files /dev/null and bin differ\n" in shown
     work.sandbox.git("config", "diff.external", "echo external")
@@ -172,13 +172,14 @@ def test_what_git_can_not_print_is_an_error(work: Work) -> None:
         done = subprocess.run(
             work.sandbox.command("diff", "work"),
             cwd=work.sandbox.repo, env=work.sandbox.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=TIMEOUT,
         )  # fmt: skip
     assert done.returncode == 1, done
     assert "error: git could not show the changes" in done.stderr
     work.sandbox.git("config", "diff.external", "false")
     with terminal(work.sandbox, "diff", "work", env={"NO_COLOR": "1"}) as (process, read):
         shown = read()
-        assert process.wait() == 1
+        assert process.wait(TIMEOUT) == 1
     assert "external diff died" in shown
     assert "error: git could not show the changes (exit code 128)\nhint: " in shown
 
@@ -188,7 +189,7 @@ def test_no_changes(work: Work) -> None:
     assert work.sandbox.chatml("diff", "work", "--json").json["files"] == []
     with terminal(work.sandbox, "diff", "work") as (process, read):
         assert read() == "no changes against main\n"
-        assert process.wait() == 0
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_paths_are_relative_to_where_one_stands(work: Work) -> None:
@@ -235,6 +236,35 @@ def test_a_base_that_is_gone_or_means_something_else_here(work: Work) -> None:
     assert work.changed() == {"mine": "added"}
 
 
+def test_git_that_can_not_be_asked_is_an_error_and_no_answer(work: Work) -> None:
+    """A base that was merged in, and a git that won't look into a bare folder: its changes are not the session's."""
+    work.sandbox.commit("theirs", theirs="1\n")
+    work.write("mine")
+    work.commit()
+    work.git("merge", "-q", "--no-edit", "main")
+    work.sandbox.git("config", "--global", "safe.bareRepository", "explicit")
+    work.top.rename(work.top.parent / "elsewhere")
+    assert work.sandbox.chatml("diff", "work", "--name-only").out == "mine\n"
+    assert work.sandbox.session("work")["changes"] == {
+        "files": 1,
+        "insertions": 1,
+        "deletions": 0,
+        "commits": 2,
+        "uncommitted": False,
+    }
+    (work.sandbox.repo / ".git" / "refs" / "heads" / "main").write_text("f" * 40 + "\n")
+    assert "git merge-base" in work.sandbox.chatml("diff", "work", code=1).err
+    assert work.sandbox.session("work")["changes"] is None
+
+
+def test_a_branch_that_can_not_be_read_is_not_gone(work: Work) -> None:
+    work.commit()
+    work.top.rename(work.top.parent / "elsewhere")
+    (work.sandbox.repo / ".git" / "refs" / "heads" / "chatml" / "work").write_text("torn by a crash\n")
+    assert "ignoring broken ref" in work.sandbox.chatml("diff", "work", code=1).err
+    assert "ignoring broken ref" in work.sandbox.chatml("rm", "--force", "work", code=1).err
+
+
 def test_without_the_worktree_the_branch_is_shown(work: Work) -> None:
     work.write("committed")
     work.commit()
@@ -249,14 +279,72 @@ def test_without_the_worktree_the_branch_is_shown(work: Work) -> None:
     assert work.sandbox.chatml("diff", "work", code=1).err.startswith("error: the worktree is gone")
 
 
+def _could_not_look(work: Work, why: str) -> str:
+    """Asserts that nobody answers for the session, and returns what to do about it."""
+    said = work.sandbox.chatml("diff", "work", code=1)
+    assert said.out == ""
+    assert said.err.startswith(f"error: could not look: {why}"), said.err
+    assert [line.split()[3] for line in work.sandbox.chatml("ls").out.splitlines()[1:]] == ["?"]
+    assert work.sandbox.session("work")["changes"] is None
+    assert work.sandbox.chatml("ls", "--json").json[0]["changes"] is None
+    assert "changes: could not look" in work.sandbox.chatml("show", "work").out
+    found = {finding["message"]: finding for finding in work.sandbox.chatml("doctor", "--json", code=None).json}
+    assert any(message.startswith("'work': could not look: ") for message in found)
+    return said.err.splitlines()[1].removeprefix("hint: ")
+
+
+def _follow(work: Work, hint: str) -> None:
+    """Do what a hint says."""
+    subprocess.run(hint, shell=True, check=True, env=work.sandbox.env, capture_output=True, timeout=TIMEOUT)
+
+
 def test_a_folder_that_is_no_worktree_any_more_is_not_taken_for_what_is_around_it(work: Work) -> None:
     work.write("committed")
     work.commit()
+    work.write("mine")
     work.sandbox.git("init", "-q", str(work.top.parent.parent))
     (work.top / ".git").unlink()
-    shown = work.sandbox.chatml("diff", "work", "--name-only")
-    assert shown.out == "committed\n"
-    assert "is no git worktree any more" in shown.err
+    hint = _could_not_look(work, "something else stands in the worktree's place: ")
+    _follow(work, hint.partition("; else ")[0].partition(": ")[2])
+    assert work.changed() == {"committed": "added", "mine": "added"}
+
+
+def test_another_repository_in_the_worktrees_place_does_not_answer_for_it(work: Work) -> None:
+    work.write("committed")
+    work.commit()
+    work.write("mine")
+    assert work.sandbox.session("work")["changes"]["files"] == 2
+    (work.top / ".git").unlink()
+    work.git("init", "-q")
+    work.commit()
+    work.write("later")
+    hint = _could_not_look(work, "another git repository stands in the worktree's place: ")
+    _follow(work, hint.partition("; else ")[0].partition(": ")[2])
+    assert work.changed() == {"committed": "added", "mine": "added", "later": "added"}
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["asked", "forced"])
+def test_a_worktree_of_another_repository_in_its_place_is_left_alone(
+    work: Work, tmp_path: Path, force: list[str]
+) -> None:
+    other = tmp_path / "other"
+    work.sandbox.git("clone", "-q", str(work.sandbox.repo), str(other))
+    work.write("committed")
+    work.commit()
+    work.top.rename(tmp_path / "before")
+    work.sandbox.git("worktree", "add", "-q", "--detach", str(work.top), cwd=other)
+    work.write("precious")
+    hint = _could_not_look(work, "another git repository stands in the worktree's place: ")
+    said = work.sandbox.chatml("send", "work", "go on", "--wait", code=1).err
+    assert "could not look: another git repository stands" in said
+    work.sandbox.chatml("rm", "work", *force, code=0 if force else 1)
+    assert (work.top / "precious").exists()
+    assert work.git("status", "--porcelain") == "?? precious"
+    if not force:
+        _follow(work, hint.partition("move it away (")[2].partition(")")[0])
+        assert (work.top.parent / "work.aside" / "precious").exists()
+        assert work.changed() == {"committed": "added"}
+        assert work.sandbox.session("work")["changes"]["files"] == 1
 
 
 def test_it_says_what_it_can_not_show(work: Work) -> None:
@@ -294,7 +382,7 @@ def test_a_reader_that_leaves_early_is_no_error(work: Work) -> None:
     assert process.stderr
     assert process.stdout.readline() == b"diff --git a/big b/big\n"
     process.stdout.close()
-    assert process.wait() == 0
+    assert process.wait(TIMEOUT) == 0
     assert process.stderr.read() == b""
     process.stderr.close()
 
@@ -309,4 +397,4 @@ def test_watch_redraws_until_ctrl_c(work: Work) -> None:
         read("lines more")
         process.send_signal(signal.SIGINT)
         assert "\x1b[?1049l" in read()
-        assert process.wait() == 130
+        assert process.wait(TIMEOUT) == 130

@@ -9,7 +9,7 @@ import pytest
 
 from chatml.cli import COMMANDS, root
 from tests import docs, manual
-from tests.support import ROOT, needs
+from tests.support import ROOT, TIMEOUT, needs
 
 
 def test_manual_and_completions_are_current() -> None:
@@ -43,6 +43,10 @@ def test_every_command_has_examples() -> None:
 def test_pages_are_well_formed() -> None:
     pages = sorted(str(page) for page in (ROOT / "man").glob("*.1"))
     done = subprocess.run(
-        ["mandoc", "-T", "lint", "-W", "warning", *pages], capture_output=True, text=True, check=False
+        ["mandoc", "-T", "lint", "-W", "warning", *pages],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
     )
     assert (done.returncode, done.stdout) == (0, "")

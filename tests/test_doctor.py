@@ -17,7 +17,7 @@ import pytest
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
 from tests.contained import needs_sandbox
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 Serve = Callable[[Script], ScriptedApi]
 Found = list[dict[str, Any]]
@@ -219,14 +219,15 @@ def orphan(sandbox: Sandbox, serve: Serve) -> Iterator[int]:
     sleeper.stdout.readline()
     yield sleeper.pid
     sleeper.kill()
-    sleeper.communicate()
+    sleeper.communicate(timeout=TIMEOUT)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by their marker in /proc")
 def test_processes_that_outlived_their_worker(sandbox: Sandbox, orphan: int) -> None:
     found = [each for each in doctor(sandbox) if each["check"] == "leftovers"]
     assert [each["message"] for each in found] == ["1 process of 'task' outlived its worker"]
-    assert f"'kill {orphan}'" in found[0]["hint"]
+    assert f"'ps {orphan}'" in found[0]["hint"]
+    assert "'chatml stop task'" in found[0]["hint"]
 
 
 def test_a_worktree_that_is_gone(sandbox: Sandbox, serve: Serve) -> None:
@@ -277,6 +278,6 @@ def test_the_state_folder_is_no_folder(sandbox: Sandbox) -> None:
 def test_two_at_once_don_t_take_each_other_for_a_broken_disk(sandbox: Sandbox) -> None:
     running = [sandbox.start("doctor", "--json") for _ in range(4)]
     for process in running:
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, out + err
         assert one(json.loads(out), "locks")["message"] == "file locks work"

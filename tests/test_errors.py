@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.faults import Serve, delivered_once, logged
 from tests.made import make_session
-from tests.support import ROOT, Sandbox, wait_until
+from tests.support import ROOT, TIMEOUT, Sandbox, wait_until
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,10 @@ def _listing(sandbox: Sandbox) -> list[str]:
 
 
 def _refused(sandbox: Sandbox, args: list[str], code: int, cwd: Path | None = None, stdin: bytes = b"") -> str:
-    done = subprocess.run(
-        sandbox.command(*args), cwd=cwd or sandbox.repo, env=sandbox.env, input=stdin, capture_output=True, check=False
-    )
-    err = done.stderr.decode()
-    assert done.returncode == code, (args, done)
-    assert done.stdout == b""
+    done = forked.run(args, cwd=cwd or sandbox.repo, env=sandbox.env, stdin=stdin, timeout=TIMEOUT)
+    err = done.err.decode()
+    assert done.code == code, (args, done)
+    assert done.out == b""
     assert err.startswith("error: "), err
     assert err.split("\n")[1].startswith("hint: "), err
     assert err.count("\n") == 2, err
@@ -211,7 +210,7 @@ def test_bad_places_and_names(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     script = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec {sys.executable} -m chatml ls"
     env = {**sandbox.env, "PYTHONPATH": str(ROOT)}
-    gone = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False)
+    gone = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert gone.returncode == 1
     assert gone.stderr.startswith("error: ")
 
@@ -252,7 +251,9 @@ def test_a_limit_on_file_sizes_is_told_and_nothing_is_left(sandbox: Sandbox) -> 
     sandbox.chatml("ls")
     before = sandbox.git("for-each-ref"), sandbox.git("worktree", "list")
     limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *sandbox.command("new", "first", "--name", "task")]
-    done = subprocess.run(limited, cwd=sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        limited, cwd=sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=False, timeout=TIMEOUT
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: file too large")
     assert "hint: a file grew over the limit" in done.stderr

@@ -21,7 +21,7 @@ from chatml.state.store import SessionStore, Store
 from chatml.workspace import checkout
 from tests.faults import Serve, all_gone, arrived, delivered_once, fifo
 from tests.made import make_session
-from tests.support import Sandbox, marked_processes
+from tests.support import TIMEOUT, Sandbox, marked_processes
 from tests.worktree import sealed
 
 __all__ = ["sealed"]
@@ -127,7 +127,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
     making = sandbox.start("new", "first-message", "--name", "task")
     arrived(pipe)
     _kill_all(sandbox, "worktree add", "chatml new")
-    making.communicate()
+    making.communicate(timeout=TIMEOUT)
     pipe.unlink()
     del sandbox.env["GIT_EXEC_PATH"]
     assert sandbox.session("task")["status"] == "crashed"
@@ -138,7 +138,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
         assert error["kind"] == "worktree"
         lock = sandbox.repo / ".git" / "refs" / "heads" / "chatml" / "task.lock"
         assert error["message"] == f"git worktree: {lock} exists: another git holds it, or was killed"
-        subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True)
+        subprocess.run(error["hint"].partition(": ")[2], shell=True, check=True, timeout=TIMEOUT)
         sandbox.chatml("resume", "task", "-q")
     sandbox.chatml("wait", "task", "-q")
     delivered_once(sandbox, api, "task", "first-message")
@@ -169,7 +169,7 @@ def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> boo
             store.update(lambda now: replace(now, **changes))
 
         sys.settrace(each)
-        checkout.prepare(session, record, lambda: False)
+        checkout.prepare(session, store.folder.parents[2], record, lambda: False)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == signal.SIGKILL
 
@@ -236,10 +236,10 @@ def _taken_prefix(sandbox: Sandbox) -> Iterator[None]:
 def _unwritable(sandbox: Sandbox) -> Iterator[None]:
     place = sandbox.repo.with_name("app.chatml")
     place.mkdir()
-    if subprocess.run(["chattr", "+i", place], capture_output=True, check=False).returncode:
+    if subprocess.run(["chattr", "+i", place], capture_output=True, check=False, timeout=TIMEOUT).returncode:
         pytest.skip("needs a file system and a user that can make a folder immutable (chattr +i)")
     yield
-    subprocess.run(["chattr", "-i", place], check=True)
+    subprocess.run(["chattr", "-i", place], check=True, timeout=TIMEOUT)
 
 
 def _git_fails(sandbox: Sandbox) -> Iterator[None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.proc import MARKER
+from chatml.environment import MARKER
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
 from chatml.state.locks import WorkerLock
@@ -31,7 +31,7 @@ from tests.faults import (
     snapshot,
     worker,
 )
-from tests.support import Sandbox, marked_processes, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, wait_until
 
 Reach = Callable[[Sandbox, ScriptedApi, Path], None]
 
@@ -316,9 +316,9 @@ def test_a_message_amid_a_stop_is_answered(sandbox: Sandbox, serve: Serve, tmp_p
     wait_until(lambda: not lock.held(), "the end of the worker")
     api.release("here")
     sandbox.chatml("send", "task", "second-message")
-    _, err = stopping.communicate()
+    _, err = stopping.communicate(timeout=TIMEOUT)
     assert (stopping.returncode, err) == (0, "stopped task\n")
     sandbox.chatml("wait", "task", "-q")
     delivered_once(sandbox, api, "task", "first-message", "second-message")
-    left.wait()
+    left.wait(TIMEOUT)
     all_gone(sandbox)

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 import chatml
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"errors", "guard", "record", "text", "typed"},
+    {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "proc"},
-    {"containment"},
+    {"answers", "containment"},
+    {"plumbing"},
     {"state", "config", "repo"},
     {"terminal"},
     {"changes"},
@@ -115,6 +116,7 @@ def test_a_fast_command_loads_no_heavy_dependency(sandbox: Sandbox, args: list[s
         capture_output=True,
         text=True,
         check=False,
+        timeout=TIMEOUT,
     )
     loaded = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "chatml.cli" in loaded

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.faults import ANSWER_USD, Serve, agents, all_gone, cost_is_true, delivered_once, kill, logged, worker
+from tests.made import make_session
 from tests.support import Sandbox, wait_until
 
 CALL = {"Bash": {"command": "ls"}}
@@ -69,9 +70,8 @@ def test_the_budget_counts_over_processes_and_what_is_sent_beyond_it_waits(sandb
     [(option, value) for option in ("--max-turns", "--max-budget-usd") for value in ("0", "-1", "++2", "x", "+", "nan")]
     + [("--max-turns", "1.5"), ("--max-turns", "+inf"), ("--max-budget-usd", "inf")],
 )
-def test_a_bad_limit_sends_nothing(sandbox: Sandbox, serve: Serve, option: str, value: str) -> None:
-    serve({"*": ["One."]})
-    sandbox.chatml("new", "first", "--name", "t", "--wait")
+def test_a_bad_limit_sends_nothing(sandbox: Sandbox, option: str, value: str) -> None:
+    make_session(sandbox, "t")
     before = sandbox.session("t")
     for command in (("send", "t", "more"), ("resume", "t")):
         bad = sandbox.chatml(*command, option, value, code=2)

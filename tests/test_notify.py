@@ -10,7 +10,7 @@ import pytest
 
 from chatml.notify import OUTPUT
 from tests.faults import Serve, all_gone, kill, worker
-from tests.support import Sandbox, marked_processes, needs, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
 from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
@@ -129,7 +129,7 @@ def test_each_request_is_told_also_where_several_are_open(sandbox: Sandbox, serv
     assert {one["CHATML_REQUEST_ID"] for one in told(sandbox)} == {"1", "2"}
 
 
-HANG = "touch ~/began; trap '' TERM HUP; sleep 1000 & sleep 1000 >/dev/null 2>&1 & sleep 1000"
+HANG = "touch ~/began; trap '' TERM HUP; sleep 1000 & sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & sleep 1000"
 
 
 def test_a_command_that_hangs_and_forks_delays_nobody_and_is_ended(sandbox: Sandbox) -> None:
@@ -142,7 +142,7 @@ def test_a_command_that_hangs_and_forks_delays_nobody_and_is_ended(sandbox: Sand
         return sum(words in found for found in marked_processes(sandbox.home).values())
 
     wait_until(lambda: not living("chatml.worker"), "the worker to end")
-    assert living("sleep 1000") >= 3, "it did not wait for the command"
+    assert living("sleep 1000") >= 4, "it did not wait for the command"
     all_gone(sandbox)
     assert (sandbox.state("t") / "worker.log").read_text().count("notify: stopped after 10 s") == 2
 
@@ -211,7 +211,7 @@ GLib.MainLoop().run()
 def desktop(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a message bus, and the file to which what it is told to show is written."""
     modules = ["/usr/bin/python3", "-c", "import dbus.mainloop.glib, gi.repository.GLib"]
-    if subprocess.run(modules, capture_output=True, check=False).returncode:
+    if subprocess.run(modules, capture_output=True, check=False, timeout=TIMEOUT).returncode:
         pytest.skip("not installed: python3-dbus, python3-gi")
     shown = tmp_path / "shown"
     bus = ["dbus-daemon", "--session", "--nofork", "--print-address=1", f"--address=unix:dir={tmp_path}"]

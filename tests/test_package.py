@@ -15,7 +15,13 @@ from tests.support import ROOT
 
 def _run(*args: str | Path, cwd: Path, **env: str) -> str:
     done = subprocess.run(
-        [str(arg) for arg in args], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        [str(arg) for arg in args],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

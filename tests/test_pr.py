@@ -5,7 +5,9 @@ One session with two commits is made by the real agent; every test finds the rep
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,6 +279,25 @@ def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: 
     commit(sandbox, "Add two, best", "--amend")
     fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "somebody else has pushed")
     assert github.tip("octo/app", BRANCH) == theirs
+
+
+def test_what_a_hook_leaves_running_is_not_waited_for(sandbox: Sandbox, github: GitHub) -> None:
+    del github
+    hook = sandbox.repo / ".git/hooks/pre-push"
+    hook.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {sandbox.home}/pid\n")
+    hook.chmod(0o755)
+    sandbox.chatml("pr", NAME)
+    os.kill(int((sandbox.home / "pid").read_text()), signal.SIGKILL)
+    wait_until(lambda: not marked_processes(sandbox.home), "what listened to it to end")
+
+
+def test_untracked_work_counts_though_the_settings_hide_it(sandbox: Sandbox, github: GitHub) -> None:
+    del github
+    sandbox.git("config", "--global", "status.showUntrackedFiles", "no")
+    (worktree(sandbox) / "new file").write_text("x")
+    assert "has uncommitted work" in sandbox.chatml("pr", NAME, code=1).err
+    sandbox.chatml("pr", NAME, "--commit", "the rest")
+    assert "new file" in sandbox.git("ls-tree", "--name-only", BRANCH)
 
 
 def test_refused_by_hooks(sandbox: Sandbox, github: GitHub) -> None:

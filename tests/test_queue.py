@@ -232,7 +232,6 @@ def test_a_new_that_is_killed_leaves_nothing_or_a_session_that_begins_by_itself(
         if sandbox.chatml("new", "do it", "--name", name, code=None, env={when: str(number)}).code == 0:
             break  # so many git commands it doesn't need
         if sandbox.state(name).exists():
-            assert record(sandbox, name)["status"] == "queued"
             sandbox.chatml("wait", name)
             assert sandbox.session(name)["result"] == "README.md"
             left += 1
@@ -261,12 +260,10 @@ def test_one_that_waits_for_a_person_gives_up_its_place_and_takes_it_back(sandbo
     assert sandbox.session("third")["status"] == "done"
 
 
-COUNT = 40
-
-
-def test_forty_sessions_three_at_once_whatever_is_killed(sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.long)])
+def test_many_sessions_three_at_once_whatever_is_killed(sandbox: Sandbox, tmp_path: Path, count: int) -> None:
     line = Line(sandbox, tmp_path / "pipes", 3)
-    names = [f"t{number:02}" for number in range(COUNT)]
+    names = [f"t{number:02}" for number in range(count)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(line.new, names))
 
@@ -277,9 +274,9 @@ def test_forty_sessions_three_at_once_whatever_is_killed(sandbox: Sandbox, tmp_p
     killed: dict[str, list[str]] = {}
     begun: list[str] = []
     rounds = 0
-    while len(done) < COUNT:
+    while len(done) < count:
         rounds += 1
-        at_work = line.until_taken(min(3, COUNT - len(done)), done)
+        at_work = line.until_taken(min(3, count - len(done)), done)
         begun += sorted(set(at_work) - set(begun), key=created)
         if rounds % 4 == 2:  # all of them, at once
             victims = at_work
@@ -296,12 +293,12 @@ def test_forty_sessions_three_at_once_whatever_is_killed(sandbox: Sandbox, tmp_p
             done.add(name)
     sandbox.chatml("wait", "-q")
     assert set(line.statuses().values()) == {"done"}
-    assert len(line.statuses()) == COUNT
-    assert sum(map(len, killed.values())) >= 10
+    assert len(line.statuses()) == count
+    assert sum(map(len, killed.values())) >= count // 4
     # The first ones began while others were still being made.
     assert begun[3:] == sorted(begun[3:], key=created)
     assert _most_at_once(sandbox, names, killed) == 3
-    assert (line.pipes / "begun").read_text().count("\n") == COUNT + sum(map(len, killed.values()))
+    assert (line.pipes / "begun").read_text().count("\n") == count + sum(map(len, killed.values()))
 
 
 def _most_at_once(sandbox: Sandbox, names: list[str], killed: dict[str, list[str]]) -> int:

@@ -15,7 +15,7 @@ import yaml
 from chatml.cli import COMMANDS, root
 from chatml.config import load
 from tests import manual
-from tests.support import ROOT, needs
+from tests.support import ROOT, TIMEOUT, needs
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [(language, text) for language, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)]
@@ -109,7 +109,9 @@ def test_the_makefile_runs(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
     (tmp_path / "chores").mkdir()
     (tmp_path / "chores" / "tidy.md").write_text("Tidy up.\n", encoding="utf-8")
-    done = subprocess.run(["make", "-n", "chores"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "-n", "chores"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
     assert done.stdout.splitlines() == ["chatml new --wait --name tidy - < chores/tidy.md", "chatml diff tidy --stat"]
 
 

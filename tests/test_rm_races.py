@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from chatml.model import Status
+from tests import forked
 from tests.made import assert_comes_back, commit, make_session, state, traces, write
-from tests.support import Sandbox, marked_processes, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, wait_until
 
 AGENTS = """\
 agents:
@@ -118,7 +119,7 @@ def test_what_somebody_writes_until_the_very_last_is_kept(sandbox: Sandbox, tmp_
 # --- other commands at the same time ----------------------------------------------------------------------------
 
 
-def ended(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
+def ended(*processes: forked.Child) -> list[tuple[int, str]]:
     """Exit code and errors of commands that were started beside each other."""
     said = [process.communicate(timeout=60)[1] for process in processes]
     return [(process.returncode, err) for process, err in zip(processes, said, strict=True)]
@@ -217,6 +218,10 @@ sys.exit(cli.run(sys.argv[2:]))
 """Runs chatml and kills it, or has the disk full, right before the nth step that could be left half done."""
 
 
+SHARDS = [(3, 8), *(pytest.param(first, 3, marks=pytest.mark.long) for first in (1, 2, 3))]
+"""The steps of a test, from the first, each so many: every eighth always, all of them in the suite's long part."""
+
+
 def killed(sandbox: Sandbox, step: int, *args: str) -> bool:
     """Run a command and kill it at that step; False where it has fewer steps."""
     done = struck(sandbox, step, {}, *args)
@@ -227,7 +232,13 @@ def killed(sandbox: Sandbox, step: int, *args: str) -> bool:
 def struck(sandbox: Sandbox, step: int, env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-B", "-c", KILLER, str(step), *args]
     return subprocess.run(
-        argv, cwd=sandbox.repo, env={**sandbox.env, **env}, capture_output=True, text=True, check=False
+        argv,
+        cwd=sandbox.repo,
+        env={**sandbox.env, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
     )
 
 
@@ -242,14 +253,14 @@ def worked_in(sandbox: Sandbox) -> Path:
     return worktree
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_a_removal_that_is_killed_at_any_step(sandbox: Sandbox, part: int) -> None:
+@pytest.mark.parametrize(("first", "stride"), SHARDS)
+def test_a_removal_that_is_killed_at_any_step(sandbox: Sandbox, first: int, stride: int) -> None:
     sandbox.commit("ignore", _dot_gitignore=".env\n")
     make_session(sandbox, "other")
     clean = traces(sandbox)
     worktree = worked_in(sandbox)
     before = state(sandbox, "x", worktree)
-    for step in range(1 + part, 1000, 2):
+    for step in range(first, 1000, stride):
         if not killed(sandbox, step, "rm", "--force", "x"):
             break
         if sandbox.chatml("ls", "x", "-q", code=None).out:
@@ -264,12 +275,12 @@ def test_a_removal_that_is_killed_at_any_step(sandbox: Sandbox, part: int) -> No
     assert step > 20
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_a_restore_that_is_killed_at_any_step(sandbox: Sandbox, part: int) -> None:
+@pytest.mark.parametrize(("first", "stride"), SHARDS)
+def test_a_restore_that_is_killed_at_any_step(sandbox: Sandbox, first: int, stride: int) -> None:
     sandbox.commit("ignore", _dot_gitignore=".env\n")
     worktree = worked_in(sandbox)
     before = state(sandbox, "x", worktree)
-    for step in range(1 + part, 1000, 2):
+    for step in range(first, 1000, stride):
         sandbox.chatml("rm", "--force", "x")
         if not killed(sandbox, step, "restore", "x"):
             break
@@ -280,11 +291,12 @@ def test_a_restore_that_is_killed_at_any_step(sandbox: Sandbox, part: int) -> No
     assert step > 10
 
 
-def test_a_removal_that_runs_into_a_full_disk(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(("first", "stride"), SHARDS)
+def test_a_removal_that_runs_into_a_full_disk(sandbox: Sandbox, first: int, stride: int) -> None:
     make_session(sandbox, "other")
     worktree = worked_in(sandbox)
     before = state(sandbox, "x", worktree)
-    for step in range(1, 1000, 3):
+    for step in range(first, 1000, stride):
         done = struck(sandbox, step, {"FAIL": "1"}, "rm", "--force", "x")
         if done.returncode == 0 and not sandbox.state("x").exists():
             if step > 20:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from chatml.cli import COMMANDS
 from chatml.model import Request, Status, now
 from chatml.state.store import SessionStore, Store
+from tests import forked
 from tests.faults import Serve
 from tests.made import make_session
 from tests.support import TIMEOUT, Sandbox
@@ -57,10 +57,9 @@ def _damage(sandbox: Sandbox, name: str) -> None:
     (sandbox.state(name) / "session.json").write_text("{")
 
 
-def _told(process: subprocess.Popen[str]) -> str:
+def _told(process: forked.Child) -> str:
     """The next line of what it tells, while it goes on."""
-    assert process.stderr
-    return process.stderr.readline()
+    return process.stderr.readline().decode()
 
 
 def test_wait_goes_on_for_the_others(sandbox: Sandbox, at_work: AtWork) -> None:
@@ -86,6 +85,8 @@ def test_wait_for_all_goes_on_where_a_record_is_damaged(sandbox: Sandbox, at_wor
     late = sandbox.chatml("wait", "--timeout", "0", code=124)
     assert late.err.startswith("error: the record of session 'broken' is damaged")
     assert late.err.endswith("error: still at work after 0 s: first\n")
+    never = sandbox.chatml("wait", "first", "--timeout", "nan", code=2)
+    assert never.err.startswith("error: invalid value for '--timeout': 'nan' is no time in seconds")
     process = sandbox.start("wait", "--json")
     assert _told(process).startswith("error: the record of session 'broken' is damaged")
     _end(first)
@@ -141,7 +142,7 @@ def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: 
         _end(first)
         assert "hint: " not in read("done")
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+        assert process.wait(TIMEOUT) == 130
 
 
 QUESTION = {"question": "Which?", "options": [{"label": "Red"}, {"label": "Blue"}]}

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support import TIMEOUT
+
 NAMES = [
     "plain.txt", "with space", " lead", "trail ", "new\nline", "tab\there", 'quo"te', "it's", "back\\slash",
     "-dash", "--", ":(top)x", ":!x", "*", "[a]", "a => b", "{a => b}", "ünïcödé", "日本", "\x01\x7f", "index",
@@ -35,7 +37,9 @@ class Tree:
         self.top, self.rng, self.nested, self.env = top, rng, nested, env
 
     def git(self, *args: str, check: bool = True) -> str:
-        done = subprocess.run(["git", *args], cwd=self.top, env=dict(self.env), capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *args], cwd=self.top, env=dict(self.env), capture_output=True, check=False, timeout=TIMEOUT
+        )
         assert done.returncode == 0 or not check, (args, done)
         return os.fsdecode(done.stdout)
 
@@ -203,7 +207,9 @@ def nested_repository(path: Path, env: Mapping[str, str]) -> Path:
     path.mkdir()
 
     def git(*args: str) -> str:
-        done = subprocess.run(["git", *args], cwd=path, env=dict(env), check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *args], cwd=path, env=dict(env), check=True, capture_output=True, text=True, timeout=TIMEOUT
+        )
         return done.stdout.strip()
 
     git("init", "-q", "--template=")

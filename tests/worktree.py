@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from chatml.model import Base, Session, Status, now
+from chatml.model import Base, Session, Status, Terms, now
 from chatml.state.store import Store
+from tests import forked
 from tests.support import TIMEOUT, Sandbox
 
 
@@ -42,16 +43,10 @@ class Work:
 
     def patch(self, *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> bytes:
         """What `chatml diff work` writes into a pipe."""
-        done = subprocess.run(
-            self.sandbox.command("diff", "work", *args),
-            cwd=cwd or self.sandbox.repo,
-            env={**self.sandbox.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done
-        return done.stdout
+        place, env = cwd or self.sandbox.repo, {**self.sandbox.env, **(env or {})}
+        done = forked.run(["diff", "work", *args], cwd=place, env=env, stdin=None, timeout=TIMEOUT)
+        assert done.code == 0, done
+        return done.out
 
     def changed(self) -> dict[str, str]:
         """Status by path, as `diff --json` has it."""
@@ -62,7 +57,9 @@ class Work:
         fresh = self.sandbox.repo.parent / "fresh"
         self.sandbox.git("worktree", "add", "-q", "--detach", str(fresh), self.base)
         if patch:
-            subprocess.run(["git", "apply", "--index"], cwd=fresh, env=self.sandbox.env, input=patch, check=True)
+            subprocess.run(
+                ["git", "apply", "--index"], cwd=fresh, env=self.sandbox.env, input=patch, check=True, timeout=TIMEOUT
+            )
         tree = self.sandbox.git("write-tree", "--missing-ok", cwd=fresh)
         self.sandbox.git("worktree", "remove", "--force", str(fresh))
         return tree
@@ -77,13 +74,10 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     session = Session(
         name="work",
         status=Status.DONE,
-        prompt="work",
+        terms=Terms(prompt="work"),
         branch="chatml/work",
         base=Base(base, commit),
         worktree=str(top),
-        agent="claude",
-        model=None,
-        permission_mode="acceptEdits",
         session_id=None,
         created_at=now(),
         updated_at=now(),
@@ -93,7 +87,7 @@ def add_session(sandbox: Sandbox, base: str = "main", repo: Path | None = None) 
     store = Store(repo / ".git")
     with store.stage() as staged:
         staged.write(session)
-        store.claim(staged, "work")
+        store.claim(staged, "work").worker_lock.release()
     return Work(sandbox, top, commit)
 
 
@@ -146,5 +140,5 @@ def terminal(
         yield process, read
     finally:
         process.kill()
-        process.wait()
+        process.wait(TIMEOUT)
         os.close(ours)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session, Tokens
-
-GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
-"""What an agent is told whose turn broke off, where a person has said nothing new."""
-
+from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
 
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 """The tools that change files."""
@@ -20,7 +17,7 @@ FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 
 def reads_only(session: Session) -> bool:
     """Whether the session's role leaves its agent no tool to change a file with."""
-    return session.tools is not None and not set(session.tools) & set(FILE_TOOLS)
+    return session.terms.tools is not None and not set(session.terms.tools) & set(FILE_TOOLS)
 
 
 @dataclass(frozen=True)
@@ -36,47 +33,6 @@ class Taken:
     """The agent has read these messages (by id): they need not be sent again."""
 
     ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Delta:
-    """A piece of text as the model writes it; the whole follows as `Text`."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Text:
-    """A finished block of the agent's answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """A finished block of the agent's reasoning."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """The agent calls a tool; `parent` is the call that runs the subagent which does so."""
-
-    id: str
-    name: str
-    input: Mapping[str, Any]
-    parent: str | None = None
-
-
-@dataclass(frozen=True)
-class ToolResult:
-    """What became of a tool call."""
-
-    id: str
-    ok: bool
-    output: str
-    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,14 +120,6 @@ Signal = (
 )
 
 
-@dataclass(frozen=True)
-class Message:
-    """One message to the agent."""
-
-    id: str
-    text: str
-
-
 class AgentError(Exception):
     """The agent ended, or could not start; `resumable` says whether its conversation is still there."""
 
@@ -236,21 +184,16 @@ class Agent(Protocol):
         """What the agent does, until it ends. AgentError where it ends by itself."""
 
 
-def recap(why: str, said: Sequence[str]) -> str:
-    """What goes before a message to an agent that doesn't know of the earlier ones."""
-    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
-
-
 MakeAgent = Callable[[Session, Setting], Agent]
 
 
 def used_up(session: Session, kind: Kind) -> Failure:
     """Why a session may not go on, and how it goes on all the same."""
     if kind is Kind.BUDGET:
-        message, more = f"the budget of ${session.max_budget_usd:g} is used up", "--max-budget-usd +2"
+        message, more = f"the budget of ${session.terms.max_budget_usd:g} is used up", "--max-budget-usd +2"
     else:
-        noun = "model turn" if session.max_turns == 1 else "model turns"
-        message, more = f"the limit of {session.max_turns} {noun} is reached", "--max-turns +10"
+        noun = "model turn" if session.terms.max_turns == 1 else "model turns"
+        message, more = f"the limit of {session.terms.max_turns} {noun} is reached", "--max-turns +10"
     return Failure(kind.value, message, f'chatml send {session.name} {more} "go on"')
 
 

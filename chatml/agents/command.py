@@ -10,21 +10,21 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from chatml import proc
-from chatml.agents import base
-from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
+from chatml.agents import briefing
+from chatml.agents.base import AgentError, Idle, Setting, Signal, Started, Taken, TurnEnd
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session, Tokens
+from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model.event import Delta, Text
+from chatml.pipes import Pipes
 
 ANSWER = 20_000
 """Characters of a program's output that are kept as the session's result, its last ones; the log has all."""
 
 GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
-
-BROKE_OFF = "Your work on this task broke off."
 
 
 class CommandAgent:
@@ -40,9 +40,9 @@ class CommandAgent:
         self._open = list(setting.unanswered)
 
     async def start(self) -> None:
-        program = (self._session.command or ("",))[0]
+        program = (self._session.terms.command or ("",))[0]
         if shutil.which(program) is None:
-            hint = f"install it, or correct 'agents: {self._session.agent}' in the configuration"
+            hint = f"install it, or correct 'agents: {self._session.terms.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
 
     def holds(self, message: Message) -> bool | None:  # noqa: ARG002
@@ -67,29 +67,24 @@ class CommandAgent:
         while True:
             message = await self._messages.get()
             self._interrupted = False
-            self._process = process = await self._spawn(message.text)
-            yield Taken((message.id,))  # not before it runs: what could not start is said again
-            self._open.append(message.text)
-            async for one in self._turn(process):
-                yield one
+            with Pipes(None) as pipes:
+                self._process = process = await self._spawn(message.text, pipes)
+                yield Taken((message.id,))  # not before it runs: what could not start is said again
+                self._open.append(message.text)
+                async with contextlib.aclosing(self._turn(process, pipes)) as turn:
+                    async for one in turn:
+                        yield one
             if self._messages.empty():
                 yield Idle()
 
-    async def _turn(self, process: asyncio.subprocess.Process) -> AsyncIterator[Signal]:
+    async def _turn(self, process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[Signal, None]:
         began = time.monotonic()
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors = asyncio.create_task(process.stderr.read())
         said = []
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
-        ended = False
-        while not ended:
-            chunk = await process.stdout.read(1 << 16)
-            ended = not chunk
-            if piece := decoder.decode(chunk, final=ended):
+        async with contextlib.aclosing(_heard(process, pipes)) as heard:
+            async for piece in heard:
                 said.append(piece)
                 yield Delta(piece)
-        complaint = (await errors).decode("utf-8", "replace").strip()
+        complaint = pipes.said[1].decode("utf-8", "replace").strip()
         code = await process.wait()
         self._process, self._began = None, True
         text = "".join(said).strip()
@@ -100,7 +95,7 @@ class CommandAgent:
             last = complaint.splitlines()[-1:] or text.splitlines()[-1:] or [""]
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
             hint = f"see 'chatml logs {self._session.name}'"
-            failure = Failure(Kind.AGENT.value, f"{self._session.agent} {how}: {last[0]}".rstrip(": "), hint)
+            failure = Failure(Kind.AGENT.value, f"{self._session.terms.agent} {how}: {last[0]}".rstrip(": "), hint)
         answered = failure is None and not self._interrupted
         if answered:
             self._open.clear()
@@ -114,43 +109,45 @@ class CommandAgent:
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, text: str) -> asyncio.subprocess.Process:
+    async def _spawn(self, text: str, pipes: Pipes) -> asyncio.subprocess.Process:
         """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
 
         AgentError where it can't be started.
         """
-        again = self._session.resume_command if self._began else None
-        words = again or self._session.command or ()
-        said = [] if again else [one for one in self._open if one != base.GO_ON]
-        before = base.recap(BROKE_OFF, said) if said else ""
+        again = self._session.terms.resume_command if self._began else None
+        words = again or self._session.terms.command or ()
+        said = [] if again else [one for one in self._open if one != briefing.GO_ON]
+        before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
         try:
             try:
-                return await self._execute(words, before + text)
+                return await self._execute(words, before + text, pipes)
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                log = f"The messages to you are too long to repeat: read them with 'chatml logs {self._session.name}'."
-                return await self._execute(words, f"{BROKE_OFF} {log}\n\nWhat is new:\n\n{text}")
+                repeated = briefing.too_long_to_repeat(self._session.name, text)
+                return await self._execute(words, repeated, pipes)
         except OSError as error:
-            what = f"{self._session.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
             if error.errno == errno.E2BIG:
-                what = f"the message is longer than {self._session.agent} can be given as an argument"
+                what = f"the message is longer than {self._session.terms.agent} can be given as an argument"
                 hint = "put it into a file, and name that file to a new session"
             raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
 
-    async def _execute(self, words: Sequence[str], prompt: str) -> asyncio.subprocess.Process:
+    async def _execute(self, words: Sequence[str], prompt: str, pipes: Pipes) -> asyncio.subprocess.Process:
         argv = [word.replace("{prompt}", prompt) for word in words]
         program = shutil.which(argv[0]) or argv[0]
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self._setting.worktree,
-            env={**os.environ, **self._setting.env},
+            env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
             start_new_session=True,
         )
+        pipes.started()
+        return process
 
     async def _end_process(self) -> None:
         """End the program and all of its group: ask, then kill."""
@@ -162,3 +159,31 @@ class CommandAgent:
                 os.killpg(process.pid, number)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(process.wait(), GRACE)
+
+
+async def _heard(process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[str, None]:
+    """What a program prints until it has ended, in pieces; what it leaves in the background is not waited for."""
+    loop = asyncio.get_running_loop()
+    news = asyncio.Event()
+
+    def listen() -> None:
+        pipes.tend(0)
+        news.set()
+
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
+    ended = asyncio.create_task(process.wait())
+    ended.add_done_callback(lambda _: news.set())
+    loop.add_reader(pipes.fileno(), listen)
+    try:
+        while not ended.done():
+            await news.wait()
+            news.clear()
+            if piece := decoder.decode(pipes.take()):
+                yield piece
+    finally:
+        loop.remove_reader(pipes.fileno())
+        ended.cancel()
+    await asyncio.to_thread(pipes.finish)
+    proc.leave(pipes)
+    if piece := decoder.decode(pipes.take(), final=True):
+        yield piece

@@ -10,15 +10,17 @@ from functools import cached_property
 from pathlib import Path
 
 from chatml import repo
+from chatml.answers import holds
 from chatml.changes.scope import named, outside
 from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
-from chatml.errors import ChatmlError, GitError, Kind
-from chatml.model import Changes, FileChange, Session
+from chatml.changes.standing import WorktreeGoneError
+from chatml.model import Base, Changes, FileChange, Session
+from chatml.plumbing import UNCOMMITTED
 from chatml.repo import Repository, git
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
-    "-c", "core.quotePath=false", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
+    "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
     "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
     f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
@@ -53,9 +55,7 @@ class Comparison:
     def differs(self) -> bool:
         """Whether there is any change. GitError for a path that git doesn't take."""
         result = git(*EXACT, "--quiet", *self._sides, at=self.at, env=self.now.env, check=False)
-        if result.code > 1:
-            raise GitError(list(result.argv), result.code, result.text, result.errors)
-        return result.code == 1
+        return not holds(result)
 
     def exact(self, *form: str) -> bytes:
         """The changes in the form of these options (`PATCH`, `--stat`, …), whatever the person's settings."""
@@ -67,7 +67,7 @@ class Comparison:
 
     def usual(self, *form: str) -> str:
         """The changes as the person's settings have them."""
-        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env).text
+        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env, as_person=True).text
 
     def show_usual(self, *form: str) -> int:
         """Have git itself print what `usual` returns, through the person's pager; returns git's exit code."""
@@ -86,7 +86,7 @@ class Comparison:
     def changes(self) -> Changes:
         """The same in numbers."""
         started = self._head == self.since
-        commits = "0" if started else git("rev-list", "--count", f"{self.since}..{self._head}", at=self.at).text
+        commits = "0" if started else self._ask("rev-list", "--count", f"{self.since}..{self._head}")
         return Changes(
             len(self.files),
             sum(file.insertions or 0 for file in self.files),
@@ -98,9 +98,15 @@ class Comparison:
     @cached_property
     def _uncommitted(self) -> frozenset[str | None]:
         """The paths that differ from the commit checked out."""
-        names = git("diff-index", "--cached", "--name-only", "-z", "--ignore-submodules=none", self._head, "--",
-                    *self.paths, at=self.at, env=self.now.env).text  # fmt: skip
-        return frozenset(name for name in names.split("\0") if name)
+        return frozenset(self.names(self._head))
+
+    def names(self, since: str) -> list[str]:
+        """The paths that differ from a commit, of a rename both: needs nobody's content, so fetches nothing."""
+        form = ("--cached", "--name-only", "-z", "--no-renames", "--ignore-submodules=none")
+        return [name for name in self._ask("diff-index", *form, since, "--", *self.paths).split("\0") if name]
+
+    def _ask(self, *args: str) -> str:
+        return git(*args, at=self.at, env=self.now.env).text
 
     @property
     def _head(self) -> str:
@@ -137,23 +143,34 @@ def compare(
     """The session's changes as they are now, to be asked for within the block.
 
     `paths` are relative to `start` where that lies in the worktree, else to the worktree's top. What the branch
-    holds, where the worktree is gone; ChatmlError where that is gone too.
+    holds, where the worktree is gone. ChatmlError where that is gone too, or where something else stands there.
     """
     worktree = Path(session.worktree)
     with contextlib.ExitStack() as stack:
         try:
-            now = stack.enter_context(snapshot(worktree))
+            now = stack.enter_context(snapshot(repository.common_dir, worktree))
             at = start if start is not None and _inside(start, worktree) else worktree
             notes = _notes(session, now)
-        except ChatmlError as error:
-            tip = repository.tip(session.branch)
-            if error.kind is not Kind.WORKTREE or tip is None:
-                raise
-            now = stack.enter_context(snapshot_of(tip, repository.common_dir))
+        except WorktreeGoneError as error:
+            now = stack.enter_context(_of_branch(repository, session, error))
             at = repository.common_dir
             notes = (f"{error.message}; this is what its branch holds",)
-        since = repo.merge_base(at, now.head or session.base.commit, session.base.ref, session.base.commit)
-        yield _fenced(session, Comparison(at, since, now, paths, notes))
+        yield _fenced(session, Comparison(at, _since(at, session.base, now), now, paths, notes))
+
+
+@contextlib.contextmanager
+def _of_branch(repository: Repository, session: Session, gone: WorktreeGoneError) -> Iterator[Snapshot]:
+    """What the branch holds, where the worktree is gone; that error where both are."""
+    tip = repository.tip(session.branch)
+    if tip is None:
+        raise gone
+    with snapshot_of(tip, repository.common_dir) as now:
+        yield now
+
+
+def _since(at: Path, base: Base, now: Snapshot) -> str:
+    """The merge base with the base as it is now."""
+    return repo.merge_base(at, now.head or base.commit, base.ref, base.commit, now.env)
 
 
 def _fenced(session: Session, comparison: Comparison) -> Comparison:
@@ -161,31 +178,25 @@ def _fenced(session: Session, comparison: Comparison) -> Comparison:
     out = _strayed(session, comparison)
     if not out:
         return comparison
-    note = f"out of the session's scope ({', '.join(session.scope)}): {named(out)}"
+    note = f"out of the session's scope ({', '.join(session.terms.scope)}): {named(out)}"
     return replace(comparison, notes=(*comparison.notes, note), strayed=tuple(out))
 
 
-def strayed(session: Session) -> list[str]:
+def strayed(common_dir: Path, session: Session) -> list[str]:
     """The paths that the session has changed out of its scope, as its worktree is now. ChatmlError without one."""
     worktree = Path(session.worktree)
-    with snapshot(worktree) as now:
-        since = repo.merge_base(worktree, now.head or session.base.commit, session.base.ref, session.base.commit)
-        return _strayed(session, Comparison(worktree, since, now))
+    with snapshot(common_dir, worktree) as now:
+        return _strayed(session, Comparison(worktree, _since(worktree, session.base, now), now))
 
 
 def _strayed(session: Session, comparison: Comparison) -> list[str]:
-    if not session.scope:
+    if not session.terms.scope:
         return []
-    out = outside(session.scope, _touched(comparison))
+    out = outside(session.terms.scope, comparison.names(comparison.since))
     if out and session.scope_start is not None:
-        own = _touched(replace(comparison, since=session.scope_start))
+        own = comparison.names(session.scope_start)
         out = [path for path in out if path in own]
     return out
-
-
-def _touched(comparison: Comparison) -> list[str]:
-    """Every path that was changed, made or removed; of a rename, both."""
-    return sorted({path for file in comparison.files for path in (file.old_path, file.path) if path is not None})
 
 
 def _inside(path: Path, folder: Path) -> bool:
@@ -210,12 +221,24 @@ def _in_submodules(worktree: Path, now: Snapshot) -> Iterator[str]:
         if not (inner / ".git").exists():
             if any(inner.iterdir()):
                 yield f"the files in '{inner.name}', a submodule that is not checked out"
-        elif git("status", "--porcelain", "-z", at=inner, check=False).stdout:
+            continue
+        status = git(*UNCOMMITTED, at=inner, check=False)
+        if status.code:
+            yield f"what is not committed in the submodule '{inner.name}', where git could not look"
+        elif status.stdout:
             yield f"what is not committed in the submodule '{inner.name}'"
 
 
-def measure(worktree: Path, base_ref: str, base_commit: str) -> Changes:
-    """All that is in the worktree, in numbers, against the merge base with the base as it is now."""
-    with snapshot(worktree) as now:
-        since = repo.merge_base(worktree, now.head or base_commit, base_ref, base_commit)
-        return Comparison(worktree, since, now).changes
+def measure(common_dir: Path, worktree: Path, base: Base) -> Changes:
+    """All that is in the worktree, in numbers, against the merge base with the base as it is now.
+
+    Fetches nothing: GitError where a partial clone lacks what it takes. Other errors as of `snapshot`.
+    """
+    with snapshot(common_dir, worktree, offline=True) as now:
+        return Comparison(worktree, _since(worktree, base, now), now).changes
+
+
+def measure_branch(common_dir: Path, tip: str, base: Base) -> Changes:
+    """The same for what a branch holds whose worktree is gone."""
+    with snapshot_of(tip, common_dir, offline=True) as now:
+        return Comparison(common_dir, _since(common_dir, base, now), now).changes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from chatml.errors import GitError
+from chatml.answers import holds
 from chatml.repo import git
 
 
@@ -41,9 +41,7 @@ def _matched(folder: Path, patterns: Iterable[str], paths: Iterable[str]) -> set
     stdin = "".join(f"./{path}\0" for path in paths).encode("utf-8", "surrogateescape")
     command = ("-c", f"core.excludesFile={rules}", "check-ignore", "--no-index", "--stdin", "-z")
     result = git(*command, at=folder, stdin=stdin, check=False)
-    if result.code > 1:  # 1: it matched none
-        raise GitError(list(result.argv), result.code, result.text, result.errors)
-    found = result.stdout.decode("utf-8", "surrogateescape").split("\0")
+    found = result.text.split("\0") if holds(result) else []
     return {path.removeprefix("./") for path in found if path}
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import containment
-from chatml.errors import ChatmlError, GitError, Kind
+from chatml.answers import OFFLINE, answer, failed
+from chatml.changes.standing import check_standing
 from chatml.repo import git
 
 ADD_TRIES = 5
@@ -37,12 +38,14 @@ class Snapshot:
 
 
 @contextlib.contextmanager
-def snapshot(worktree: Path) -> Iterator[Snapshot]:
-    """The worktree as it is now, until the end of the block. ChatmlError of kind `worktree` where none stands there.
+def snapshot(common_dir: Path, worktree: Path, offline: bool = False) -> Iterator[Snapshot]:
+    """The worktree of this repository as it is now, until the end of the block.
 
-    The agent's own index is copied and never written; new objects go to a folder of ours that is gone afterwards.
+    WorktreeGoneError, or another ChatmlError of kind `worktree`, where it does not stand there. In a partial clone,
+    `offline` lets git fetch nothing that is asked of it. The agent's own index is copied and never written; new
+    objects go to a folder of ours that is gone afterwards.
     """
-    index, objects, commit, branch = _look(worktree)
+    index, objects, commit, branch = _look(common_dir, worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         own = Path(folder)
         (own / "objects").mkdir()
@@ -50,6 +53,7 @@ def snapshot(worktree: Path) -> Iterator[Snapshot]:
             "GIT_INDEX_FILE": str(own / "index"),
             "GIT_OBJECT_DIRECTORY": str(own / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
+            **(OFFLINE if offline else {}),
         }
         filled = _begin(worktree, Path(index), commit, env)
         # They go when this block ends: not worth compressing.
@@ -57,12 +61,12 @@ def snapshot(worktree: Path) -> Iterator[Snapshot]:
         yield Snapshot(env, commit, branch, left_out)
 
 
-def commit_of(worktree: Path) -> tuple[str, tuple[str, ...]]:
+def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
     """A commit of all that the worktree holds now, and what git could not take in; the one checked out where it is all.
 
-    The same for the same content, and on no branch; ChatmlError of kind `worktree` where no worktree stands there.
+    The same for the same content, and on no branch; errors as of `snapshot`.
     """
-    index, _, head, _ = _look(worktree)
+    index, _, head, _ = _look(common_dir, worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         left_out = add_all(worktree, env) if _begin(worktree, Path(index), head, env) else ()
@@ -70,11 +74,7 @@ def commit_of(worktree: Path) -> tuple[str, tuple[str, ...]]:
     parents: tuple[str, ...] = ()
     when = "@0 +0000"
     if head:
-        known, when = (
-            git("-c", "log.showSignature=false", "log", "-1", "--format=%T @%ct +0000", head, at=worktree)
-            .text.strip()
-            .split(" ", 1)
-        )
+        known, when = git("log", "-1", "--format=%T @%ct +0000", head, at=worktree).text.strip().split(" ", 1)
         if known == tree:
             return head, left_out
         parents = ("-p", head)
@@ -89,29 +89,29 @@ _WHO = {"NAME": "chatml", "EMAIL": "chatml@localhost"}
 
 
 @contextlib.contextmanager
-def snapshot_of(commit: str, git_dir: Path) -> Iterator[Snapshot]:
+def snapshot_of(commit: str, git_dir: Path, offline: bool = False) -> Iterator[Snapshot]:
     """A commit, as if a worktree held it: for a session whose worktree is gone."""
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         env = {"GIT_DIR": str(git_dir), "GIT_INDEX_FILE": str(Path(folder) / "index")}
+        env |= OFFLINE if offline else {}
         git("read-tree", commit, at=git_dir, env=env)
         yield Snapshot(env, commit, None)
 
 
-def _look(worktree: Path) -> tuple[str, str, str | None, str | None]:
+def _look(common_dir: Path, worktree: Path) -> tuple[str, str, str | None, str | None]:
     """Where the index and the objects of a worktree are, its commit and its branch."""
-    if worktree.is_dir():
-        found = git(
-            "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index", "--git-path", "objects",
-            "HEAD", "--symbolic-full-name", "HEAD", at=worktree, check=False,
-        )  # fmt: skip
-        top, index, objects, commit, branch = [*found.text.split("\n"), "", "", "", ""][:5]
-        # Without this look, git would answer for a repository around the folder of a broken worktree.
-        if top and os.path.samefile(top, worktree):
-            born = found.code == 0
-            on_branch = born and branch.startswith("refs/heads/")
-            return index, objects, commit if born else None, branch.removeprefix("refs/heads/") if on_branch else None
-    gone = "is no git worktree any more" if worktree.exists() else "is gone"
-    raise ChatmlError(f"the worktree {gone}: {worktree}", kind=Kind.WORKTREE)
+    check_standing(common_dir, worktree)
+    found = git(
+        "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects",
+        "HEAD", "--symbolic-full-name", "HEAD", at=worktree, check=False,
+    )  # fmt: skip
+    index, objects, commit, branch = [*found.text.split("\n"), "", "", ""][:4]
+    if found.code:
+        # A branch without a commit, or git could not look: that one raises here.
+        if answer(git("rev-parse", "--verify", "--quiet", "HEAD", at=worktree, check=False)) is not None:
+            raise failed(found)
+        return index, objects, None, None
+    return index, objects, commit, branch.removeprefix("refs/heads/") if branch.startswith("refs/heads/") else None
 
 
 def _begin(worktree: Path, index: Path, commit: str | None, env: Mapping[str, str]) -> bool:
@@ -151,16 +151,14 @@ def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str
     Git gives up on a file that goes while it looks, as agents make them all the time: tried again. GitError in the end.
     """
     command = [
-        # Else the setting would have git put a shared index beside the agent's, and start a daemon, or a hook.
-        "-c", "core.splitIndex=false", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
-        "-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", *settings,
+        "-c", f"core.hooksPath={os.devnull}", "-c", "advice.addEmbeddedRepo=false", *settings,
         "add", "-A", "--ignore-errors", "--sparse",
     ]  # fmt: skip
     if masked := containment.stand_ins(worktree):
         command += ["--", ".", *(f":(exclude,literal){name}" for name in masked)]
     before: tuple[str, ...] = ()
     for _ in range(ADD_TRIES):
-        result = git(*command, at=worktree, env=env, check=False)
+        result = git(*command, at=worktree, env={**env, "GIT_LITERAL_PATHSPECS": "0"}, check=False)
         if result.code == 129 and "--sparse" in command:  # git before 2.34, which does so anyway
             command.remove("--sparse")
             continue
@@ -168,7 +166,7 @@ def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str
         if result.code == 0 or (result.code == 1 and said == before):
             return said
         before = said
-    raise GitError(list(result.argv), result.code, result.text, result.errors)
+    raise failed(result)
 
 
 def _quote_alternate(path: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chatml import __version__, containment, proc, repo
+from chatml import __version__, containment, environment, proc, repo
 from chatml.checks import Finding, ok, problem, warning
 from chatml.errors import ChatmlError
 
@@ -61,7 +61,7 @@ def _claude() -> Iterator[Finding]:
         return
     which = "bundled with the Agent SDK" if "_bundled" in cli.parts else str(cli)
     try:
-        said = proc.run([str(cli), "--version"], timeout=TIMEOUT, env=proc.clean_env(drop=proc.AGENT_ENV))
+        said = proc.run([str(cli), "--version"], timeout=TIMEOUT, env=environment.session_env())
     except (OSError, TimeoutError) as error:
         yield problem("claude", f"the Claude Code CLI does not run: {cli}: {error}", "install chatml again")
         return

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from chatml import config, proc
+from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.checks import Finding, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.repo import Repository, git
+from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
 
@@ -64,6 +66,7 @@ def _commits(repository: Repository) -> Iterator[Finding]:
 
 
 def _identity(repository: Repository) -> Iterator[Finding]:
+    repository.setting("user.email")  # a configuration that can't be read is another fault
     for which in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
         if git("var", which, at=repository.cwd, check=False).code:
             hint = "git config --global user.name 'Your Name' && git config --global user.email you@example.com"
@@ -185,13 +188,18 @@ def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -
 def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iterator[Finding]:
     gone = {str(worktree.path) for worktree in repository.worktrees()[1:] if worktree.prunable}
     for session in found:
-        if session.worktree in gone or not os.path.isdir(session.worktree):
+        try:
+            check_standing(repository.common_dir, Path(session.worktree))
+        except WorktreeGoneError:
             gone.discard(session.worktree)
             yield warning(
                 "worktrees",
                 f"the worktree of '{session.name}' is gone: {session.worktree}",
                 f"'chatml resume {session.name}' makes it again from its branch, 'chatml rm {session.name}' removes it",
             )
+        except (ChatmlError, OSError) as error:
+            gone.discard(session.worktree)
+            yield problem("worktrees", f"'{session.name}': {error}", getattr(error, "hint", None))
     for path in sorted(gone):
         yield warning("worktrees", f"git knows a worktree that is gone: {path}", "forget it with 'git worktree prune'")
 
@@ -239,11 +247,12 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
     """Processes of sessions that have no worker, once those that are just ending had their time."""
 
     def left() -> dict[str, list[int]]:
-        names = {session.id: session.name for session in found}
+        marked = {session.id: session for session in found if not session.leftovers}  # these are shown by `ls`
         pids: dict[str, list[int]] = {}
         for pid, marker in proc.marks().items():
-            if marker in names and not store.session(names[marker]).worker_lock.held():
-                pids.setdefault(names[marker], []).append(pid)
+            session = marked.get(marker)
+            if session is not None and not runners.alive(store.session(session.name), session):
+                pids.setdefault(session.name, []).append(pid)
         return pids
 
     if proc.wait_until(lambda: not left(), ENDING, step=0.2):
@@ -253,5 +262,5 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
         yield warning(
             "leftovers",
             f"{count(len(pids), 'process', 'processes')} of '{name}' outlived its worker",
-            f"look with 'ps {which}'; end with 'kill {which}'",
+            f"look with 'ps {which}'; end with 'chatml stop {name}'",
         )

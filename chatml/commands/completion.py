@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from chatml.agents import table
 from chatml.config.roles import BUILT_IN
 from chatml.errors import ChatmlError
 from chatml.project import Project, open_project
@@ -48,7 +49,7 @@ def _known(project: Project, what: str, wanted: Sequence[str]) -> Mapping[str, s
         case "refs":
             return dict.fromkeys(project.repo.short_refs(*wanted), "")
         case "agents":
-            return dict.fromkeys(["claude", *project.config.agents], "")
+            return dict.fromkeys([*table.BUILT_IN, *project.config.agents], "")
         case "roles":
             return dict.fromkeys([*BUILT_IN, *project.config.roles], "")
     raise AssertionError(what)

@@ -153,7 +153,7 @@ class Tour:
             well = session.status is Status.DONE and session.changes == task.changes
             bad = session.status.needs_person and session.status is not Status.WAITING
             if not well and (ended or bad):
-                reason = failure.message if failure else f"its changes are {rows.changes(session.changes) or 'none'}"
+                reason = failure.message if failure else f"its changes are {rows.changes(session) or 'none'}"
                 raise ChatmlError(
                     f"{task.name} is {session.status.value}, and not as it should be: {reason}",
                     f"see 'chatml doctor', and 'chatml -C {self._on.repo} logs {task.name}'",

@@ -17,6 +17,7 @@ from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find, notice
 from chatml.sessions.recount import recount
+from chatml.sessions.running import with_processes
 from chatml.text import one_line
 
 REDRAW = 0.25
@@ -61,7 +62,7 @@ def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ..
     """The sessions to show, with their place in the queue and their changes; of `every` one counted anew."""
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return recount(project, find.with_places(project, wanted), every)
+    return recount(project, with_processes(find.with_places(project, wanted)), every)
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from chatml import output
 from chatml.commands import conversation, options, rest
-from chatml.config import PERMISSION_MODES, SANDBOX_MODES, Role, role_of, scope_of, with_flags, with_role
+from chatml.config import role_of, scope_of, terms_of
+from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.removal import removing
-from chatml.sessions.create import Order, create
+from chatml.sessions.create import Task, create
+from chatml.sessions.running import with_processes
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An option for each setting that says how it is asked for."""
+    for name, key in reversed([*KEYS.items()]):
+        if key.help is not None:
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                type=click.Choice(key.words) if key.words else None,
+                metavar=None if key.words else key.metavar or name.upper(),
+                shell_complete=options.offer("agents") if name == "agent" else None,
+                help=key.help,
+            )(command)
+    return command
 
 
 @click.command()
@@ -34,14 +51,6 @@ from chatml.sessions.create import Order, create
     shell_complete=options.offer("refs", "refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
-@click.option("--agent", metavar="AGENT", shell_complete=options.offer("agents"), help="Which agent does the task.")
-@click.option("--model", metavar="MODEL", help="Model that the agent uses.")
-@click.option("--permission-mode", type=click.Choice(PERMISSION_MODES), help="What the agent may do without asking.")
-@click.option(
-    "--sandbox",
-    type=click.Choice(SANDBOX_MODES),
-    help="Shell commands in a sandbox: where possible (default), not without one, or never.",
-)
 @click.option(
     "--role",
     metavar="ROLE",
@@ -51,21 +60,7 @@ from chatml.sessions.create import Order, create
 @click.option(
     "--scope", multiple=True, metavar="PATTERN", help="Change only such files, as in a .gitignore (repeatable)."
 )
-@click.option(
-    "--max-turns", type=click.IntRange(min=1), metavar="N", help="Stop after N model turns of the whole session."
-)
-@click.option(
-    "--max-budget-usd",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="USD",
-    help="Stop once the session has cost this much.",
-)
-@click.option(
-    "--on-request",
-    type=click.Choice(["wait", "deny", "fail"]),
-    default="wait",
-    help="When the agent needs a person: wait for one (default), deny it, or fail.",
-)
+@_settings
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
 @options.as_json
@@ -77,15 +72,15 @@ def command(
     /,
     prompt: str | None,
     name: str | None,
+    base: str | None,
     branch: str | None,
     role: str | None,
     scope: tuple[str, ...],
-    on_request: str,
     attach: bool,
     wait: bool,
     as_json: bool,
     quiet: bool,
-    **settings: str | int | float | None,
+    **settings: str | None,
 ) -> int:
     """Start a session: a worktree, a branch and an agent.
 
@@ -95,16 +90,15 @@ def command(
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = open_project(at)
-    plays = role_of(project.config, role) if role is not None else Role()
-    if scope:
-        plays = replace(plays, scope=scope_of(scope, project.repo.top or project.repo.home))
-    config = with_flags(with_role(project.config, plays), settings)
-    order = Order(_prompt(prompt), config, name, branch, on_request, plays)
+    flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
+    plays = role_of(project.config, role) if role is not None else None
+    terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
+    task = Task(terms, name, base or project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
-    session = create(project, order)
+    session = create(project, task)
     if not (as_json or quiet):
-        _tell(project, session, order, answer_follows=attach or wait)
+        _tell(project, session, task, answer_follows=attach or wait)
     if attach:
         conversation.attach(project, session.name)
         return 0
@@ -115,6 +109,7 @@ def command(
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
+        (session,) = with_processes([session])
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)
@@ -137,7 +132,7 @@ def _prompt(given: str | None) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _tell(project: Project, session: Session, order: Order, answer_follows: bool) -> None:
+def _tell(project: Project, session: Session, task: Task, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if session.status is Status.QUEUED:
@@ -145,7 +140,7 @@ def _tell(project: Project, session: Session, order: Order, answer_follows: bool
     elif not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
     with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout
-        if project.repo.top is not None and order.config.base is None and project.repo.dirty(project.repo.top):
+        if project.repo.top is not None and task.base is None and project.repo.dirty(project.repo.top):
             output.note("note: the uncommitted changes here don't come along; commit them first if they should")
 
 

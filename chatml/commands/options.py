@@ -111,6 +111,19 @@ def limits(command: Command) -> Command:
     return turns(budget(command))
 
 
+class Seconds(click.FloatRange):
+    """A time, 0 or more. No moment is ever later than `nan`, so it would be waited for without an end."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{value}' is no time in seconds", param, ctx)
+        return number
+
+
 class _Amount(_ParamType):
     """A number above 0, or how much more with a plus."""
 

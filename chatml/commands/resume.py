@@ -44,7 +44,10 @@ def command(
     limits = Limits(max_turns, max_budget_usd)
 
     def resume(name: str) -> Outcome:
+        amiss = control.remade(each.project, name)
         word = control.resume(each.project, name, limits)
+        if amiss:
+            output.warning(f"{name}: {amiss}")
         each.tell_limits(name, limits, say)
         say(outcomes.SAYS[word].format(name))
         return Outcome(name, word)

@@ -15,6 +15,7 @@ from chatml.model.outcome import Outcome
 from chatml.project import open_project
 from chatml.sessions import control
 from chatml.sessions.limits import Amount, Limits
+from chatml.sessions.running import with_processes
 
 
 @click.command()
@@ -59,7 +60,10 @@ def command(
     say = output.narrator(quiet)
 
     def send(name: str) -> Outcome:
+        amiss = control.remade(each.project, name)
         number = control.send(each.project, name, text, interrupt, queue, limits)
+        if amiss:
+            output.warning(f"{name}: {amiss}")
         each.tell_limits(name, limits, say)
         return Outcome(name, "sent", {"id": number, "session": None})
 
@@ -71,7 +75,7 @@ def command(
     if not (wait and sent):
         return each.end(as_json)
     waited = rest.wait_for(each.project, sent)
-    each.add("session", {session.name: session.public() for session in waited.rested})
+    each.add("session", {session.name: session.public() for session in with_processes(waited.rested)})
     for session in waited.rested if not as_json else ():
         rest.tell(session)
     return max(each.end(as_json), waited.code)

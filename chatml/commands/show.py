@@ -13,8 +13,9 @@ from chatml.project import open_project
 from chatml.render import requests
 from chatml.sessions import find
 from chatml.sessions.recount import recount
+from chatml.sessions.running import with_processes
 from chatml.sessions.unsend import unsent
-from chatml.state import events
+from chatml.state import log
 from chatml.text import one_line, printable
 
 
@@ -27,14 +28,14 @@ from chatml.text import one_line, printable
 def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     """Show one session: what it does and needs.
 
-    Inside a session's worktree NAME may be left out.
+    At the end stands the agent's last answer. Inside a session's worktree NAME may be left out.
     """
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
     project = open_project(at)
-    (session,) = find.with_places(project, [find.resolve(project, name)])
+    (session,) = with_processes(find.with_places(project, [find.resolve(project, name)]))
     if plan:
-        text = events.last_plan(project.store.session(session.name).events)
+        text = log.last_plan(project.store.session(session.name).events)
         if text is None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))
@@ -46,3 +47,5 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             output.answer(output.wanted(line))
         for one in unsent(project.store.session(session.name), session):
             output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {one_line(one.text)}")
+        if session.result:
+            output.answer(f"\n{printable(session.result.strip())}")

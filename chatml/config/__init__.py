@@ -1,7 +1,8 @@
 """Settings: environment > this repository's own file > the team's committed file > the person's file > defaults.
 
-Flags are put on top by the caller, with `dataclasses.replace`. In the environment a setting is `CHATML_` and its name
-in capitals, a list has one item a line, and an empty variable counts as not set. In a file, `null` means the default.
+What a session is asked to be is a `Terms`: the settings give one, a role changes it, and flags change it last
+(`terms_of`). In the environment a setting is `CHATML_` and its name in capitals, a list has one item a line, and an
+empty variable counts as not set. In a file, `null` means the default.
 Permission rules add up instead: each layer's `deny`, `ask` and `allow` hold together.
 A committed file comes from other people: it starts no command, frees no agent, and names nothing outside its place.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,7 @@ from chatml.config.files import BadValueError, Source, file_data
 from chatml.config.keys import (
     ADDED,
     KEYS,
-    PERMISSION_MODES,
     RESTRICTING,
-    SANDBOX_MODES,
     AgentCommand,
     has_git,
     scope,
@@ -28,13 +27,12 @@ from chatml.config.keys import (
 from chatml.config.readers import check_known
 from chatml.config.roles import BUILT_IN, Role
 from chatml.errors import ChatmlError, UsageError
+from chatml.model import Terms
 from chatml.text import nearest
 
 __all__ = [
     "COMMITTED",
     "NOT_YET",
-    "PERMISSION_MODES",
-    "SANDBOX_MODES",
     "AgentCommand",
     "Config",
     "Role",
@@ -42,8 +40,7 @@ __all__ = [
     "max_parallel",
     "role_of",
     "scope_of",
-    "with_flags",
-    "with_role",
+    "terms_of",
     "worktrees_dir",
 ]
 
@@ -60,20 +57,11 @@ NOT_YET = frozenset({"copy", "env_files", "setup", "teardown", "run"})
 class Config:
     """Every setting, checked; `origins` and `ignored` say where it came from and what was left out."""
 
+    terms: Terms = field(default_factory=Terms)
+    """What a session is asked to be where neither role nor flag says anything else."""
     base: str | None = None
     branch_prefix: str = "chatml/"
     worktrees: str = "../{repo}.chatml"
-    agent: str = "claude"
-    model: str | None = None
-    permission_mode: str = "acceptEdits"
-    deny: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    sandbox: str = "auto"
-    max_parallel: int | None = None
-    max_turns: int | None = None
-    max_budget_usd: float | None = None
-    notify: str | None = None
     copy: tuple[str, ...] = ()
     env_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     setup: tuple[str, ...] = ()
@@ -112,29 +100,50 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
                     value = {**values.get(name, {}), **value}
                 values[name], origins[name] = value, place
     ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
-    return Config(**values, origins=origins, ignored=tuple(ignored))
+    terms = Terms(**{name: values.pop(name) for name in _ASKED & values.keys()})
+    return Config(terms, **values, origins=origins, ignored=tuple(ignored))
 
 
 def max_parallel(*, state_dir: Path, top: Path | None) -> int | None:
     """How many workers may be at work at once, as set now; None also where the settings can't be read."""
     try:
-        return load(state_dir=state_dir, top=top).max_parallel
+        return load(state_dir=state_dir, top=top).terms.max_parallel
     except (ChatmlError, OSError):
         return None
 
 
-def with_flags(config: Config, flags: Mapping[str, Any]) -> Config:
-    """The settings with what the command line says on top; None means that it doesn't. UsageError names the flag."""
-    values = {}
-    for name, raw in flags.items():
-        if raw is None:
-            continue
-        try:
-            values[name] = KEYS[name].read(raw)
-        except BadValueError as wrong:
-            hint = wrong.hint or "see 'chatml new --help'"
-            raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", hint) from None
-    return replace(config, **values)
+def terms_of(config: Config, flags: Mapping[str, Any], role: Role | None = None) -> Terms:
+    """What a session is asked to be: by the settings, by its role on top, and by the command line on top of that.
+
+    A flag that is None says nothing. UsageError names the one that is wrong.
+    """
+    before = _with_role(config.terms, role) if role is not None else config.terms
+    terms = replace(before, **{name: _flag(name, raw) for name, raw in flags.items() if raw is not None})
+    if terms.permission_mode != "plan":
+        return terms
+    without = before.permission_mode if before.permission_mode != "plan" else Terms.permission_mode
+    return replace(terms, mode_after_plan=without)
+
+
+def _flag(name: str, raw: Any) -> Any:
+    key = KEYS.get(name)
+    if key is None:
+        return raw
+    try:
+        return key.read(key.parse(raw) if key.parse is not None and isinstance(raw, str) else raw)
+    except BadValueError as wrong:
+        hint = wrong.hint or "see 'chatml new --help'"
+        raise UsageError(f"--{name.replace('_', '-')} {wrong.complaint}", hint) from None
+
+
+def _with_role(terms: Terms, role: Role) -> Terms:
+    said = {"permission_mode": role.permission_mode, "model": role.model}
+    own: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    return replace(terms, role=role.name, instruction=role.instruction, tools=role.tools, scope=role.scope, **own)
+
+
+_ASKED = frozenset(one.name for one in fields(Terms))
+"""The settings that a session is asked by; the others are the repository's."""
 
 
 def role_of(config: Config, name: str) -> Role:
@@ -146,12 +155,6 @@ def role_of(config: Config, name: str) -> Role:
             f"known: {', '.join(known)}; others go under 'roles:' in the configuration",
         )
     return known[name]
-
-
-def with_role(config: Config, role: Role) -> Config:
-    """The settings with what the role says on top; flags go on top of that."""
-    mode = role.permission_mode if role.permission_mode is not None else config.permission_mode
-    return replace(config, permission_mode=mode, model=role.model if role.model is not None else config.model)
 
 
 def scope_of(patterns: Iterable[str], top: Path) -> tuple[str, ...]:

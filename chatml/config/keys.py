@@ -40,6 +40,9 @@ TEAM_MODES = ("default", "plan", "dontAsk", "acceptEdits")
 SANDBOX_MODES = ("auto", "required", "off")
 """Shell commands of the agent in a sandbox: where that is possible, or not at all without, or never."""
 
+ANSWERS = ("wait", "deny", "fail")
+"""What becomes of a request: it waits for a person, is denied, or fails the session."""
+
 ADDED = frozenset({"deny", "ask", "allow"})
 """Keys to which each layer adds: no later one takes away what an earlier one denies."""
 
@@ -146,6 +149,11 @@ def _team_sandbox(mode: str) -> None:
         )
 
 
+def _on_request(value: Any) -> str:
+    check_known(word := read_text(value), ANSWERS, f"can't be {shown(value)}")
+    return word
+
+
 def _agent_name(value: Any) -> str:
     if (name := read_word(value)) == "claude":
         raise BadValueError("is built in and can't be replaced", hint="choose another name")
@@ -218,22 +226,40 @@ class Key(NamedTuple):
     read: Callable[[Any], Any]
     parse: Callable[[str], Any] | None = str
     team: Callable[[Any], None] = _no_further_rule
+    help: str | None = None
+    """What the option of `new` says that sets it; None where it has none."""
+    words: tuple[str, ...] | None = None
+    """What it may be, where that is one of a few words; else the option shows `metavar`."""
+    metavar: str | None = None
 
 
 KEYS: Mapping[str, Key] = {
     "base": Key(read_argument),
     "branch_prefix": Key(_ref_prefix),
     "worktrees": Key(_worktrees, team=_beside),
-    "agent": Key(read_word),
-    "model": Key(_model),
-    "permission_mode": Key(_permission_mode, team=_team_mode),
+    "agent": Key(read_word, help="Which agent does the task."),
+    "model": Key(_model, help="Model that the agent uses."),
+    "permission_mode": Key(
+        _permission_mode, team=_team_mode, help="What the agent may do without asking.", words=PERMISSION_MODES
+    ),
     "deny": Key(list_of(_rule), str.splitlines),
     "ask": Key(list_of(_rule), str.splitlines),
     "allow": Key(list_of(_rule), str.splitlines, team=_no_team_rule),
-    "sandbox": Key(_sandbox, team=_team_sandbox),
+    "sandbox": Key(
+        _sandbox,
+        team=_team_sandbox,
+        help="Shell commands in a sandbox: where possible (default), not without one, or never.",
+        words=SANDBOX_MODES,
+    ),
     "max_parallel": Key(read_count, number),
-    "max_turns": Key(read_count, number),
-    "max_budget_usd": Key(read_amount, number),
+    "max_turns": Key(read_count, number, help="Stop after N model turns of the whole session.", metavar="N"),
+    "max_budget_usd": Key(read_amount, number, help="Stop once the session has cost this much.", metavar="USD"),
+    "on_request": Key(
+        _on_request,
+        help="When the agent needs a person: wait for one (default), deny it, or fail.",
+        words=ANSWERS,
+    ),
+    "runner": Key(read_word),
     "notify": Key(_notify),
     "copy": Key(list_of(_inner_path), str.splitlines),
     "env_files": Key(map_of(_inner_path, map_of(read_variable, having("name", "port"))), None),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.errors import ChatmlError
 
 TIMEOUT = 120.0
@@ -180,7 +180,7 @@ def _json(args: Sequence[str], at: Path) -> Any:
 def _gh(args: Sequence[str], at: Path, stdin: str | None = None, timeout: float = TIMEOUT) -> proc.Result:
     """Run gh without prompts and colours. ChatmlError, with what to do, where it fails."""
     settings = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"}
-    env = proc.clean_env(settings, drop=("GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG"))
+    env = environment.clean_env(settings, drop=("GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG"))
     try:
         given = None if stdin is None else stdin.encode("utf-8", "replace")
         result = proc.run(["gh", *args], cwd=at, env=env, stdin=given, timeout=timeout)

@@ -28,7 +28,7 @@ def title(session: Session, commits: Sequence[Commit]) -> str:
     """The subject of the only commit, else the prompt's first line, shortened at a word."""
     if len(commits) == 1 and commits[0].subject:
         return shorten(one_line(commits[0].subject), 250)  # GitHub takes 256
-    line = one_line(session.prompt.strip().splitlines()[0])
+    line = one_line(session.terms.prompt.strip().splitlines()[0])
     words = textwrap.shorten(line, MAX_TITLE, placeholder="…")
     return words if words != "…" else shorten(line, MAX_TITLE)
 

@@ -162,8 +162,8 @@ def _commit_all(work: Work, worktree: Path, message: str) -> None:
     if repo.git("ls-files", "--unmerged", "-z", at=worktree).stdout:
         raise ChatmlError(f"'{work.session.name}' is in the middle of a merge with conflicts", "resolve them first")
     try:
-        repo.git("add", "--all", at=worktree)
-        repo.git("commit", "--quiet", "-m", message, at=worktree)
+        repo.git("add", "--all", at=worktree, as_person=True)
+        repo.git("commit", "--quiet", "-m", message, at=worktree, as_person=True)
     except GitError as error:
         said = one_line(error.stderr or error.stdout)
         raise ChatmlError(f"could not commit: {shorten(said, 300)}", f"put that right in {worktree}") from error
@@ -184,7 +184,7 @@ def _tip(work: Work) -> str:
 def _commits(work: Work, tip: str) -> list[Commit]:
     """What the session has committed, oldest first, against the merge base with its base as it is now."""
     base = work.session.base
-    since = repo.merge_base(work.repository.common_dir, tip, base.ref, base.commit)
+    since = work.repository.merge_base(tip, base.ref, base.commit)
     commits = repo.commits(work.repository.common_dir, since, tip)
     if not commits:
         raise ChatmlError(

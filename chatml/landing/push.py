@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chatml import repo
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, reason
 from chatml.model import Session
 from chatml.repo import Repository
 from chatml.text import nearest, one_line, shorten
@@ -45,7 +45,8 @@ def push(session: Session, at: Path, remote: str, commit: str, over: str | None 
     """
     target = f"refs/heads/{session.branch}"
     lease = [f"--force-with-lease={target}:{over}"] if over else []
-    result = repo.git("push", "--porcelain", *lease, remote, f"{commit}:{target}", at=at, check=False)
+    to = f"{commit}:{target}"
+    result = repo.git("push", "--porcelain", *lease, remote, to, at=at, check=False, as_person=True)
     lines = (line.split("\t") for line in result.text.splitlines())
     flag, summary = next(((line[0], line[2]) for line in lines if len(line) == 3 and target in line[1]), ("", ""))
     if result.code == 0:
@@ -80,7 +81,8 @@ def _failed(remote: str, out: str, errors: str) -> ChatmlError:
     """Why nothing could be pushed at all: the hook on this side, or no way to the remote."""
     fatal = [line.removeprefix("fatal: ") for line in errors.splitlines() if line.startswith("fatal: ")]
     if fatal:
-        because = "; ".join([fatal[0], *_remote_words(errors)])
+        own = "\n".join(line for line in errors.splitlines() if not line.startswith("remote:"))
+        because = "; ".join([reason(own), *_remote_words(errors)])
         return ChatmlError(f"could not push to {remote}: {because}", _access_hint(errors, remote))
     said = one_line(f"{out}\n{errors}".split("error: failed to push")[0])
     return ChatmlError(

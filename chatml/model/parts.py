@@ -63,6 +63,15 @@ class FileChange:
 
 
 @record(frozen=True)
+class Process:
+    """A process that an agent has left running after its turn: a development server, for one."""
+
+    pid: int
+    command: str
+    """Its program and arguments, with a space between them."""
+
+
+@record(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 

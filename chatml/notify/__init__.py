@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.model import Request, Session, Status
 from chatml.notify import aside
 
@@ -53,7 +53,7 @@ def tell(session: Session, log: Path, request: Request | None = None) -> None:
             [sys.executable, "-I", "-S", aside.__file__, str(TIMEOUT), str(OUTPUT), *argv],
             cwd=home if home.is_dir() else log.parent,
             # Without the session's mark, by which its next worker would end the command as a leftover.
-            env=proc.clean_env(_facts(session, request), drop=(*proc.AGENT_ENV, proc.MARKER)),
+            env=environment.session_env(_facts(session, request)),
             output=log,
         )
         # A worker may live for days after this: it keeps no dead child around.
@@ -62,10 +62,10 @@ def tell(session: Session, log: Path, request: Request | None = None) -> None:
 
 def _argv(session: Session, request: Request | None) -> list[str] | None:
     """What is to run; None for nothing."""
-    if session.notify == OFF or sys.platform == "win32":
+    if session.terms.notify == OFF:
         return None
-    if session.notify is not None:
-        return ["/bin/sh", "-c", session.notify]
+    if session.terms.notify is not None:
+        return ["/bin/sh", "-c", session.terms.notify]
     import html
 
     title, body = HEADLINES[session.status].format(session.name), _message(session, request)

@@ -23,6 +23,8 @@ def removed(one: Removed) -> Iterator[str]:
         yield f"  not kept for restore, because git ignores it and it is large: {printable(shown)}"
     for path in one.kept_aside:
         yield f"  a git repository was in its worktree, and is kept for restore: {printable(str(path))}"
+    if one.left_alone:
+        yield f"  not its worktree, so left as it is: {printable(str(one.left_alone))}"
 
 
 def restored(one: Restored) -> Iterator[str]:
@@ -40,6 +42,7 @@ def _fate(fate: Fate | None) -> str:
     why = f": {fate.why}" if fate.why else ""
     where = f" (landed in {fate.landed_in})" if fate.landed_in else ""
     where = f" (not landed, but on {fate.also_on})" if fate.also_on else where
+    where = f" ({fate.unknown})" if fate.unknown else where
     return f"branch {fate.name} {became}{why}{where}"
 
 
@@ -52,6 +55,7 @@ def of_removed(one: Removed) -> Outcome:
             "branch": asdict(one.fate) if one.fate else None,
             "left_out": list(one.left_out),
             "kept_aside": [str(path) for path in one.kept_aside],
+            "left_alone": str(one.left_alone) if one.left_alone else None,
             "not_deleted": str(one.not_deleted) if one.not_deleted else None,
         },
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.model.event import Replied
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 from chatml.text import one_line, paint, printable, shorten
 
@@ -25,20 +25,22 @@ def page(session: Session) -> Iterator[str]:
             which = f" --id {one.id}" if len(session.requests) > 1 else ""
             yield paint(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
     yield ""
-    for line in printable(session.prompt).splitlines():
+    for line in printable(session.terms.prompt).splitlines():
         yield f"> {line}"
     yield ""
-    mode = f", {session.permission_mode}" + (f", then {session.after_plan}" if session.mode_after_plan else "")
+    mode = f", {session.terms.permission_mode}" + (
+        f", then {session.terms.after_plan}" if session.terms.mode_after_plan else ""
+    )
     facts = {
         "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
         "worktree": session.worktree,
-        "agent": f"{session.agent}{f' ({session.model})' if session.model else ''}{mode}",
-        "role": session.role or "",
-        "scope": ", ".join(session.scope),
-        "allowed": ", ".join(session.allow),
-        "asked about": ", ".join(session.ask),
-        "denied": ", ".join(session.deny),
-        "changes": changes(session.changes),
+        "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
+        "role": session.terms.role or "",
+        "scope": ", ".join(session.terms.scope),
+        "allowed": ", ".join(session.terms.allow),
+        "asked about": ", ".join(session.terms.ask),
+        "denied": ", ".join(session.terms.deny),
+        "changes": session.not_counted or changes(session),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
         "limits": _limits(session),
@@ -46,14 +48,15 @@ def page(session: Session) -> Iterator[str]:
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }
-    for name, value in facts.items():
+    running = [("still running", f"{one.pid} {one.command}") for one in session.processes or ()]
+    for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
 
 
 def _limits(session: Session) -> str:
-    budget = f"${session.spent_usd:.2f} of ${session.max_budget_usd:.2f}" if session.max_budget_usd else ""
-    turns = f"{session.agent_turns} of {session.max_turns} model turns" if session.max_turns else ""
+    budget = f"${session.spent_usd:.2f} of ${session.terms.max_budget_usd:.2f}" if session.terms.max_budget_usd else ""
+    turns = f"{session.agent_turns} of {session.terms.max_turns} model turns" if session.terms.max_turns else ""
     return ", ".join(filter(None, [budget, turns]))
 
 
@@ -97,17 +100,16 @@ def _asked_call(one: Request) -> Iterator[str]:
 DECISIONS: Mapping[str, str] = {"approve": "approved", "deny": "denied", "answer": "answered", "withdrawn": "withdrawn"}
 
 
-def decision(data: Mapping[str, Any]) -> str:
+def decision(reply: Replied) -> str:
     """What became of a request, in one line."""
-    said = [DECISIONS.get(str(data.get("decision")), str(data.get("decision")))]
-    if data.get("input"):
+    said = [DECISIONS.get(reply.decision, reply.decision)]
+    if reply.input:
         said.append("changed")
-    if data.get("rules"):
-        said.append(f"from now on: {', '.join(map(str, data['rules']))}")
-    answers = data.get("answers")
-    said += map(str, answers.values()) if isinstance(answers, dict) else []
-    if data.get("message"):
-        said.append(str(data["message"]))
+    if reply.rules:
+        said.append(f"from now on: {', '.join(reply.rules)}")
+    said += map(str, (reply.answers or {}).values())
+    if reply.message:
+        said.append(reply.message)
     return one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")
 
 

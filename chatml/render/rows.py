@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from chatml.model import Changes, Session, Status, parse_time
+from chatml.model import Session, Status, parse_time
 from chatml.text import columns, display_width, one_line, paint, shorten
 
 STATUS_COLORS: Mapping[Status, str] = {
@@ -32,8 +32,11 @@ def age(since: str) -> str:
     return f"{seconds}s"
 
 
-def changes(counted: Changes | None) -> str:
-    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none."""
+def changes(session: Session) -> str:
+    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none, `?` where nobody could look."""
+    counted = session.changes
+    if session.not_counted is not None:
+        return "?"
     if counted is None or (not counted.files and not counted.uncommitted):
         return ""
     noun = "file" if counted.files == 1 else "files"
@@ -57,8 +60,9 @@ def activity(session: Session) -> str:
         text = f"chatml resume {session.name}"
     else:
         denied = f"[{session.denied} denied] " if session.denied else ""
-        text = denied + (session.result or session.prompt).strip().partition("\n")[0]
-    return one_line(text)
+        text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
+    left = f"[{len(session.processes)} still running] " if session.processes else ""
+    return one_line(left + text)
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
@@ -95,7 +99,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             session.name,
             session.status.value,
             activity(session),
-            changes(session.changes),
+            changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
             pull_request(session),

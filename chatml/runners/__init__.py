@@ -1,1 +1,1 @@
-"""Where a worker runs."""
+"""Where a worker runs: on this machine, or wherever a row of the table leads."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatml import proc
+from chatml import environment, proc
 from chatml.errors import ChatmlError
 from chatml.scripted import sample, todo
 from chatml.scripted.api import ScriptedApi
@@ -64,7 +64,7 @@ class Stage:
             "CHATML_NOTIFY": "off",  # whoever plays looks on anyway
             "CHATML_SANDBOX": "off",  # the script is harmless, and the demo the same with a sandbox and without
         }
-        return proc.clean_env(own, drop=[*drop, *proc.AGENT_ENV])
+        return environment.session_env(own, drop)
 
     def _sealed(self) -> dict[str, str]:
         """As little as possible of the person's settings: the demo is the same for everybody."""
@@ -126,7 +126,7 @@ def stage(folder: Path, pause: float) -> Iterator[Stage]:
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ends = (signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, leave) for number in ends}
     place = Stage(folder, pause)
     try:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from chatml import proc, queue
-from chatml.agents.base import GO_ON
+from chatml.agents.briefing import GO_ON
+from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session, Status, now
+from chatml.model import Message, Session, Status, transitions
+from chatml.model.entry import Interrupt
 from chatml.project import Project
-from chatml.runners import local
+from chatml.runners import table as runners
 from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
-from chatml.state import events
+from chatml.state import inbox
 from chatml.state.store import SessionStore
+from chatml.workspace import checkout
+from chatml.workspace.mending import TOLD
 
 MAX_MESSAGE = 1_000_000
 """Characters of one message: beyond it no model reads it anyway, and a file is the better place."""
@@ -65,7 +68,7 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
 
     `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once.
     """
-    if store.worker_lock.held():
+    if runners.alive(store, session):
         return session
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else queue.enter(store, session, limit)
@@ -76,11 +79,10 @@ def start_worker(store: SessionStore, session: Session) -> Session:
     if not store.worker_lock.take():
         return session
     try:
-        ready = replace(session, status=Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
-        if ready != session:  # a new session was born ready
-            ready = replace(ready, updated_at=now())
+        ready = transitions.started(session)
+        if ready is not session:
             store.write(ready)
-        started = replace(ready, pid=local.start(store, session.id))
+        started = replace(ready, pid=runners.of(ready).start(store, ready))
     finally:
         store.worker_lock.release()
     with suppress(OSError):  # the worker lives, and writes it down itself
@@ -93,25 +95,24 @@ def send(
     name: str,
     text: str,
     interrupt: bool = False,
-    queue: bool = False,
+    queued: bool = False,
     limits: Limits = AS_BEFORE,
 ) -> str:
     """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
-    With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
+    With `interrupt` the current turn ends first; with `queued` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
     """
     text = check_message(text)
     store = _existing(project, name)
-    message = {"id": str(uuid.uuid4()), "type": "message", "text": text, **({"queue": True} if queue else {})}
-    first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
+    first = [Interrupt()] if interrupt else []
     with store.lock():
         session = relocated(project, store)
-        check_fits(text, session.command, session.resume_command)
+        check_fits(text, session.terms.command, session.terms.resume_command)
         session = _limited(store, session, limits)
-        with events.posted(store, *first, message):
+        with inbox.posted(store, *first, Message(text, queue=queued)):
             start_or_queue(project, store, session)
-        number = len(events.messages(store))
+        number = len(inbox.messages(store))
     project.queue.fill()
     return str(number)
 
@@ -136,14 +137,6 @@ def locate(project: Project, name: str) -> SessionStore:
     return store
 
 
-def _pending(store: SessionStore) -> list[dict[str, Any]]:
-    """The messages that no agent has taken yet, as they stand in the inbox."""
-    entries = events.Inbox(store).take()
-    gone = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
-    gone |= events.taken_back(entries)
-    return [entry for entry in entries if entry.get("type") == "message" and entry["id"] not in gone]
-
-
 def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["resumed", "at work", "nothing to do"]:
     """Go on with the interrupted turn, if there is one and no worker is at it; tells which.
 
@@ -158,51 +151,63 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
                 f"see 'chatml show {name}'; then approve, deny or answer it",
             )
         session = _limited(store, session, limits)
-        if store.worker_lock.held():
+        if runners.alive(store, session):
             return "at work"
-        pending = _pending(store)
-        if session.status is Status.DONE and not pending:
+        pending = inbox.pending(store)
+        if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
-        if session.status is not Status.DONE and all(entry.get("queue") is True for entry in pending):
-            events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
+        if session.status is not Status.DONE and all(message.queue for message in pending):
+            inbox.post(store, Message(GO_ON, auto=True))
         start_or_queue(project, store, session)
     project.queue.fill()
     return "resumed"
 
 
+def _lacks_worktree(project: Project, session: Session) -> bool:
+    """Whether a worker is needed for the worktree alone: to make it anew, or to say why it can't."""
+    return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+
+
+def remade(project: Project, name: str) -> str | None:
+    """What a person has to know about a worktree that the session's next worker makes anew; None where none is."""
+    session = resolve(project, name)
+    if project.store.session(name).worker_lock.held():
+        return None
+    found = standing(project.repo.common_dir, Path(session.worktree))
+    return checkout.remade(session) if found is Standing.GONE else TOLD if found is Standing.CUT_OFF else None
+
+
 def stop(project: Project, name: str) -> bool:
-    """End the session's turn and worker, and keep everything; False where it was at rest already.
+    """End the session's turn, its worker and what its agent has left running; False where there was none of these.
 
     ChatmlError where the worker doesn't end.
     """
     store = _existing(project, name)
     with store.lock():
         session = store.read()
-        alive = store.worker_lock.held()
+        stopped = alive = runners.alive(store, session)
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
-            store.write(session.stopped())  # whoever was about to start it looks first
-            return True
+            store.write(transitions.stopped(session))  # whoever was about to start it looks first
+            stopped = True
     if alive:
         _end_worker(store, session)
         project.queue.fill()  # a worker that had to be killed did not
     with store.lock():
         session = store.read()
         if session.status is Status.QUEUED and session.stopping:
-            store.write(session.stopped())
+            store.write(transitions.stopped(session))
         if not store.worker_lock.take():
-            return alive  # a message came in meanwhile: what runs now is not what was to be stopped
+            return stopped  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
-            proc.sweep(session.id)
-            session = store.read()
-            if session.status.open:
-                store.write(session.stopped())
-                return True
+            ended = runners.of(session).end(session)
+            session = replace(store.read(), leftovers=False)
+            store.write(transitions.stopped(session) if session.status.open else session)
+            return stopped or ended > 0 or session.status.open
         finally:
             store.worker_lock.release()
-    return alive
 
 
 def _end_worker(store: SessionStore, session: Session) -> None:
@@ -210,25 +215,19 @@ def _end_worker(store: SessionStore, session: Session) -> None:
     asked: set[int] = set()
 
     def ended() -> bool:
-        if not store.worker_lock.held():
+        if not runners.alive(store, session):
             return True
         now_ = store.read()
         if not now_.stopping:
             return True  # this one was started later
-        pid = now_.pid  # not yet known while the worker is being started
-        if pid is not None and pid not in asked and proc.is_marked(pid, session.id):
-            asked.add(pid)
-            _signal(pid, signal.SIGTERM)
+        # Its PID is not yet known while the worker is being started.
+        if now_.pid is not None and now_.pid not in asked and runners.of(now_).signal(now_, signal.SIGTERM):
+            asked.add(now_.pid)
         return False
 
     if proc.wait_until(ended, STOP_GRACE):
         return
     for pid in asked:
-        _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        runners.of(session).signal(replace(session, pid=pid), signal.SIGKILL)
     if not proc.wait_until(ended, STOP_GRACE):
         raise ChatmlError(f"the worker of '{store.name}' does not end", "see 'chatml doctor', and try again")
-
-
-def _signal(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatml import config, containment
-from chatml.config import AgentCommand, Config, Role
+from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Session, Status, now
+from chatml.model import Base, Message, Session, Status, Terms, now
 from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
+from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, with_places
-from chatml.state import events
+from chatml.state import inbox
 from chatml.state.store import SessionStore
 
 MAX_NAME = 40
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a new session is asked for."""
+class Task:
+    """What one session is to do, before it is made."""
 
-    prompt: str
-    config: Config
+    terms: Terms
     name: str | None = None
+    base: str | None = None
+    """The ref to start from; None for what is checked out where the command was called."""
     branch: str | None = None
-    on_request: str = "wait"
-    role: Role = field(default_factory=Role)
-    """What is left of it once the settings have its mode and model."""
+    """An existing branch to work on; None for a new one."""
     stem: str | None = None
     """The name to take, with a number where it is taken already."""
-    reviews: str | None = None
-    """The `id` of the session that is to be reviewed."""
 
 
 def slug(prompt: str) -> str:
@@ -84,18 +83,17 @@ def check_name(name: str) -> str:
     return name
 
 
-def create(project: Project, order: Order) -> Session:
+def create(project: Project, task: Task) -> Session:
     """Make a session and start its worker; neither the checkout nor the agent is waited for.
 
     ChatmlError, and nothing left behind, where that is not possible.
     """
-    settings = order.config
-    name = check_name(order.name) if order.name is not None else None
-    draft = _draft(project, order)
+    name = check_name(task.name) if task.name is not None else None
+    draft = _draft(project, task)
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
-        events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.prompt})
-        store = _claim(project, staged, draft, settings, name, order.stem)
+        inbox.post(staged, Message(draft.terms.prompt))
+        store = _claim(project, staged, draft, name, task.stem)
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
@@ -104,12 +102,13 @@ def create(project: Project, order: Order) -> Session:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
                 project.repo.add_worktree(Path(session.worktree), session.branch, start)
         except GitError as error:
-            raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
+            hint = f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+            raise ChatmlError(error.message, hint) from error
         with store.lock():
-            if session.max_parallel is None:
+            if session.terms.max_parallel is None:
                 session = start_worker(store, session)
             else:
-                session = enter(store, session, session.max_parallel)
+                session = enter(store, session, session.terms.max_parallel)
         undo.pop_all()
         # The stage is gone, having become the session.
     if session.status is Status.QUEUED:
@@ -118,103 +117,66 @@ def create(project: Project, order: Order) -> Session:
     return session
 
 
-def _draft(project: Project, order: Order) -> Session:
+def _draft(project: Project, task: Task) -> Session:
     """The record of the session to be, but for its name and what follows from that."""
-    settings = order.config
     repository = project.repo
-    program = _program(settings)
-    _check_sandbox(settings)
-    if program is not None and order.role.name is not None:
-        raise UsageError(
-            f"the agent '{settings.agent}' can't play a role: chatml has no say in what it may do",
-            "leave --role out, or take --agent claude",
-        )
+    terms = _checked(project, task.terms)
     tip = None
-    if order.branch is not None:
-        tip = repository.tip(order.branch)
+    if task.branch is not None:
+        tip = repository.tip(task.branch)
         if tip is None:
             raise ChatmlError(
-                f"no such branch: '{order.branch}'", "name a local branch, or leave --branch out for a new one"
+                f"no such branch: '{task.branch}'", "name a local branch, or leave --branch out for a new one"
             )
-        _check_free(repository, order.branch)
-    if settings.base is not None:
-        commit = repository.resolve(settings.base)
+        _check_free(repository, task.branch)
+    if task.base is not None:
+        commit = repository.resolve(task.base)
         # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
-        base = Base(repository.ref_name(settings.base) or commit, commit)
+        base = Base(repository.ref_name(task.base) or commit, commit)
     else:
         commit, branch = repository.checked_out()
         base = Base(branch or commit, commit)
     stamp = now()
+    queued = terms.max_parallel is not None
     return Session(
         name="",
         # Who is killed while making a session that may have to wait leaves it to the queue.
-        status=Status.PREPARING if settings.max_parallel is None else Status.QUEUED,
-        prompt=check_fits(check_message(order.prompt), program.command if program else None),
-        branch=order.branch or "",
+        status=Status.QUEUED if queued else Status.PREPARING,
+        terms=terms,
+        branch=task.branch or "",
         base=base,
         worktree="",
-        agent=settings.agent,
-        model=settings.model,
-        permission_mode=settings.permission_mode,
-        mode_after_plan=_mode_after_plan(project, order),
-        on_request=order.on_request,
-        notify=settings.notify,
-        allow=settings.allow,
-        ask=settings.ask,
-        deny=settings.deny,
-        sandbox=settings.sandbox,
         session_id=str(uuid.uuid4()),
         created_at=stamp,
         updated_at=stamp,
+        model=terms.model,
         repository=str(repository.home),
         id=str(uuid.uuid4()),
-        max_turns=settings.max_turns,
-        max_budget_usd=settings.max_budget_usd,
-        max_parallel=settings.max_parallel,
-        queued_at=None if settings.max_parallel is None else stamp,
-        owns_branch=order.branch is None,
-        role=order.role.name,
-        instruction=order.role.instruction,
-        tools=order.role.tools,
-        scope=order.role.scope,
-        scope_start=tip if order.role.scope else None,
-        reviews=order.reviews,
-        command=program.command if program else None,
-        resume_command=program.resume if program else None,
+        queued_at=stamp if queued else None,
+        owns_branch=task.branch is None,
+        scope_start=tip if terms.scope else None,
     )
 
 
-def _mode_after_plan(project: Project, order: Order) -> str | None:
-    """The mode that a session which begins with planning would have had without."""
-    if order.config.permission_mode != "plan":
-        return None
-    without = order.role.permission_mode or project.config.permission_mode
-    return without if without != "plan" else Config.permission_mode
-
-
-def _program(settings: Config) -> AgentCommand | None:
-    """The command behind the chosen agent; None for the one that is built in."""
-    if settings.agent == "claude":
-        return None
-    found = settings.agents.get(settings.agent)
-    if found is None:
-        known = ", ".join(["claude", *settings.agents])
+def _checked(project: Project, asked: Terms) -> Terms:
+    """The terms, with the program behind an agent that is one. ChatmlError where they can't hold here."""
+    program = project.config.agents.get(asked.agent)
+    terms = replace(asked, command=program.command, resume_command=program.resume) if program else asked
+    traits = table.row_of(terms, project.config.agents).traits
+    if terms.role is not None and not traits.sandboxed:
         raise UsageError(
-            f"no agent named '{settings.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
+            f"the agent '{terms.agent}' can't play a role: chatml has no say in what it may do",
+            "leave --role out, or take --agent claude",
         )
-    return found
-
-
-def _check_sandbox(settings: Config) -> None:
-    if settings.sandbox != "required":
-        return
-    if settings.agent != "claude":
+    if terms.sandbox == "required" and not traits.sandboxed:
         raise ChatmlError(
-            f"'sandbox: required' can't hold for the agent '{settings.agent}': it is a program of its own",
+            f"'sandbox: required' can't hold for the agent '{terms.agent}': it is a program of its own",
             "use --sandbox auto, and confine that program yourself",
         )
-    if lack := containment.lack():
+    runners.named(terms.runner)
+    if terms.sandbox == "required" and (lack := containment.lack()):
         raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)
+    return replace(terms, prompt=check_fits(check_message(terms.prompt), terms.command))
 
 
 def _check_free(repository: Repository, branch: str) -> None:
@@ -225,12 +187,11 @@ def _check_free(repository: Repository, branch: str) -> None:
             )
 
 
-def _claim(
-    project: Project, staged: SessionStore, draft: Session, settings: Config, name: str | None, stem: str | None
-) -> SessionStore:
+def _claim(project: Project, staged: SessionStore, draft: Session, name: str | None, stem: str | None) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
+    settings = project.config
     folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
-    wanted = name or stem or slug(draft.prompt)
+    wanted = name or stem or slug(draft.terms.prompt)
     for candidate in [wanted] if name else _numbered(wanted):
         branch = draft.branch or settings.branch_prefix + candidate
         reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
@@ -257,19 +218,23 @@ def _numbered(wanted: str) -> Iterable[str]:
 def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
     if project.store.session(name).folder.exists():
         return f"a session named '{name}' exists already"
-    if branch is not None and project.repo.tip(branch) is not None:
-        return f"a branch named '{branch}' exists already"
+    if branch is not None and (other := project.repo.in_the_way(branch)) is not None:
+        if other == branch:
+            return f"a branch named '{branch}' exists already"
+        if branch.startswith(f"{other}/"):
+            raise _blocked(branch, other)  # no other name gets around that
+        return f"the branch '{other}' exists, so there can't be one named '{branch}'"
     if os.path.lexists(folder):
         return f"{folder} exists already"
     return None
 
 
-def _why_no_worktree(project: Project, session: Session) -> str:
-    parts = session.branch.split("/")
-    for end in range(1, len(parts)):
-        if project.repo.tip("/".join(parts[:end])):
-            return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
-    return f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+def _blocked(branch: str, other: str) -> ChatmlError:
+    return ChatmlError(
+        f"the branch '{other}' exists, so there can't be one named '{branch}'",
+        "set another 'branch_prefix' in the configuration (CHATML_BRANCH_PREFIX=ai/ for once), "
+        f"or rename that branch: git branch -m {shlex.quote(other)} NAME",
+    )
 
 
 def _forget(store: SessionStore) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Failure, Request, Session, Status
+from chatml.model import Failure, Request, Session, Status, transitions
 from chatml.project import Project
-from chatml.state.store import CorruptRecordError, SessionStore
+from chatml.runners import table as runners
+from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.text import nearest
 
 
@@ -18,26 +19,29 @@ def load(project: Project, name: str) -> Session:
 
     Starts what may run, where the session is queued.
     """
-    session = _as_it_is(project, name)
-    if session.status is Status.QUEUED and project.queue.look():
+    try:
         session = _as_it_is(project, name)
+        if session.status is Status.QUEUED and project.queue.look():
+            session = _as_it_is(project, name)
+    except UsageError as error:  # its runner came with a package that is not installed any more
+        raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session
 
 
 def _as_it_is(project: Project, name: str) -> Session:
     store = project.store.session(name)
     session = store.read()
-    if session.status is Status.QUEUED and store.worker_lock.held():
+    if session.status is Status.QUEUED and runners.alive(store, session):
         session = store.read()  # its worker may be further by now
         if session.status is Status.QUEUED:
-            return replace(session, status=Status.PREPARING)
-    if session.status.active and not store.worker_lock.held():
+            return transitions.seen_starting(session)
+    if session.status.active and not runners.alive(store, session):
         session = store.read()  # it may have come to rest between the two looks
-        if session.status.active and not store.worker_lock.held():
-            return replace(session, status=Status.CRASHED, pid=None)
-    if session.status is Status.WAITING and not store.worker_lock.held():
+        if session.status.active and not runners.alive(store, session):
+            return transitions.seen_crashed(session)
+    if session.status is Status.WAITING and not runners.alive(store, session):
         # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
-        return replace(session, pid=None, status=Status.WAITING if still_open(store, session) else Status.CRASHED)
+        return replace(session, pid=None) if still_open(store, session) else transitions.seen_crashed(session)
     return session
 
 
@@ -45,10 +49,10 @@ def still_open(store: SessionStore, session: Session) -> list[Request]:
     """What the session asks and nobody has answered, oldest first."""
     if session.status is not Status.WAITING:
         return []
-    from chatml.state import events  # here alone, as below: hardly any look at the sessions needs it
+    from chatml.state.inbox import answered  # here alone, as below: hardly any look at the sessions needs it
 
-    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
-    return [request for request in session.requests if request.id not in answered]
+    closed = answered(store)
+    return [request for request in session.requests if request.id not in closed]
 
 
 def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:
@@ -61,6 +65,8 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
             continue  # removed meanwhile
         except CorruptRecordError as error:
             damaged.append(error)
+        except OSError as error:
+            damaged.append(UnreadableRecordError(name, project.store.session(name).record, error))
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
 
 
@@ -83,7 +89,7 @@ def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
     """The sessions, those that are queued with their place in the queue."""
     if not any(session.status is Status.QUEUED for session in found):
         return list(found)
-    places = {session.id: place for place, session in enumerate(project.queue.members(), 1)}
+    places = {session.id: place for place, session in enumerate(project.queue.waiting(), 1)}
     return [
         replace(session, queue_place=places.get(session.id)) if session.status is Status.QUEUED else session
         for session in found
@@ -95,10 +101,10 @@ def resolve(project: Project, name: str | None) -> Session:
     if name is None:
         return _here(project)
     try:
+        project.store.named(name)
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
-            _mend(project, name)
-            session = load(project, name)
+        if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
+            session = mended(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise ChatmlError(
@@ -106,11 +112,12 @@ def resolve(project: Project, name: str | None) -> Session:
         ) from None
 
 
-def _mend(project: Project, name: str) -> None:
-    """Find the session's worktree again, after its repository was moved."""
+def mended(project: Project, name: str) -> Session:
+    """The session, once its record says where its worktree is since its repository was moved."""
     store = project.store.session(name)
     with store.lock():
         relocated(project, store)
+    return load(project, name)
 
 
 def _here(project: Project) -> Session:

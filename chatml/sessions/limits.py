@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from chatml.errors import UsageError
 from chatml.model import Session
 from chatml.record import record
@@ -34,21 +32,21 @@ class Limits:
     def of(self, session: Session) -> Session:
         """The session with these limits. UsageError where one would be reached already."""
         if self.max_budget_usd is not None:
-            budget = round(self.max_budget_usd.after(session.max_budget_usd, session.spent_usd), 6)
+            budget = round(self.max_budget_usd.after(session.terms.max_budget_usd, session.spent_usd), 6)
             if budget <= session.spent_usd:
                 raise UsageError(
                     f"'{session.name}' has cost ${session.spent_usd:.2f} already",
                     "say how much more it may cost: --max-budget-usd +2",
                 )
-            session = replace(session, max_budget_usd=budget)
+            session = session.with_terms(max_budget_usd=budget)
         if self.max_turns is not None:
-            turns = int(self.max_turns.after(session.max_turns, session.agent_turns))
+            turns = int(self.max_turns.after(session.terms.max_turns, session.agent_turns))
             if turns <= session.agent_turns:
                 raise UsageError(
                     f"'{session.name}' has had {session.agent_turns} turns already",
                     "say how many more it may have: --max-turns +10",
                 )
-            session = replace(session, max_turns=turns)
+            session = session.with_terms(max_turns=turns)
         return session
 
 

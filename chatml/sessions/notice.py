@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status
+from chatml.model import Session, Status, transitions
 from chatml.project import Project
+from chatml.runners import table as runners
 from chatml.sessions.find import failure_of
 from chatml.state.store import SessionStore
 
@@ -24,12 +25,12 @@ def tell_crashes(project: Project, found: Iterable[Session]) -> None:
 def _tell_crash(store: SessionStore) -> None:
     with store.lock():
         session = store.read()
-        gone = session.status.active and not store.worker_lock.held()
+        gone = session.status.active and not runners.alive(store, session)
         # A person who ends a worker, by `stop` or `rm`, needs no word of it.
         if not gone or session.stopping or session.crash_told:
             return
         store.write(replace(session, crash_told=True))
-    crashed = replace(session, status=Status.CRASHED)
+    crashed = transitions.seen_crashed(session)
     from chatml import notify  # here alone: hardly any `ls` sees a crash
 
     notify.tell(replace(crashed, error=failure_of(crashed)), store.log)

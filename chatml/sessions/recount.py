@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from chatml.changes.standing import Standing, WorktreeGoneError, standing
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status
+from chatml.model import Changes, Session, Status
 from chatml.project import Project
+from chatml.sessions import find
 from chatml.workspace.glance import glance
 
 
@@ -16,41 +18,62 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
     """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
 
     A living worker counts by itself. Those at rest are counted again where the worktree looks different from
-    outside, or `every` one of them.
+    outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
     """
-    stale = [one for one in found if not one.status.active and _filled(one) and (every or _stale(one))]
+    stale = [one for one in found if _filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
     if not stale:
         return list(found)
     from concurrent.futures import ThreadPoolExecutor  # here alone, as git's comparing: mostly nothing is counted
 
     with ThreadPoolExecutor(8) as pool:
         counted = dict(
-            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one), stale), strict=True)
+            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one, every), stale), strict=True)
         )
     return [counted.get(one.name, one) for one in found]
 
 
 def _filled(session: Session) -> bool:
-    """Whether its worktree has its files: a queued one may not have had them yet."""
-    return session.populated or session.status is not Status.QUEUED
+    """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
+    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
 
 
-def _stale(session: Session) -> bool:
+def _doubtful(project: Project, session: Session) -> bool:
+    """Whether the count in the record may be wrong, as far as that can be told without git."""
+    if session.status.active:
+        try:
+            return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+        except OSError:
+            return True
     seen = glance(session)
-    return seen is not None and seen != session.changes_seen
+    return seen is None or seen != session.changes_seen
 
 
-def _counted(project: Project, session: Session) -> Session:
-    """The session with its changes counted anew, also in its record; as it was where that is not possible."""
-    from chatml.changes import compare
-
+def _counted(project: Project, session: Session, anew: bool) -> Session:
+    """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
     try:
-        changes = compare.measure(Path(session.worktree), session.base.ref, session.base.commit)
-        seen = glance(session)
+        if session.repository != str(project.repo.home) and not session.status.active:
+            session = replace(find.mended(project, session.name), queue_place=session.queue_place)
+        changes, seen = _measured(project, session, anew)
         if changes != session.changes or seen != session.changes_seen:
             project.store.session(session.name).update(
                 lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
             )
-    except (ChatmlError, OSError):
-        return session
+    except (ChatmlError, OSError) as error:
+        return replace(session, changes=None, not_counted=str(error))
     return replace(session, changes=changes, changes_seen=seen)
+
+
+def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:
+    """The changes, and what tells that they are still the same; those of the branch where the worktree is gone."""
+    from chatml.changes.compare import measure, measure_branch
+
+    try:
+        changes = measure(project.repo.common_dir, Path(session.worktree), session.base)
+        return changes, glance(session)
+    except WorktreeGoneError:
+        tip = project.repo.tip(session.branch)
+        if tip is None:
+            raise
+        seen = f"branch at {tip}"
+        known = session.changes if seen == session.changes_seen and not anew else None
+        return known or measure_branch(project.repo.common_dir, tip, session.base), seen

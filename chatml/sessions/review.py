@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from chatml import repo
+from chatml.agents import briefing
 from chatml.changes.snapshot import commit_of
-from chatml.config import role_of, with_flags, with_role
-from chatml.errors import ChatmlError, Kind
+from chatml.changes.standing import WorktreeGoneError
+from chatml.config import role_of, terms_of
+from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.project import Project
-from chatml.sessions.create import MAX_NAME, Order, create
+from chatml.sessions.create import MAX_NAME, Task, create
 from chatml.sessions.find import load_all
 
 ROLE = "reviewer"
@@ -68,54 +69,36 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
     where there is nothing to review.
     """
     commit, left_out = _state(project, session)
-    since = repo.merge_base(project.repo.common_dir, commit, session.base.ref, session.base.commit)
-    stat = project.repo.git("diff-tree", "-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", since, commit).text
+    since = project.repo.merge_base(commit, session.base.ref, session.base.commit)
+    form = ("-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", "--ignore-submodules=none")
+    stat = project.repo.git("diff-tree", *form, since, commit).text
     if not stat.strip():
         raise ChatmlError(f"'{session.name}' has no changes to review", f"see 'chatml ls {session.name}'")
-    known = [one for one in load_all(project)[0] if one.reviews == session.id and one.base.commit == commit]
+    known = [one for one in load_all(project)[0] if one.terms.reviews == session.id and one.base.commit == commit]
     usable = [one for one in known if one.status in USABLE]
     if usable and model is None:
         return usable[-1], False, left_out
-    role = role_of(project.config, ROLE)
-    settings = with_flags(with_role(project.config, role), {"model": model})
-    order = Order(
-        prompt=_prompt(session, since, stat),
-        config=replace(settings, base=commit, agent="claude"),
-        role=role,
+    prompt = briefing.review(session.name, session.terms.prompt, since, stat, MAX_TASK)
+    asked = {"prompt": prompt, "model": model, "agent": "claude", "reviews": session.id}
+    task = Task(
+        terms_of(project.config, asked, role_of(project.config, ROLE)),
+        base=commit,
         stem=session.name[: MAX_NAME - len(SUFFIX)].rstrip("-.") + SUFFIX,
-        reviews=session.id,
     )
-    return create(project, order), True, left_out
+    return create(project, task), True, left_out
 
 
 def _state(project: Project, session: Session) -> tuple[str, tuple[str, ...]]:
     """A commit of all that the session has changed: of what its branch holds, where its worktree is gone."""
     try:
-        return commit_of(Path(session.worktree))
-    except ChatmlError as error:
+        return commit_of(project.repo.common_dir, Path(session.worktree))
+    except WorktreeGoneError:
         tip = project.repo.tip(session.branch)
-        if error.kind is not Kind.WORKTREE or tip is None:
+        if tip is None:
             raise
         return tip, ()
 
 
-def _prompt(session: Session, since: str, stat: str) -> str:
-    task = session.prompt if len(session.prompt) <= MAX_TASK else session.prompt[:MAX_TASK] + " …"
-    quoted = "\n".join(f"> {line}".rstrip() for line in task.splitlines())
-    return (
-        f"Review the changes of the session '{session.name}'. Its task was:\n\n{quoted}\n\n"
-        f"All that it has changed, committed or not, is what differs between the commit {since[:12]} and HEAD here:\n\n"
-        f"{stat.rstrip()}\n\n"
-        f"See it with 'git diff {since[:12]} HEAD', or 'git diff {since[:12]} HEAD -- PATH' for one file. The files in "
-        "your worktree are as the session has left them."
-    )
-
-
 def message_of(found: Sequence[Finding]) -> str:
     """The findings as a message to the agent whose changes were reviewed."""
-    lines = "\n".join(map(str, found))
-    return (
-        f"Another agent has reviewed your changes and found this, as severity, file:line and text:\n\n{lines}\n\n"
-        "Look at each one yourself. Mend what is right, with a test where that makes sense, and say in your answer "
-        "which ones are wrong, and why."
-    )
+    return briefing.findings([str(one) for one in found])

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-
-try:
-    import fcntl
-except ImportError:  # Windows: msvcrt locks a byte instead, never shared, so two that probe can see each other
-    fcntl = None  # type: ignore[assignment]
 
 LOCK_TIMEOUT = 20.0
 """Seconds to wait for a lock that is only ever held for milliseconds; longer means a stuck process or disk."""
@@ -121,14 +117,6 @@ class WorkerLock:
 
 
 def _try_lock(fd: int, shared: bool) -> bool:
-    if fcntl is None:  # pragma: no cover - Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

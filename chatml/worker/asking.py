@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
-from chatml import notify, typed
-from chatml.agents import base
+from chatml import notify
+from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Reply, Request, Session, Status, now
+from chatml.model import Event, Failure, Reply, Request, Status, now, transitions
+from chatml.model.event import Replied, Requested
 from chatml.worker.journal import Journal
-
-AGAIN = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
 
 
 class Asking:
@@ -22,8 +19,8 @@ class Asking:
     def __init__(self, journal: Journal, past: Sequence[Event]) -> None:
         """`past` is the log as it was when this worker began."""
         self._journal = journal
-        self._count = sum(event.type == "request" for event in past)
-        self._answered = {str(event.data.get("id")) for event in past if event.type == "reply"}
+        self._count = sum(isinstance(event.what, Requested) for event in past)
+        self._answered = {event.what.id for event in past if isinstance(event.what, Replied)}
         self._calls: dict[str, Request] = {}
         """What the living agent waits for, by its call."""
         self._left = {one.id: one for one in journal.session.requests if one.id not in self._answered}
@@ -40,15 +37,15 @@ class Asking:
         self._count += 1
         request = Request(str(self._count), one.kind, one.summary, one.detail, now())
         self._calls[one.call] = request
-        self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
-        if self._journal.session.on_request == "fail":
+        self._journal.log.append(Requested(request.id, one.kind, one.summary, one.detail))
+        if self._journal.session.terms.on_request == "fail":
             hint = f"tell it what to do instead: chatml send {self._journal.session.name} …"
             self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
             self._replies.append(
                 Reply(request.id, "deny", "nobody can be asked: the session ends here", interrupt=True)
             )
         else:
-            self._journal.change(lambda session: _with(session, (*session.requests, request)))
+            self._journal.change(lambda session: transitions.asked(session, request))
             if self._journal.session.status is Status.WAITING:
                 notify.tell(self._journal.session, self._journal.store.log, request)
 
@@ -58,12 +55,8 @@ class Asking:
         if request is not None:
             self._close(request, Reply(request.id, "withdrawn"))
 
-    def take(self, entry: Mapping[str, Any]) -> None:
+    def take(self, reply: Reply) -> None:
         """A reply from the inbox. One that was logged before, or that nobody waits for, is past."""
-        try:
-            reply = typed.build(Reply, dict(entry), "the reply")
-        except (TypeError, ValueError):
-            return
         if reply.request in self._answered:
             return
         if reply.request in self._left:
@@ -85,20 +78,16 @@ class Asking:
 
     def _close(self, request: Request, reply: Reply) -> None:
         self._answered.add(request.id)
-        said = {"message": reply.message, "answers": reply.answers, "input": reply.input, "rules": list(reply.rules)}
-        self._journal.log.append(
-            "reply", id=request.id, decision=reply.decision, **{key: value for key, value in said.items() if value}
-        )
-        self._journal.change(
-            lambda session: _with(session, tuple(one for one in session.requests if one.id != request.id))
-        )
+        said = Replied(request.id, reply.decision, reply.message, reply.answers, reply.input, reply.rules)
+        self._journal.log.append(said)
+        self._journal.change(lambda session: transitions.answered(session, request.id))
 
     def _keep(self, request: Request, reply: Reply) -> None:
         """What holds beyond this one call goes into the record, so that it holds after a restart too."""
         if reply.rules:
-            self._journal.update(allow=(*self._journal.session.allow, *reply.rules))
+            self._journal.ask_anew(allow=(*self._journal.session.terms.allow, *reply.rules))
         if request.kind == "plan" and reply.decision == "approve":
-            self._journal.update(permission_mode=self._journal.session.after_plan, mode_after_plan=None)
+            self._journal.ask_anew(permission_mode=self._journal.session.terms.after_plan, mode_after_plan=None)
 
     # --- after one has died ---------------------------------------------------------------------------------------
 
@@ -120,9 +109,7 @@ class Asking:
 
     def news(self) -> str:
         """What the next agent is told of all that; empty where nothing was open."""
-        if not self._left:
-            return ""
-        return "\n".join([AGAIN, *(_fate(one, self._decided.get(i)) for i, one in self._left.items()), "", ""])
+        return briefing.decisions([(one, self._decided.get(i)) for i, one in self._left.items()])
 
     def settle(self) -> None:
         """The agent has been told."""
@@ -130,26 +117,3 @@ class Asking:
             self._close(request, self._decided.get(i, Reply(i, "withdrawn")))
         self._left.clear()
         self._decided.clear()
-
-
-def _with(session: Session, requests: tuple[Request, ...]) -> Session:
-    """The session with these open requests; one that came to rest meanwhile stays there."""
-    if session.status in (Status.RUNNING, Status.WAITING):
-        session = session.moved_to(Status.WAITING if requests else Status.RUNNING)
-    return replace(session, requests=requests)
-
-
-def _fate(request: Request, reply: Reply | None) -> str:
-    asked = f"- {request.summary}: "
-    if reply is None:
-        return asked + "not decided. Ask again if you still need it."
-    if reply.decision == "deny":
-        return asked + "denied" + (f": {reply.message}" if reply.message else ". Go on without it.")
-    if request.kind == "plan":
-        plan = (reply.input or {}).get("plan")
-        return asked + "the plan is approved. Carry it out now." + (f" It was changed to:\n{plan}" if plan else "")
-    if request.kind == "question":
-        answers = "; ".join(f"{question}: {answer}" for question, answer in (reply.answers or {}).items())
-        return asked + f"answered. {answers}"
-    changed = f", with this input instead: {reply.input}" if reply.input is not None else ""
-    return asked + f"approved{changed}. Make the same call again: you will not be asked."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 import traceback
 import uuid
@@ -15,10 +17,22 @@ from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.changes.compare import measure
 from chatml.errors import ChatmlError, Kind
-from chatml.model import Event, Failure, Session, Status, Tokens
-from chatml.state.events import Log
+from chatml.model import Event, Failure, Session, Status, transitions
+from chatml.model.event import (
+    Delta,
+    Mishap,
+    Replied,
+    Requested,
+    SetUp,
+    StatusChanged,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from chatml.state.log import Log
 from chatml.state.store import SessionStore
-from chatml.typed import build
 from chatml.worker.places import let_next
 from chatml.workspace.glance import glance
 
@@ -31,6 +45,7 @@ class Journal:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
+        self.common_dir = store.folder.parents[2]
         self.session = store.read()
         self.log = Log(store.events)
         self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -39,33 +54,34 @@ class Journal:
         """Starts the next session, while this one waits for a person."""
         self._measure_next = 0.0
 
-    def status(self, status: Status, locked: bool = False, **changes: Any) -> None:
-        before = self.session.status
-        self.update(locked=locked, status=status, **changes)
-        if before is not status or status is Status.PREPARING:
-            self.log.append("status", status=status.value)
-
-    def update(self, locked: bool = False, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         """Change the record; others may have changed other parts of it meanwhile."""
+        self.change(lambda session: session.changed(**changes))
 
-        def change(session: Session) -> Session:
-            status = changes.get("status", session.status)
-            return session.moved_to(status, **{k: v for k, v in changes.items() if k != "status"})
+    def ask_anew(self, **changes: Any) -> None:
+        """Change the session's terms, as a person has decided."""
+        self.change(lambda session: session.with_terms(**changes))
 
+    def change(self, how: Callable[[Session], Session], locked: bool = False) -> None:
+        """Change the record by what it is right now; a new status goes to the log too.
+
+        `locked` says that the caller holds the session's lock.
+        """
+        before = self.session.status
         if locked:
-            self.session = change(self.store.read())
+            self.session = how(self.store.read())
             self.store.write(self.session)
         else:
-            self.session = self.store.update(change)
+            self.session = self.store.update(how)
+        after = self.session.status
+        if after is not before or how == self.preparing:
+            self.log.append(StatusChanged(after.value))
+        if after is not before and after is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
+            self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
 
-    def change(self, how: Callable[[Session], Session]) -> None:
-        """Change the record by what it is right now; a new status goes to the log too."""
-        before = self.session.status
-        self.session = self.store.update(how)
-        if self.session.status is not before:
-            self.log.append("status", status=self.session.status.value)
-            if self.session.status is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
-                self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
+    def preparing(self, session: Session) -> Session:
+        """This worker is at the worktree: each one writes that down, whatever it finds in the record."""
+        return transitions.prepared(session, os.getpid())
 
     def activity(self, text: str) -> None:
         line = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -78,10 +94,10 @@ class Journal:
 
     async def measure(self) -> None:
         """Count the changes; a worktree that can't be read right now is no failure."""
-        start = self.session.base
         began = time.monotonic()
         try:
-            changes = await asyncio.to_thread(measure, Path(self.session.worktree), start.ref, start.commit)
+            worktree, base = Path(self.session.worktree), self.session.base
+            changes = await asyncio.to_thread(measure, self.common_dir, worktree, base)
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()
@@ -90,33 +106,28 @@ class Journal:
 
     def count_lost_turns(self, past: Sequence[Event]) -> None:
         """Turns that the log has and the record has not: the last worker was killed between the two."""
-        turns = [event.data for event in past if event.type == "turn"]
-        for data in turns[self.session.turns :]:
-            cost = float(data.get("cost_usd") or 0)
+        turns = [event.what for event in past if isinstance(event.what, Turn)]
+        for turn in turns[self.session.turns :]:
             self.update(
                 turns=self.session.turns + 1,
-                cost_usd=round(self.session.cost_usd + cost, 6),
+                cost_usd=round(self.session.cost_usd + turn.cost_usd, 6),
                 running_usd=0.0,
-                agent_cost_usd=self.session.agent_cost_usd + cost,
-                tokens=self.session.tokens + _tokens(data.get("tokens")),
-                result=data.get("result") or self.session.result,
+                agent_cost_usd=self.session.agent_cost_usd + turn.cost_usd,
+                tokens=self.session.tokens + turn.tokens,
+                result=turn.result or self.session.result,
             )
 
     def tell(self, one: base.Signal) -> None:
         """What the agent says and does, into the log; and in a few words into the record."""
         match one:
-            case base.Delta():
-                self.log.append("delta", text=one.text)
-            case base.Text():
-                self.log.append("text", text=one.text)
+            case Delta() | Thinking() | ToolResult():
+                self.log.append(one)
+            case Text():
+                self.log.append(one)
                 self.activity(one.text)
-            case base.Thinking():
-                self.log.append("thinking", text=one.text)
-            case base.ToolCall():
-                self.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **_parent(one))
+            case ToolCall():
+                self.log.append(one)
                 self.activity(base.summarize(one.name, one.input, self.session.worktree))
-            case base.ToolResult():
-                self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **_parent(one))
             case base.Spent():
                 if round(one.usd, 6) != self.session.running_usd:
                     self.update(running_usd=round(one.usd, 6))
@@ -128,31 +139,23 @@ class Journal:
     def denied(self, one: base.Denied) -> None:
         """Nobody can be asked yet: the log shows the request and that it was refused."""
         i = str(uuid.uuid4())
-        self.log.append("request", id=i, kind="permission", summary=one.summary, tool=one.tool)
-        self.log.append("reply", id=i, decision="deny", message="nobody can be asked")
+        self.log.append(Requested(i, "permission", one.summary, tool=one.tool))
+        self.log.append(Replied(i, "deny", "nobody can be asked"))
         self.update(denied=self.session.denied + 1, activity=f"denied: {one.summary}"[:200])
 
     def trouble(self, one: base.Trouble) -> None:
         failure = one.failure
         wait = f", next try in {one.wait_ms / 1000:.0f} s"
         text = f"retrying {one.attempt}/{one.attempts}: {failure.message}{wait}"
-        self.log.append("error", kind=failure.kind, message=text, retry=one.attempt)
+        self.log.append(Mishap(failure.kind, text, hint=None, retry=one.attempt))
         self.update(activity=text)
 
     def failed(self, failure: Failure) -> None:
-        self.log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+        self.log.append(Mishap(failure.kind, failure.message, failure.hint))
 
     def turn_ended(self, one: base.TurnEnd) -> None:
-        tokens = {name: getattr(one.tokens, name) for name in one.tokens.__dataclass_fields__}
-        self.log.append(
-            "turn",
-            result=one.result,
-            cost_usd=one.cost_usd,
-            model=self.session.model,
-            tokens=tokens,
-            duration_ms=one.duration_ms,
-            interrupted=one.interrupted,
-        )
+        model, cost = self.session.model, one.cost_usd
+        self.log.append(Turn(one.result, cost, model, one.tokens, one.duration_ms, one.interrupted))
         if one.failure:
             self.failed(one.failure)
         self.update(
@@ -166,31 +169,26 @@ class Journal:
         )
 
 
-def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
-    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
+def fail(store: SessionStore, failure: Failure, log: Log | None = None, said: Sequence[str] = ()) -> None:
+    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died.
+
+    `said` is all that git said about it: the failure has the gist of that, the log and worker.log have the rest.
+    """
     try:
+        for line in said:
+            print(line, file=sys.stderr)
         if log is not None:
-            log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+            for line in said:
+                log.append(SetUp(line))
+            log.append(Mishap(failure.kind, failure.message, failure.hint))
     finally:
         with store.lock():
             try:
-                rest = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
-                session = store.read().moved_to(Status.FAILED, **rest)
+                session = transitions.rested(store.read(), failure)
                 store.write(session)
             finally:
                 store.worker_lock.release()
         notify.tell(session, store.log)
-
-
-def _parent(one: base.ToolCall | base.ToolResult) -> dict[str, str]:
-    return {"parent": one.parent} if one.parent else {}
-
-
-def _tokens(data: Any) -> Tokens:
-    try:
-        return build(Tokens, data, "tokens")
-    except (TypeError, ValueError):
-        return Tokens()
 
 
 def failure_of(error: Exception) -> Failure:

@@ -31,9 +31,9 @@ class Limits:
     def used_up(self) -> Failure | None:
         """The limit that leaves nothing; None where the agent may go on."""
         session = self._journal.session
-        if session.max_budget_usd is not None and session.spent_usd >= session.max_budget_usd:
+        if session.terms.max_budget_usd is not None and session.spent_usd >= session.terms.max_budget_usd:
             return used_up(session, Kind.BUDGET)
-        if session.max_turns is not None and session.agent_turns >= session.max_turns:
+        if session.terms.max_turns is not None and session.agent_turns >= session.terms.max_turns:
             return used_up(session, Kind.MAX_TURNS)
         return None
 
@@ -50,8 +50,10 @@ class Limits:
         session = self._journal.session
         return replace(
             setting,
-            max_turns=None if session.max_turns is None else session.max_turns - session.agent_turns,
-            max_budget_usd=None if session.max_budget_usd is None else session.max_budget_usd - session.spent_usd,
+            max_turns=None if session.terms.max_turns is None else session.terms.max_turns - session.agent_turns,
+            max_budget_usd=None
+            if session.terms.max_budget_usd is None
+            else session.terms.max_budget_usd - session.spent_usd,
         )
 
     def allow(self, idle: bool) -> bool:
@@ -71,7 +73,7 @@ class Limits:
         session = self._journal.session
         self._journal.update(agent_turns=session.agent_turns + 1)
         session = self._journal.session
-        if session.max_turns is not None and session.agent_turns > session.max_turns:
+        if session.terms.max_turns is not None and session.agent_turns > session.terms.max_turns:
             self._overdrawn = self._exceeded is None
             self._exceeded = used_up(session, Kind.MAX_TURNS)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from typing import Any
 
+from chatml.agents import briefing
 from chatml.changes.compare import strayed
 from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
-from chatml.model import Failure
-from chatml.state import events
+from chatml.model import Failure, Message
+from chatml.state.inbox import messages, post
 from chatml.worker.journal import Journal
 
 
@@ -19,40 +18,30 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
 
     ChatmlError where that can't be found out.
     """
-    out = await asyncio.to_thread(strayed, journal.session) if journal.session.scope else []
+    out = await asyncio.to_thread(strayed, journal.common_dir, journal.session) if journal.session.terms.scope else []
     if not out:
         return False, None
     if not _was_asked(journal):
         _ask(journal, out)
         return True, None
-    name, scope = journal.session.name, ", ".join(journal.session.scope)
+    name, scope = journal.session.name, ", ".join(journal.session.terms.scope)
     found = Failure(
         Kind.SCOPE.value,
         f"changed {named(out)}, outside of {scope}",
         f"see 'chatml diff {name}'; tell it what to do about that with 'chatml send {name}'",
     )
-    journal.log.append("error", kind=found.kind, message=found.message, hint=found.hint)
+    journal.failed(found)
     return False, found
 
 
 def _ask(journal: Journal, out: list[str]) -> None:
-    paths = "".join(f"- {path}\n" for path in out[:NAMED])
-    more = f"- and {len(out) - NAMED} more\n" if len(out) > NAMED else ""
-    text = (
-        f"You have changed files that are outside of the scope of this session ({', '.join(journal.session.scope)}):\n"
-        f"{paths}{more}\n"
-        "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
-        "alone what you did not change yourself. If your task can't be done without, say so in your answer."
-    )
-    entry = {"id": str(uuid.uuid4()), "type": "message", "text": text, "auto": True, "scope": out}
+    text = briefing.out_of_scope(out, journal.session.terms.scope, NAMED)
     with journal.store.lock():
-        events.post(journal.store, entry)
+        post(journal.store, Message(text, auto=True, scope=tuple(out)))
 
 
 def _was_asked(journal: Journal) -> bool:
     """Whether the agent was asked since a person said something: once is enough."""
-    entries: list[dict[str, Any]] = [
-        entry for entry in events.Inbox(journal.store).take() if entry.get("type") == "message"
-    ]
-    by_person = [place for place, entry in enumerate(entries) if not entry.get("auto")]
-    return any("scope" in entry for entry in entries[by_person[-1] if by_person else 0 :])
+    found = messages(journal.store)
+    by_person = [place for place, message in enumerate(found) if not message.auto]
+    return any(message.scope for message in found[by_person[-1] if by_person else 0 :])

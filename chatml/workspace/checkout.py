@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml import repo
+from chatml.answers import answer
 from chatml.changes.snapshot import FILLING
+from chatml.changes.standing import Standing, check_standing, standing
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
 from chatml.state.store import Store, remove_tree
 from chatml.workspace.glance import git_folder
+from chatml.workspace.mending import TOLD, mend
 
 OURS = "chatml-index"
 """The index that git makes with them, in the worktree's git directory: whole, so are the files."""
@@ -26,22 +29,28 @@ def is_worktree(path: Path) -> bool:
     return (path / ".git").is_file()
 
 
-def prepare(session: Session, record: Callable[..., None], cancelled: Callable[[], bool]) -> str:
-    """Make the session's worktree ready for its agent; returns what a post-checkout hook said.
+def prepare(session: Session, common_dir: Path, record: Callable[..., None], cancelled: Callable[[], bool]) -> str:
+    """Make the session's worktree ready for its agent; returns what was amiss, and what a post-checkout hook said.
 
     Safe to repeat after a crash at any point: what stands in the worktree stays as it is, and `record` writes each
     step down in the session's record. ChatmlError of kind `worktree` where it can't be made, TimeoutError once
     `cancelled` says so.
     """
     worktree = Path(session.worktree)
-    filled = session.populated
-    if not is_worktree(worktree) or _half_registered(worktree):
+    filled, told = session.populated, ""
+    found = standing(common_dir, worktree)
+    if found is Standing.GONE or (found is Standing.OURS and _half_registered(worktree)):
         restore_folder(session, record)
+        told = remade(session) or ""
         filled = False
+    elif found is Standing.CUT_OFF:
+        told = TOLD if mend(Repository.discover(Path(session.repository)), session) else ""
+    else:
+        check_standing(common_dir, worktree)
     if filled:
         _check_head(session)
         if not session.hook_due:
-            return ""
+            return told
     else:
         fill(worktree, cancelled)
         record(populated=True, hook_due=True)
@@ -50,7 +59,14 @@ def prepare(session: Session, record: Callable[..., None], cancelled: Callable[[
     repo.git("update-index", "-q", "--refresh", at=worktree, check=False)
     said = repo.post_checkout(worktree, cancelled)
     record(hook_due=False)
-    return said
+    return f"{told}\n{said}".strip()
+
+
+def remade(session: Session) -> str | None:
+    """What a person has to know about a worktree that is to be made anew; None where it has never had its files."""
+    if not session.populated:
+        return None
+    return f"its worktree was gone: made anew from {session.branch}, without what was not committed"
 
 
 def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
@@ -69,8 +85,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
         files.mkdir()
         env = {"GIT_DIR": str(admin), "GIT_WORK_TREE": str(files), "GIT_INDEX_FILE": str(ours)}
         repo.git(
-            "-c", "core.fsmonitor=false", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD",
-            at=files, env=env, cancelled=cancelled,
+            "read-tree", "-m", "-u", "HEAD", at=files, env=env, cancelled=cancelled,
         )  # fmt: skip
         _give(ours, index)
     _give_all(files, worktree)
@@ -112,7 +127,7 @@ def _give(source: Path, target: Path) -> None:
 def _check_head(session: Session) -> None:
     """An agent on a branch that is gone would commit a history of its own, without its base."""
     worktree = Path(session.worktree)
-    if repo.git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", at=worktree, check=False).code == 0:
+    if answer(repo.git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", at=worktree, check=False)) is not None:
         return
     try:
         last = (git_folder(worktree) / "logs" / "HEAD").read_text(errors="replace").splitlines()[-1].split()[1]
@@ -127,7 +142,7 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
     repository = Repository.discover(Path(session.repository))
     worktree = Path(session.worktree)
     left = os.listdir(worktree) if worktree.exists() else []
-    if left and not (left == [".git"] and _half_registered(worktree)):
+    if left not in ([], [".git"]):
         raise ChatmlError(
             f"{worktree} is not the session's worktree any more", "move that folder away and try again", Kind.WORKTREE
         )
@@ -198,5 +213,5 @@ def relocate(session: Session, repository: Repository) -> Session:
             f"go on with it there; to forget it here, delete {repository.common_dir}/chatml/sessions/{session.name}",
             Kind.WORKTREE,
         )
-    repository.git("worktree", "repair", str(here), check=False)
+    repository.git("worktree", "repair", str(here), check=False)  # what it could not repair is seen by the next look
     return replace(session, repository=str(repository.home), worktree=str(here))

@@ -14,6 +14,7 @@ from chatml.state.store import SessionStore, Store
 from tests.bench import anatomy
 from tests.bench.figures import Samples
 from tests.bench.rig import PATIENCE, ClaudeBackground, Side, chatml_side, claude_side, read_bytes, wait
+from tests.support import TIMEOUT
 
 HELD: Script = {"*": [{"hold": "model"}, "Done."]}
 """The model takes its time: a session goes on until the hold is released."""
@@ -184,7 +185,12 @@ def fill(side: Side, files: int) -> None:
         stream.append(b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(text), text))
     sandbox = side.sandbox
     subprocess.run(
-        ["git", "fast-import", "--quiet"], cwd=sandbox.repo, env=sandbox.env, input=b"".join(stream), check=True
+        ["git", "fast-import", "--quiet"],
+        cwd=sandbox.repo,
+        env=sandbox.env,
+        input=b"".join(stream),
+        check=True,
+        timeout=TIMEOUT,
     )
     sandbox.git("reset", "-q", "--hard")
 

@@ -8,36 +8,27 @@ import json
 import os
 import shlex
 import shutil
-import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 from chatml import proc
-from chatml.agents.base import AgentError, Message, Setting, Signal, Started, used_up
+from chatml.agents.base import AgentError, Setting, Signal, Started, used_up
 from chatml.agents.claude.lean import import_sdk
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session
+from chatml.model import Failure, Message, Reply, Session
 
 import_sdk()
 
 import claude_agent_sdk as sdk  # noqa: E402
 
+from chatml.agents.claude import tools  # noqa: E402
 from chatml.agents.claude.cost import Meter  # noqa: E402
 from chatml.agents.claude.messages import Translator  # noqa: E402
 from chatml.agents.claude.permissions import Gate  # noqa: E402
 from chatml.agents.claude.sandbox import sandbox_of  # noqa: E402
 from chatml.agents.claude.transcript import ClaudeTranscript  # noqa: E402
-
-NOT_FOR_US = (
-    "EnterWorktree",  # would move the agent out of its session's worktree
-    "ExitWorktree",
-    "CronCreate",  # would outlive the turn that the worker lives for
-    "CronDelete",
-    "CronList",
-    "Workflow",
-)
 
 MAX_BUFFER = 128 * 1024 * 1024
 """Bytes of one message. The SDK's default of 1 MiB ends a session that edits a file of 3 MB or reads a large image."""
@@ -182,7 +173,7 @@ class ClaudeAgent:
             cwd=self._setting.worktree,
             cli_path=self._guarded_cli(),
             model=session.model,
-            permission_mode=session.permission_mode,  # type: ignore[arg-type]
+            permission_mode=session.terms.permission_mode,  # type: ignore[arg-type]
             max_turns=self._setting.max_turns,
             max_budget_usd=self._budget(),
             system_prompt={"type": "preset", "preset": "claude_code", "append": instruction},
@@ -192,13 +183,13 @@ class ClaudeAgent:
             strict_mcp_config=not trusted,
             tools=self._tools(),
             allowed_tools=self._gate.allowed,
-            disallowed_tools=list(NOT_FOR_US),
+            disallowed_tools=list(tools.REFUSED),
             can_use_tool=self._gate.ask,
             hooks=self._gate.hooks(),
             include_partial_messages=True,
             max_buffer_size=MAX_BUFFER,
             stderr=self._stderr.append,
-            settings=json.dumps({"useAutoModeDuringPlan": False, "permissions": self._gate.rules}),
+            settings=json.dumps({"useAutoModeDuringPlan": False, "permissions": self._gate.rules, **tools.SETTINGS}),
             sandbox=self._contained(),
             extra_args=self._extra(),
             env=self._env(),
@@ -206,15 +197,15 @@ class ClaudeAgent:
 
     def _tools(self) -> list[str] | None:
         """The only tools that the agent has; None for all."""
-        tools = self._session.tools
-        if tools is None:
+        own = self._session.terms.tools
+        if own is None:
             return None
-        planning = self._session.permission_mode == "plan"  # else it could never have its plan approved
-        return [*tools, *(["ExitPlanMode"] if planning else [])]
+        planning = self._session.terms.permission_mode == "plan"  # else it could never have its plan approved
+        return [*own, *(["ExitPlanMode"] if planning else [])]
 
     def _extra(self) -> dict[str, str | None]:
         extra: dict[str, str | None] = {"replay-user-messages": None}
-        if self._session.mode_after_plan == "bypassPermissions":
+        if self._session.terms.mode_after_plan == "bypassPermissions":
             extra["allow-dangerously-skip-permissions"] = None  # else the CLI refuses that mode later
         return extra
 
@@ -237,12 +228,13 @@ class ClaudeAgent:
         env = {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
-            "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # a worker lives only while a turn does
+            **tools.ENV,
             "CLAUDE_CODE_MAX_RETRIES": os.environ.get("CLAUDE_CODE_MAX_RETRIES", "3"),
             **(self._sandbox.env() if self._sandbox is not None else {}),
             **self._setting.env,
         }
-        if "bypassPermissions" in (self._session.permission_mode, self._session.mode_after_plan) and os.geteuid() == 0:
+        terms = self._session.terms
+        if "bypassPermissions" in (terms.permission_mode, terms.mode_after_plan) and os.geteuid() == 0:
             env["IS_SANDBOX"] = "1"  # else the CLI refuses the mode to root; the person asked for it by name
         return env
 
@@ -263,7 +255,7 @@ RESUME_HINT = "go on with 'chatml resume', or with a message: 'chatml send'"
 
 def find_cli() -> Path | None:
     """The CLI that the SDK brings, else the one in PATH."""
-    bundled = Path(sdk.__file__).parent / "_bundled" / ("claude.exe" if sys.platform == "win32" else "claude")
+    bundled = Path(sdk.__file__).parent / "_bundled" / "claude"
     if bundled.is_file():
         return bundled
     found = shutil.which("claude")

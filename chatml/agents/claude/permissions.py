@@ -16,6 +16,7 @@ from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdra
 from chatml.agents.claude.git_line import may_do_harm
 from chatml.agents.claude.sandbox import ClaudeSandbox
 from chatml.agents.claude.scope import Fence
+from chatml.agents.claude.tools import Bounds, verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.model import Reply, Session
 
@@ -59,8 +60,8 @@ class Gate:
         self._tell = tell
         self._open: dict[str, asyncio.Future[Reply]] = {}
         self._decided = list(setting.decided)
-        self._allow = list(session.allow)
-        self.mode = session.permission_mode
+        self._allow = list(session.terms.allow)
+        self.mode = session.terms.permission_mode
         """The permission mode as it is now: an agent can enter and leave plan mode by itself."""
         self.said = ""
         """The last text of the agent: where it asks about a plan that it wrote nowhere else, this is it."""
@@ -68,7 +69,7 @@ class Gate:
     @property
     def allowed(self) -> list[str]:
         """The rules of ours for what runs without asking, from the start."""
-        return [] if self._session.permission_mode == "plan" else list(self._git_rules)
+        return [] if self._session.terms.permission_mode == "plan" else list(self._git_rules)
 
     @property
     def _git_rules(self) -> tuple[str, ...]:
@@ -77,18 +78,20 @@ class Gate:
             return READING_RULES
         if self._sandbox is not None and self._sandbox.unasked:
             return ()
-        return (*GIT_RULES, TAKING_BACK) if self._session.scope else GIT_RULES
+        return (*GIT_RULES, TAKING_BACK) if self._session.terms.scope else GIT_RULES
 
     @property
     def rules(self) -> dict[str, list[str]]:
         """The person's rules, as Claude Code's settings take them; it applies deny before ask before allow."""
         session = self._session
-        return {"deny": list(session.deny), "ask": list(session.ask), "allow": list(session.allow)}
+        return {"deny": list(session.terms.deny), "ask": list(session.terms.ask), "allow": list(session.terms.allow)}
 
     def hooks(self) -> dict[Any, list[sdk.HookMatcher]]:
         files = sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._outside], on_failure="block")
         git = sdk.HookMatcher(matcher="Bash", hooks=[self._command], on_failure="block")
-        return {"PreToolUse": [*Fence(self._session, self._setting.worktree).matchers(), files, git]}
+        worktree = self._setting.worktree
+        bounds = Bounds(worktree, self._allow, self._session.terms.permission_mode == "bypassPermissions")
+        return {"PreToolUse": [*bounds.matchers(), *Fence(self._session, worktree).matchers(), files, git]}
 
     def answer(self, call: str, reply: Reply) -> None:
         """What a person decided about this call; nothing where it is no longer open."""
@@ -107,7 +110,7 @@ class Gate:
         if earlier := self._earlier(tool, tool_input):
             return self._result(tool, tool_input, earlier)
         summary = self._summary(tool, tool_input)
-        if self._session.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
+        if self._session.terms.on_request == "deny" or self.mode == "dontAsk":  # where only our own hooks would ask
             self._tell(Denied(tool, summary))
             words = {"AskUserQuestion": NO_ANSWER, "ExitPlanMode": NO_PLAN}
             return sdk.PermissionResultDeny(message=words.get(tool, NOT_ALLOWED if self.mode == "dontAsk" else NOBODY))
@@ -179,7 +182,7 @@ class Gate:
         rules = list(reply.rules)
         updates = []
         if tool == "ExitPlanMode":
-            self.mode = self._session.after_plan
+            self.mode = self._session.terms.after_plan
             updates.append(sdk.PermissionUpdate(type="setMode", mode=self.mode, destination="session"))  # type: ignore[arg-type]
             rules += self._git_rules
         if rules:
@@ -198,11 +201,11 @@ class Gate:
         target = os.path.realpath(os.path.join(self._setting.worktree, named))
         inside = os.path.realpath(self._setting.worktree)
         allowed = target.startswith(inside + os.sep) and not _is_git(Path(target), Path(inside))
-        if allowed or self._session.permission_mode == "bypassPermissions" or is_plan(target):
+        if allowed or self._session.terms.permission_mode == "bypassPermissions" or is_plan(target):
             return {}
         if exact_rule("Edit", data["tool_input"], self._setting.worktree) in self._allow:
             return {}
-        return _must_ask("it lies outside the session's worktree")
+        return verdict("ask", "it lies outside the session's worktree")
 
     async def _command(self, hook_input: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         """The git commands allowed by rule are so for what they read and commit, not for writing files elsewhere."""
@@ -212,8 +215,10 @@ class Gate:
             self._sandbox.prepare()
             if not data["tool_input"].get("dangerouslyDisableSandbox"):
                 return {}
-        if self._session.permission_mode != "bypassPermissions" and may_do_harm(str(data["tool_input"].get("command"))):
-            return _must_ask("this way to call git can write files or run programs, or that can't be told")
+        if self._session.terms.permission_mode != "bypassPermissions" and may_do_harm(
+            str(data["tool_input"].get("command"))
+        ):
+            return verdict("ask", "this way to call git can write files or run programs, or that can't be told")
         return {}
 
 
@@ -236,17 +241,6 @@ def _rule_text(rule: PermissionRuleValue) -> str:
 def _rule_value(rule: str) -> PermissionRuleValue:
     tool, _, content = rule.partition("(")
     return PermissionRuleValue(tool, content.removesuffix(")") or None)
-
-
-def _must_ask(reason: str) -> HookJSONOutput:
-    """What no rule may allow but a person."""
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "ask",
-            "permissionDecisionReason": reason,
-        }
-    }
 
 
 def _is_git(target: Path, worktree: Path) -> bool:

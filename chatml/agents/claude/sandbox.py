@@ -16,12 +16,16 @@ from typing import Any
 
 from chatml import containment
 from chatml.agents.base import AgentError, Setting
+from chatml.answers import answer
 from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
 
 NO_REFS = "# pack-refs with: peeled fully-peeled sorted \n"
 """What git writes into `packed-refs` where there are none: only a file that is there can be closed."""
+
+TEMPORARY = "chatml-"
+"""How the folders for temporary files begin."""
 
 CLOSED = ("COMMIT_EDITMSG", "FETCH_HEAD", "HEAD", "MERGE_HEAD", "ORIG_HEAD", "index", "info", "packed-refs", "shallow")
 """Parts of the git directory that belong to the main checkout or to all, and that no commit in a worktree writes."""
@@ -34,11 +38,13 @@ class ClaudeSandbox:
         self._worktree = setting.worktree
         self._excludes = setting.state_dir / "excludes"
         self._git_dir = setting.state_dir.parents[2]
-        self._required = session.sandbox == "required"
+        self._required = session.terms.sandbox == "required"
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
         self._temporary: Path | None = None
-        self.unasked = "dontAsk" not in (session.permission_mode, session.after_plan)
+        self._noted = setting.state_dir / "temporary"
+        """Where the folder for temporary files lies, for the next one to remove should this be killed."""
+        self.unasked = "dontAsk" not in (session.terms.permission_mode, session.terms.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
 
     def begin(self) -> None:
@@ -46,13 +52,12 @@ class ClaudeSandbox:
         self._tidy()
         # Its commands may write in its folder for temporary files, where the settings of other agents would lie too.
         # Of a short name: sockets are put into it, whose paths may have 107 bytes (sun_path of unix(7)).
-        self._temporary = Path(tempfile.mkdtemp(prefix="chatml-"))
+        self._temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+        self._noted.write_text(str(self._temporary), "utf-8", "surrogateescape")
         self.prepare()
 
     def end(self) -> None:
         """Clear up, once the agent and all its commands have ended."""
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
         self._tidy()
 
     def settings(self) -> dict[str, Any]:
@@ -96,10 +101,15 @@ class ClaudeSandbox:
             self._excludes.write_text(text, "utf-8", "surrogateescape")
 
     def _tidy(self) -> None:
-        """Remove what a sandbox that was killed has left; while commands run, it belongs there.
+        """Remove what a sandbox has left, be it that it was killed; while commands run, it belongs there.
 
         An empty `config.lock` would keep everybody from changing the repository's settings.
         """
+        with suppress(OSError):
+            folder = Path(self._noted.read_text("utf-8", "surrogateescape"))
+            if folder.name.startswith(TEMPORARY) and folder.lstat().st_uid == os.geteuid():
+                shutil.rmtree(folder, ignore_errors=True)
+            self._noted.unlink()
         lock = self._git_dir / "config.lock"
         left = [self._worktree / name for name in containment.stand_ins(self._worktree)]
         for path in (*left, *([lock] if containment.is_stand_in(lock) else ())):
@@ -123,7 +133,7 @@ class ClaudeSandbox:
 
 def _users_excludes(worktree: Path) -> str:
     """What the person's own git leaves out everywhere; ours takes that file's place."""
-    said = git("config", "--type=path", "core.excludesFile", at=worktree, check=False).text.rstrip("\n")
+    said = answer(git("config", "--type=path", "core.excludesFile", at=worktree, check=False))
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     try:
         text = Path(said or Path(home, "git", "ignore")).read_text("utf-8", "surrogateescape")
@@ -135,12 +145,12 @@ def _users_excludes(worktree: Path) -> str:
 def sandbox_of(session: Session, setting: Setting) -> ClaudeSandbox | None:
     """The session's sandbox, or None for none. AgentError where it must have one, and can't."""
     # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
-    bypassing = "bypassPermissions" in (session.permission_mode, session.after_plan)
-    if session.sandbox == "off" or (session.sandbox == "auto" and bypassing):
+    bypassing = "bypassPermissions" in (session.terms.permission_mode, session.terms.after_plan)
+    if session.terms.sandbox == "off" or (session.terms.sandbox == "auto" and bypassing):
         return None
     lack = containment.lack()
     if lack is None:
         return ClaudeSandbox(session, setting)
-    if session.sandbox == "required":
+    if session.terms.sandbox == "required":
         raise AgentError(Failure(Kind.SETUP.value, f"no sandbox here: {lack.reason}", lack.remedy))
     return None

@@ -11,7 +11,9 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
+from chatml.agents import briefing
 from chatml.agents.base import FILE_TOOLS
+from chatml.agents.claude.tools import verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.changes.scope import outside
 from chatml.model import Session
@@ -26,7 +28,7 @@ class Fence:
 
     def matchers(self) -> list[sdk.HookMatcher]:
         """The hooks for PreToolUse; none without a scope."""
-        if not self._session.scope:
+        if not self._session.terms.scope:
             return []
         return [sdk.HookMatcher(matcher="|".join(FILE_TOOLS), hooks=[self._check], on_failure="block")]
 
@@ -38,17 +40,8 @@ class Fence:
         target = os.path.realpath(os.path.join(self._top, named))
         if target.startswith(self._top + os.sep):
             path = os.path.relpath(target, self._top)
-            if not await asyncio.to_thread(outside, self._session.scope, [path]):
+            if not await asyncio.to_thread(outside, self._session.terms.scope, [path]):
                 return {}
-        elif self._session.permission_mode != "bypassPermissions" or is_plan(target):
+        elif self._session.terms.permission_mode != "bypassPermissions" or is_plan(target):
             return {}  # asked about, like everything else outside of the worktree
-        return {
-            "hookSpecificOutput": {
-                "hookEventName": "PreToolUse",
-                "permissionDecision": "deny",
-                "permissionDecisionReason": (
-                    f"This file is outside of the scope of your session, which is: {', '.join(self._session.scope)}. "
-                    "Leave it as it is. If your task can't be done without, say so in your answer."
-                ),
-            }
-        }
+        return verdict("deny", briefing.file_out_of_scope(self._session.terms.scope))

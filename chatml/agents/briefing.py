@@ -1,0 +1,134 @@
+"""All that is said to an agent: about its place, its task, what broke off, what was decided, what it may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatml.agents.base import reads_only
+from chatml.model import Reply, Request, Session
+
+GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
+"""What an agent is told whose turn broke off, where a person has said nothing new."""
+
+BROKE_OFF = "Your work on this task broke off."
+
+LOST = "Your earlier conversation about this task was lost."
+
+DECIDED = "Your turn broke off while you waited for a person. This is what became of what you had asked:"
+
+
+def instruction(session: Session) -> str:
+    """What the agent is told about where it is and what it is for, beside its own system prompt."""
+    said = [
+        f"You work on one task in a git worktree of your own: {session.worktree}\n"
+        f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
+        f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
+        + (READING if reads_only(session) else WORKING)
+    ]
+    if session.terms.scope:
+        said.append(
+            "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
+            f"one that matches decides): {', '.join(session.terms.scope)}"
+        )
+    if session.terms.instruction is not None:
+        said.append(session.terms.instruction)
+    return "\n\n".join(said)
+
+
+WORKING = """\
+- Commit your work in small, coherent commits with messages that say why. Leave nothing uncommitted at the end.
+- Never push, merge, rebase onto other branches, switch branches, or use git stash (it is shared by all worktrees). \
+A person reviews and lands your branch.
+- Never change anything outside your worktree.
+- End with a short summary of what you did and what is left: it is shown as the session's result."""
+
+READING = """\
+- You only read: change no file, make no commit, and leave every branch as it is.
+- Your last answer is the session's result, and what the person gets: put all into it that you have to report."""
+
+
+def recap(why: str, said: Sequence[str]) -> str:
+    """What goes before a message to an agent that doesn't know of the earlier ones."""
+    return "\n\n".join([f"{why} These were the messages to you, oldest first:", *said, "What is new:", ""])
+
+
+def too_long_to_repeat(name: str, new: str) -> str:
+    """The same where the earlier messages fit into no argument."""
+    read = f"The messages to you are too long to repeat: read them with 'chatml logs {name}'."
+    return f"{BROKE_OFF} {read}\n\nWhat is new:\n\n{new}"
+
+
+def decisions(fates: Sequence[tuple[Request, Reply | None]]) -> str:
+    """What became of the requests of an agent that has died since; empty where it had none."""
+    return "\n".join([DECIDED, *(_fate(request, reply) for request, reply in fates), "", ""]) if fates else ""
+
+
+def _fate(request: Request, reply: Reply | None) -> str:
+    asked = f"- {request.summary}: "
+    if reply is None:
+        return asked + "not decided. Ask again if you still need it."
+    if reply.decision == "deny":
+        return asked + "denied" + (f": {reply.message}" if reply.message else ". Go on without it.")
+    if request.kind == "plan":
+        plan = (reply.input or {}).get("plan")
+        return asked + "the plan is approved. Carry it out now." + (f" It was changed to:\n{plan}" if plan else "")
+    if request.kind == "question":
+        answers = "; ".join(f"{question}: {answer}" for question, answer in (reply.answers or {}).items())
+        return asked + f"answered. {answers}"
+    changed = f", with this input instead: {reply.input}" if reply.input is not None else ""
+    return asked + f"approved{changed}. Make the same call again: you will not be asked."
+
+
+def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
+    """Asks to take back what was changed outside of the scope; names `most` of the paths."""
+    listed = "".join(f"- {path}\n" for path in paths[:most])
+    more = f"- and {len(paths) - most} more\n" if len(paths) > most else ""
+    return (
+        f"You have changed files that are outside of the scope of this session ({', '.join(scope)}):\n"
+        f"{listed}{more}\n"
+        "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
+        "alone what you did not change yourself. If your task can't be done without, say so in your answer."
+    )
+
+
+def file_out_of_scope(scope: Sequence[str]) -> str:
+    """Why a file may not be changed."""
+    return (
+        f"This file is outside of the scope of your session, which is: {', '.join(scope)}. "
+        "Leave it as it is. If your task can't be done without, say so in your answer."
+    )
+
+
+ONLY_HERE = "Only this worktree belongs to your session, and work elsewhere would be lost to it."
+
+NO_ISOLATION = f"{ONLY_HERE} Start the agent without isolation: it then works in this worktree too."
+
+NO_WORKTREE = f"{ONLY_HERE} Use an agent that needs no worktree of its own (such as general-purpose)."
+
+
+def not_here(place: str, worktree: str) -> str:
+    """Why a call from another folder than the session's worktree is refused."""
+    return f"{ONLY_HERE} This call comes from {place}. End this agent, and go on in {worktree}."
+
+
+def review(name: str, task: str, since: str, stat: str, most: int) -> str:
+    """The task of one who reviews that session's changes since a commit; the session's own is cut at `most` letters."""
+    task = task if len(task) <= most else task[:most] + " …"
+    quoted = "\n".join(f"> {line}".rstrip() for line in task.splitlines())
+    return (
+        f"Review the changes of the session '{name}'. Its task was:\n\n{quoted}\n\n"
+        f"All that it has changed, committed or not, is what differs between the commit {since[:12]} and HEAD here:\n\n"
+        f"{stat.rstrip()}\n\n"
+        f"See it with 'git diff {since[:12]} HEAD', or 'git diff {since[:12]} HEAD -- PATH' for one file. The files in "
+        "your worktree are as the session has left them."
+    )
+
+
+def findings(lines: Sequence[str]) -> str:
+    """What a reviewer has found, to the agent whose changes were reviewed."""
+    listed = "\n".join(lines)
+    return (
+        f"Another agent has reviewed your changes and found this, as severity, file:line and text:\n\n{listed}\n\n"
+        "Look at each one yourself. Mend what is right, with a test where that makes sense, and say in your answer "
+        "which ones are wrong, and why."
+    )

@@ -1,0 +1,59 @@
+"""All that a session was asked to be, from the configuration, its role and the command line."""
+
+from __future__ import annotations
+
+from chatml.record import record
+
+
+@record(frozen=True)
+class Terms:
+    """What holds for one session from its start on; only a person changes it later: more money, another rule.
+
+    Each field that is a setting is declared, with its check and its help, in `config.keys`.
+    """
+
+    prompt: str = ""
+    agent: str = "claude"
+    model: str | None = None
+    """The model that was asked for; None leaves it to the agent."""
+    permission_mode: str = "acceptEdits"
+    mode_after_plan: str | None = None
+    """The mode to go on in once the plan is approved, for a session that began with planning."""
+    on_request: str = "wait"
+    """What becomes of a request: it waits for a person, is denied, or fails the session."""
+    allow: tuple[str, ...] = ()
+    """Rules of Claude Code for what may be done without asking: from the settings, or approved by a person."""
+    ask: tuple[str, ...] = ()
+    """Rules for what is asked about in any case but a denied one."""
+    deny: tuple[str, ...] = ()
+    """Rules for what is denied in any case, whatever the mode."""
+    sandbox: str = "auto"
+    """Shell commands in a sandbox: where that is possible, or not at all without (`required`), or never (`off`)."""
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    max_parallel: int | None = None
+    """How many sessions may be at work for this one to start; None where it never has to queue."""
+    runner: str = "local"
+    """Where its workers run."""
+    notify: str | None = None
+    """The command that tells a person who looks elsewhere; None for the desktop's own notifier, `off` for nothing."""
+    role: str | None = None
+    instruction: str | None = None
+    """What the agent is told beside its task, by its role."""
+    tools: tuple[str, ...] | None = None
+    """The only tools that the agent has, by its role."""
+    scope: tuple[str, ...] = ()
+    """The paths that may be changed, as patterns of gitignore(5); all of them without any."""
+    command: tuple[str, ...] | None = None
+    """The program and arguments of an agent that is a command, `{prompt}` where the task goes."""
+    resume_command: tuple[str, ...] | None = None
+    """The same for going on with its conversation; None where it has none to go on with."""
+    reviews: str | None = None
+    """The `id` of the session that this one reviews; its base is then a copy of what that one held."""
+
+    @property
+    def after_plan(self) -> str:
+        """The permission mode to go on in once a plan is approved."""
+        if self.mode_after_plan is not None:
+            return self.mode_after_plan
+        return "default" if self.permission_mode == "plan" else self.permission_mode
