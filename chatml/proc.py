@@ -10,18 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import guard
 from chatml.environment import MARKER
 from chatml.pipes import Pipes
+from chatml.record import record
 
 STEP = 0.1
 """Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Result:
     """A finished command, with all that it said."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,11 +11,12 @@ from chatml import environment, layout, proc
 from chatml.answers import answer, failed
 from chatml.errors import ChatmlError, reason
 from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
+from chatml.record import record
 
 __all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "merge_base", "show", "version"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Worktree:
     """One entry of `git worktree list`."""
 
@@ -27,7 +27,7 @@ class Worktree:
     prunable: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Commit:
     """One commit, for people."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _UNSAFE = "[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 """Controls, separators of lines, what turns the direction of text around, and surrogates. Nothing else: other invisible
-characters are part of how a language is written, such as the joiners of Persian and of emoji."""
+characters are part of how a language is written, such as the joiners of Persian and of emoji. Compiled at its first
+use, which takes longer than to load all of this."""
 
 
 def is_safe(char: str) -> bool:
@@ -65,6 +66,16 @@ def display_width(text: str) -> int:
     )
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, painted or not, one below the other, two spaces apart, without trailing spaces."""
+    sizes = [[display_width(plain(cell)) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    return "\n".join(
+        "".join(cell + " " * (width - size + 2) for cell, size, width in zip(row, taken, widths, strict=True)).rstrip()
+        for row, taken in zip(rows, sizes, strict=True)
+    )
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word that `word` most looks like, or nothing."""
     import difflib  # here alone: it takes longer to load than the rest of `ls`
@@ -96,4 +107,4 @@ def paint(
 
 def plain(text: str) -> str:
     """`text` without what `paint` has added."""
-    return re.sub(_PAINT, "", text)
+    return text if "\x1b" not in text else re.sub(_PAINT, "", text)

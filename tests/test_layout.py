@@ -15,7 +15,7 @@ from tests.support import TIMEOUT, Sandbox
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"environment", "errors", "guard", "pipes", "text", "typed"},
+    {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "proc"},
     {"answers", "containment"},
     {"plumbing"},

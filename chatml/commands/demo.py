@@ -127,7 +127,7 @@ class Tour:
             return
         self._type("chatml ls --watch")
         with output.in_place() as draw:
-            self._wait(project, enough, lambda found: draw(output.table(*rows.session_table(found, output.width()))))
+            self._wait(project, enough, lambda found: draw(output.wanted(rows.session_table(found, output.width()))))
 
     def _wait(
         self, project: Project, enough: Callable[[list[Session]], bool], show: Callable[[list[Session]], None]

@@ -72,7 +72,7 @@ def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
         for session in rows.by_need(found):
             output.answer(session.name)
     elif found:
-        output.answer(output.table(*rows.session_table(found, output.width() if sys.stdout.isatty() else None)))
+        output.answer(output.wanted(rows.session_table(found, output.width() if sys.stdout.isatty() else None)))
     elif sys.stdout.isatty():
         output.note('no sessions; start one: chatml new "what to do"')
 
@@ -83,7 +83,7 @@ def _watch(project: Project, names: tuple[str, ...], statuses: tuple[str, ...]) 
         while True:
             everyone, trouble = find.find(project, names)
             found = _as_they_are(project, everyone, statuses, every=bool(names))
-            table = output.table(*rows.session_table(found, output.width())) if found else "no sessions"
+            table = output.wanted(rows.session_table(found, output.width())) if found else "no sessions"
             text = "\n".join([table, *(one_line(f"error: {error}") for error in trouble)])
             if text != shown:
                 draw(text)

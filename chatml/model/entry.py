@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar
 
 from chatml import typed
 from chatml.model.parts import now
 from chatml.model.request import Reply
+from chatml.record import record
 
 
 def _new_id() -> str:
@@ -17,14 +18,14 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Message:
     """A message to the agent."""
 
     TYPE: ClassVar[str] = "message"
     text: str
     id: str = field(default_factory=_new_id)
-    time: str = field(default_factory=now, compare=False)
+    time: str = field(default_factory=now)
     auto: bool = False
     """Chatml itself wrote it, no person."""
     queue: bool = False
@@ -33,36 +34,36 @@ class Message:
     """The paths that it asks the agent to take back, as they are out of scope."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Interrupt:
     """The turn is to end."""
 
     TYPE: ClassVar[str] = "interrupt"
     id: str = field(default_factory=_new_id)
-    time: str = field(default_factory=now, compare=False)
+    time: str = field(default_factory=now)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Answer:
     """What a person decided about a request."""
 
     TYPE: ClassVar[str] = "reply"
     reply: Reply
     id: str = field(default_factory=_new_id)
-    time: str = field(default_factory=now, compare=False)
+    time: str = field(default_factory=now)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Unsend:
     """A person takes these messages (by id) back."""
 
     TYPE: ClassVar[str] = "unsend"
     messages: tuple[str, ...]
     id: str = field(default_factory=_new_id)
-    time: str = field(default_factory=now, compare=False)
+    time: str = field(default_factory=now)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Handed:
     """The worker of this PID has given these messages (by id) to its agent: from here on nobody takes them back."""
 
@@ -70,7 +71,7 @@ class Handed:
     messages: tuple[str, ...]
     pid: int
     id: str = field(default_factory=_new_id)
-    time: str = field(default_factory=now, compare=False)
+    time: str = field(default_factory=now)
 
 
 Entry = Message | Interrupt | Answer | Unsend | Handed

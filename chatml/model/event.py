@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from chatml import typed
 from chatml.model.parts import Tokens
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StatusChanged:
     """The session came to another status, by its name in the contract."""
 
@@ -18,7 +19,7 @@ class StatusChanged:
     status: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MessageTaken:
     """An agent has read this message, by its id; `auto`: chatml itself wrote it."""
 
@@ -28,7 +29,7 @@ class MessageTaken:
     auto: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Delta:
     """A piece of text as the model writes it; the whole follows as `Text`."""
 
@@ -36,7 +37,7 @@ class Delta:
     text: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Text:
     """A finished block of the agent's answer."""
 
@@ -44,7 +45,7 @@ class Text:
     text: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Thinking:
     """A finished block of the agent's reasoning."""
 
@@ -52,7 +53,7 @@ class Thinking:
     text: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ToolCall:
     """The agent calls a tool; `parent` is the call that runs the subagent which does so."""
 
@@ -63,7 +64,7 @@ class ToolCall:
     parent: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ToolResult:
     """What became of a tool call."""
 
@@ -74,7 +75,7 @@ class ToolResult:
     parent: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Requested:
     """The agent needs a person; `tool` only where nobody could be asked."""
 
@@ -86,7 +87,7 @@ class Requested:
     tool: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Replied:
     """What became of the request of this id."""
 
@@ -99,7 +100,7 @@ class Replied:
     rules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SetUp:
     """A line that preparing the worktree has printed."""
 
@@ -107,7 +108,7 @@ class SetUp:
     line: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Mishap:
     """Something went wrong; with `retry`, the agent tries again by itself for the so-and-so-manieth time."""
 
@@ -118,7 +119,7 @@ class Mishap:
     retry: int | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Turn:
     """The agent has ended its answer; cost (US dollars) and tokens are this turn's alone."""
 
@@ -155,7 +156,7 @@ _KINDS: Mapping[str, type[What]] = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Event:
     """One entry in a session's log; `seq` counts from 1."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timezone
+
+from chatml.record import record
 
 
 def now() -> str:
@@ -16,7 +18,7 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Base:
     """What the session's branch started from; `ref` is a full sha where no name was given."""
 
@@ -24,7 +26,7 @@ class Base:
     commit: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tokens:
     """Model tokens used by the whole session."""
 
@@ -37,7 +39,7 @@ class Tokens:
         return Tokens(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Changes:
     """All that the session would bring to its base, in numbers."""
 
@@ -48,7 +50,7 @@ class Changes:
     uncommitted: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FileChange:
     """One changed path; insertions and deletions are None for a binary file."""
 
@@ -60,7 +62,7 @@ class FileChange:
     uncommitted: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Process:
     """A process that an agent has left running after its turn: a development server, for one."""
 
@@ -69,7 +71,7 @@ class Process:
     """Its program and arguments, with a space between them."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 
@@ -79,7 +81,7 @@ class PullRequest:
     checks: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Failure:
     """Why the session failed, and what a person can do about it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from chatml import typed
@@ -11,12 +11,13 @@ from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tok
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
+from chatml.record import record
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Session:
     """The record of one task; everything needed to go on with it later is in here."""
 

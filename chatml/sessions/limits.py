@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from chatml.errors import UsageError
 from chatml.model import Session
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Amount:
     """A new limit; or, with `more`, how much more than the old one, or than what is spent where that is more."""
 
@@ -19,7 +18,7 @@ class Amount:
         return max(limit or 0, spent) + self.value if self.more else self.value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Limits:
     """What is to change about a session's limits; None leaves one as it is."""
 
