@@ -52,15 +52,6 @@ class Worktree:
     prunable: bool
 
 
-@dataclass(frozen=True)
-class Commit:
-    """One commit, for people."""
-
-    sha: str
-    subject: str
-    body: str
-
-
 class Repository:
     """One repository, seen from a directory in any of its worktrees; keeps nothing open."""
 
@@ -220,24 +211,6 @@ def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -
 def head(worktree: Path) -> str:
     """The commit checked out in a worktree."""
     return git("rev-parse", "HEAD", at=worktree).text.strip()
-
-
-def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
-    """The commits of `since..until`, both full ids, oldest first. ChatmlError where git can't list them."""
-    from git import GitCommandError, Repo
-
-    found = []
-    with proc.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
-        try:
-            with Repo(common_dir) as repository:
-                for commit in repository.iter_commits(f"{since}..{until}", reverse=True):
-                    message = commit.message
-                    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                    subject, _, body = text.strip().partition("\n\n")
-                    found.append(Commit(commit.hexsha, " ".join(subject.split()), body.strip()))
-        except (GitCommandError, ValueError) as error:
-            raise ChatmlError(f"git can't list the commits from {since} to {until}") from error
-    return found
 
 
 def merge_base(at: Path, ours: str, base_ref: str, base_commit: str) -> str:

@@ -18,7 +18,7 @@ LEVELS = [
     {"errors", "guard", "typed"},
     {"model", "proc"},
     {"containment", "output"},
-    {"state", "config", "repo"},
+    {"state", "config", "repo", "objects"},
     {"render", "terminal"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
@@ -31,7 +31,7 @@ LEVELS = [
 """Modules (or packages) by level, the lowest first: each may import those of lower levels, and inside its package."""
 
 DOORS = {
-    "git": {"repo"},
+    "git": {"objects"},
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},

@@ -5,8 +5,11 @@ One session with two commits is made by the real agent; every test finds the rep
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,8 +268,7 @@ def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
 
 
 def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: GitHub) -> None:
-    fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "nothing pushed by chatml")
-    sandbox.chatml("pr", NAME)
+    sandbox.chatml("pr", NAME, "--force-with-lease")  # there is nothing to replace
     amended = commit(sandbox, "Add two, better", "--amend")
     fails(sandbox.chatml("pr", NAME, code=1), f"chatml pr {NAME} --force-with-lease")
     sandbox.chatml("pr", NAME, "--force-with-lease")
@@ -318,6 +320,206 @@ def test_choice_of_remote(sandbox: Sandbox, github: GitHub) -> None:
     for name in ("upstream", "fork", "backup"):
         sandbox.git("remote", "remove", name)
     fails(sandbox.chatml("pr", NAME, code=1), "no remote to push to", "git remote add origin")
+
+
+ORIGIN, FORK = "http://github.localhost/octo/app.git", "http://github.localhost/me/app.git"
+OWN = f"branch.{BRANCH}"
+PLACES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "made by gh pr checkout": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.pushRemote {FORK}", f"{OWN}.merge refs/heads/{BRANCH}"), "me/app", BRANCH,
+    ),
+    "an address, another name": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.merge refs/heads/patch-1", "push.default upstream"), "me/app", "patch-1",
+    ),
+    "the old word for it": (
+        (f"{OWN}.remote fork", f"{OWN}.merge refs/heads/patch-1", "push.default tracking"), "me/app", "patch-1",
+    ),
+    "fetched from one, pushed to another": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/main", "remote.pushDefault fork"), "me/app", BRANCH,
+    ),
+    "the branch over all branches": (("remote.pushDefault origin", f"{OWN}.pushRemote fork", "push.default current"),
+                                     "me/app", BRANCH),
+    "a place for all branches": (("remote.origin.push refs/heads/*:refs/heads/ada/*",), "octo/app", f"ada/{BRANCH}"),
+    "a place on a fork": (
+        ("remote.fork.push +refs/heads/chatml/*:refs/heads/x/*", f"{OWN}.remote fork"), "me/app", "x/limit",
+    ),
+    "what is checked out": (("remote.origin.push HEAD",), "octo/app", BRANCH),
+    "another name, pushed by its own": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/patch-1", "push.default current"), "octo/app", BRANCH,
+    ),
+}  # fmt: skip
+"""Settings of git by what they are about; and the repository and branch where the pull request comes from."""
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_goes_where_git_push_would(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    settings, repo, branch = PLACES[case]
+    sandbox.git("remote", "add", "fork", FORK)
+    real = sandbox.repo.parent / f"{repo.split('/')[0]}.git"
+    sandbox.git("--git-dir", str(real), "branch", BRANCH, "main")  # some settings only push what is there already
+    for setting in settings:
+        sandbox.git("config", *setting.split(" ", 1))
+    told = sandbox.git("push", "--dry-run", "--porcelain", cwd=worktree(sandbox)).splitlines()
+    assert told[0] == f"To {real}"
+    assert [line.split("\t")[1].split(":")[1] for line in told if BRANCH in line] == [f"refs/heads/{branch}"]
+
+    for _ in range(2):  # it is found there again
+        sandbox.chatml("pr", NAME)
+        [pull] = github.pulls
+        assert (pull.repo, pull.owner, pull.head) == ("octo/app", repo.split("/")[0], branch)
+    assert github.tip(repo, branch) == sandbox.git("rev-parse", BRANCH)
+
+
+UNCLEAR: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "another name": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/patch-1"), "git does not tell where", f"octo/app {BRANCH}",
+    ),
+    "another name on a fork": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.merge refs/heads/main"), "git does not tell where", "me/app main",
+    ),
+    "somebody's pull request": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/pull/7/head"), "pull request #7 of octo/app", f"octo/app {BRANCH}",
+    ),
+    "left out": (("remote.origin.push refs/heads/main",), "leaves chatml/limit out", f"octo/app {BRANCH}"),
+    "no such remote": (("remote.pushDefault frok",), "neither a remote nor an address", f"me/app {BRANCH}"),
+    "only for review": (
+        ("remote.origin.push refs/heads/*:refs/for/*",), "sends chatml/limit to refs/for/", f"me/app {BRANCH}",
+    ),
+    "two places": (
+        (f"remote.origin.pushurl {ORIGIN}", f"--add remote.origin.pushurl {FORK}"), "several", f"me/app {BRANCH}",
+    ),
+}  # fmt: skip
+FOLLOWED = {
+    "another name on a fork": ("git config push.default upstream",),
+    "no such remote": ("git config remote.pushDefault fork",),
+    "only for review": (f"chatml pr {NAME} --remote fork",),
+    "two places": (f"chatml pr {NAME} --remote fork",),
+}
+"""How a hint is followed that leaves a choice; any other names one command."""
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_where_git_does_not_tell(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    settings, said, place = UNCLEAR[case]
+    sandbox.git("remote", "add", "fork", FORK)
+    for setting in settings:
+        sandbox.git("config", *setting.split())
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, said)
+    assert github.pulls == []
+    assert not [one for one in ("octo/app", "me/app") if github.tip(one, BRANCH)], "nothing was pushed"
+
+    again = ["pr", NAME]
+    [command] = FOLLOWED.get(case) or re.findall(r"git (?:config|branch) [^;]*", failed.err.split("own name:")[-1])
+    if command.startswith("git"):
+        sandbox.git(*shlex.split(command)[1:])
+    else:
+        again = shlex.split(command)[1:]
+    sandbox.chatml(*again)
+    repo, branch = place.split()
+    assert [(pull.owner, pull.head) for pull in github.pulls] == [(repo.split("/")[0], branch)]
+    assert github.tip(repo, branch) == sandbox.git("rev-parse", BRANCH)
+
+
+def test_a_pull_request_is_found_among_many_of_that_name(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    for number in range(2, 60):
+        github.pulls.append(replace(github.pulls[0], number=number, owner=f"stranger-{number}", commit="0" * 40))
+    assert sandbox.chatml("pr", NAME, "--json").json["number"] == 1
+
+
+def test_a_branch_that_tracks_its_base(sandbox: Sandbox, github: GitHub) -> None:
+    """`git checkout -b fix origin/main` makes one; with push.default=upstream, `git push` would land it at once."""
+    main = github.tip("octo/app", "main")
+    sandbox.git("config", f"{OWN}.remote", "origin")
+    sandbox.git("config", f"{OWN}.merge", "refs/heads/main")
+    for default in ("simple", "upstream"):
+        sandbox.git("config", "push.default", default)
+        sandbox.chatml("pr", NAME)
+    assert [pull.head for pull in github.pulls] == [BRANCH]
+
+    sandbox.git("config", "remote.origin.push", f"refs/heads/{BRANCH}:refs/heads/main")
+    github.pulls.clear()
+    fails(sandbox.chatml("pr", NAME, code=1), "would be pushed to main, the very branch", "--base BRANCH")
+    assert github.tip("octo/app", "main") == main
+
+
+ALIASES = (
+    FORK,
+    "ssh://git@ssh.github.localhost:443/me/app.git",
+    "work:me/app.git",  # by ssh's own name for the host
+    "git@github.localhost:me/app",
+)
+
+
+@pytest.mark.parametrize("address", ALIASES)
+def test_names_of_the_same_repository(sandbox: Sandbox, github: GitHub, address: str) -> None:
+    tools = sandbox.home / "tools"
+    tools.mkdir()
+    (tools / "ssh").write_text("#!/bin/sh\necho user git\necho hostname github.localhost\n")  # reads no sealed settings
+    (tools / "ssh").chmod(0o755)
+    sandbox.env["PATH"] = f"{tools}:{sandbox.env['PATH']}"
+    sandbox.git("config", "remote.origin.pushurl", address)
+    sandbox.git("config", f"url.{sandbox.repo.parent / 'me.git'}.insteadOf", address)
+    sandbox.chatml("pr", NAME)
+    assert [(pull.repo, pull.owner) for pull in github.pulls] == [("octo/app", "me")]
+    assert github.tip("me/app", BRANCH)
+
+
+def test_a_short_word_for_an_address(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("config", "url.http://github.localhost/.insteadOf", "hub:")
+    sandbox.git("config", "remote.pushDefault", "hub:me/app.git")
+    fails(sandbox.chatml("pr", NAME, code=1), "could not push to hub:me/app.git")  # there is no server behind it here
+    assert github.asked.count("RepositoryInfo") == 2, "gh has found both repositories"
+
+
+@pytest.mark.usefixtures("github")
+def test_a_password_in_an_address_is_not_shown(sandbox: Sandbox) -> None:
+    secret = FORK.replace("//", "//me:secret@")
+    sandbox.git("config", f"url.{sandbox.repo.parent / 'me.git'}.pushInsteadOf", secret)
+    sandbox.git("config", "remote.pushDefault", secret)
+    assert f"pushed {BRANCH} to {FORK}\n" in sandbox.chatml("pr", NAME).err
+    sandbox.git("config", "remote.pushDefault", secret.replace("/me/app", "/nobody/app"))
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, "/nobody/app")
+    assert "secret" not in failed.err
+
+
+def test_only_this_branch_is_published(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("tag", "-a", "v1", "-m", "one", BRANCH)
+    for setting in ("push.followTags true", "submodule.recurse true", "push.recurseSubmodules only",
+                    "remote.origin.mirror true"):  # fmt: skip
+        sandbox.git("config", *setting.split())
+    sandbox.git("branch", "aside")
+    sandbox.chatml("pr", NAME)
+    there = sandbox.git("--git-dir", str(github.repositories["octo/app"]), "for-each-ref", "--format=%(refname)")
+    assert there.split() == [f"refs/heads/{BRANCH}", "refs/heads/main"]
+
+
+LINKS: dict[str, tuple[str, str, bool]] = {
+    "in the repository": (".github/pull_request_template.md", "../notes/shared.md", True),
+    "through a folder": ("docs/pull_request_template.md", "../linked/shared.md", True),
+    "outside": (".github/pull_request_template.md", "../../../home/secret", False),
+    "by a whole path": ("pull_request_template.md", "/etc/passwd", False),
+    "to itself": ("pull_request_template.md", "pull_request_template.md", False),
+    "to nothing": ("pull_request_template.md", "notes/gone.md", False),
+    "to a folder": ("pull_request_template.md", "notes", False),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_a_template_that_is_a_link(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    name, target, followed = LINKS[case]
+    path = worktree(sandbox)
+    (sandbox.home / "secret").write_text("SECRET")
+    (path / "notes").mkdir()
+    (path / "notes" / "shared.md").write_text("- [ ] shared")
+    (path / "linked").symlink_to("notes")
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).symlink_to(target)
+    sandbox.chatml("pr", NAME, "--commit", "All")
+    body = f"{ANSWER}\n\n- Add one\n- Add two\n- All"
+    assert github.pulls[0].body == (f"{body}\n\n- [ ] shared" if followed else body)
 
 
 def test_a_remote_elsewhere(sandbox: Sandbox, github: GitHub) -> None:
