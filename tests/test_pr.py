@@ -256,6 +256,27 @@ def test_branch_deleted_and_worktree_gone(sandbox: Sandbox, github: GitHub) -> N
     assert github.tip("octo/app", BRANCH) == tip
 
 
+def test_a_renamed_branch_is_followed(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    sandbox.git("branch", "-m", BRANCH, "first-name")
+    sandbox.git("branch", "-m", "limit-rates", cwd=worktree(sandbox))
+    assert sandbox.chatml("diff", NAME).err == ""
+    assert sandbox.session(NAME)["branch"] == "limit-rates"
+    assert sandbox.chatml("pr", NAME).err == "pushed limit-rates to origin\nopened #2\n"
+    assert github.tip("octo/app", "limit-rates") == sandbox.git("rev-parse", "limit-rates")
+
+
+def test_a_branch_that_gave_way_to_another(sandbox: Sandbox, github: GitHub) -> None:
+    """Nothing tells that the other one is the session's: the person does, as the hint says."""
+    sandbox.git("switch", "-q", "-c", "other", cwd=worktree(sandbox))
+    sandbox.git("branch", "-q", "-D", BRANCH)
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, f"the branch of '{NAME}' is gone", "its worktree is on other")
+    sandbox.git(*shlex.split(failed.err.rpartition(": git ")[2]))
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", BRANCH) == sandbox.git("rev-parse", "other")
+
+
 @pytest.mark.usefixtures("github")
 def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
     moved = sandbox.repo.parent / "else where"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made import commit, make_session, traces, write
+from tests.made import assert_comes_back, commit, make_session, traces, write
 from tests.support import Sandbox
 
 
@@ -45,6 +45,22 @@ def test_nothing_is_left_behind(sandbox: Sandbox) -> None:
     sandbox.git("config", "--remove-section", "branch.chatml/x.y")
     assert traces(sandbox) == before
     assert sandbox.chatml("ls", "-q").out == "other\n"
+
+
+def test_a_renamed_branch_goes_too_and_comes_back(sandbox: Sandbox) -> None:
+    before = traces(sandbox)
+    worktree = make_session(sandbox, "x")
+    commit(sandbox, worktree, "work", a="1")
+    sandbox.git("branch", "-m", "renamed", cwd=worktree)
+    assert "1 commit on renamed that is nowhere else" in refusal_of_renamed(sandbox)
+    assert_comes_back(sandbox, "x", worktree)
+    assert removed(sandbox, "x", "--force") == "removed x; branch renamed deleted\n"
+    assert traces(sandbox)["branches"] == before["branches"]
+
+
+def refusal_of_renamed(sandbox: Sandbox) -> str:
+    """What speaks against it; the record alone is brought up to date."""
+    return sandbox.chatml("rm", "x", code=1).err
 
 
 def test_the_last_one_takes_the_empty_folders_along(sandbox: Sandbox) -> None:

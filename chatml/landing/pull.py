@@ -128,6 +128,11 @@ def _worktree(work: Work) -> Worktree | None:
 def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     """Whether something is to be committed first. ChatmlError where it is, and the person did not ask for that."""
     session, message = work.session, work.order.commit
+    if worktree is not None and worktree.branch and work.repository.tip(session.branch) is None:
+        raise ChatmlError(
+            f"the branch of '{session.name}' is gone: {session.branch}; its worktree is on {worktree.branch}",
+            f"if its work is there: git -C {shlex.quote(str(worktree.path))} switch -c {shlex.quote(session.branch)}",
+        )
     _tip(work)
     if worktree is None:
         if message is not None:

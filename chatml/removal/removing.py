@@ -25,9 +25,9 @@ from chatml.removal import planning, safety, trash
 from chatml.removal.safety import Place, locate
 from chatml.repo import Repository
 from chatml.sessions import Project
+from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
-from chatml.workspace import checkout
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -85,7 +85,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
 
 def _still(project: Project, store: SessionStore, expected: Session) -> tuple[Session, Place]:
     """The session as it is under its lock, if it is the one that was looked at."""
-    session = checkout.relocate(store.read(), project.repo)
+    session = relocated(project, store)
     if session.id != expected.id:
         raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
     return session, locate(project.repo, Path(session.worktree))

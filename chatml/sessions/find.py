@@ -150,13 +150,17 @@ def _counted(project: Project, session: Session) -> Session:
     try:
         changes = measure(Path(session.worktree), session.base.ref, session.base.commit)
         seen = checkout.glance(session)
-        if changes != session.changes or seen != session.changes_seen:
+        branch = checkout.follow(session, project.repo).branch
+        counted = replace(session, changes=changes, changes_seen=seen, branch=branch)
+        if counted != session:
             project.store.session(session.name).update(
-                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
+                lambda now_: (
+                    replace(now_, changes=changes, changes_seen=seen, branch=branch) if now_.id == session.id else now_
+                )
             )
     except (ChatmlError, OSError):
         return session
-    return replace(session, changes=changes, changes_seen=seen)
+    return counted
 
 
 def resolve(project: Project, name: str | None) -> Session:
@@ -165,7 +169,8 @@ def resolve(project: Project, name: str | None) -> Session:
         return _here(project)
     try:
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held():
+        moved = session.repository != str(project.repo.home) and not project.store.session(name).worker_lock.held()
+        if moved or checkout.follow(session, project.repo) != session:
             _mend(project, name)
             session = load(project, name)
         return session
@@ -178,7 +183,7 @@ def resolve(project: Project, name: str | None) -> Session:
 
 
 def _mend(project: Project, name: str) -> None:
-    """Find the session's worktree again, after its repository was moved."""
+    """Find the session's worktree again after its repository was moved, and its branch after that was renamed."""
     store = project.store.session(name)
     with store.lock():
         relocated(project, store)
@@ -189,7 +194,7 @@ def _here(project: Project) -> Session:
     if top is not None:
         for session in load_all(project)[0]:
             if os.path.realpath(session.worktree) == os.path.realpath(top):
-                return session
+                return resolve(project, session.name)
     raise UsageError("no session named", "name one (see 'chatml ls'), or go into a session's worktree")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -209,13 +210,13 @@ def _is_ours(admin: Path, common_dir: Path) -> bool:
 
 
 def relocate(session: Session, repository: Repository) -> Session:
-    """The session with its worktree and repository where they are now, after the repository was moved.
+    """The session with its worktree and repository where they are now, and its branch by the name that it has now.
 
     Git keeps absolute paths in both directions; `git worktree repair` mends them once the new place is known. Where
     the repository was copied instead, the worktree stays with the first one: ChatmlError.
     """
     if session.repository == str(repository.home):
-        return session
+        return follow(session, repository)
     relative = os.path.relpath(session.worktree, session.repository)
     moved = Path(os.path.normpath(repository.home / relative))
     here = Path(session.worktree) if is_worktree(Path(session.worktree)) else moved
@@ -226,4 +227,40 @@ def relocate(session: Session, repository: Repository) -> Session:
             Kind.WORKTREE,
         )
     repository.git("worktree", "repair", str(here), check=False)
-    return replace(session, repository=str(repository.home), worktree=str(here))
+    return follow(replace(session, repository=str(repository.home), worktree=str(here)), repository)
+
+
+def follow(session: Session, repository: Repository) -> Session:
+    """The session on the branch that its own was renamed to, by git's own log of that; as it is without one.
+
+    Costs one look at a file where nothing was renamed.
+    """
+    admin = _registered(session, repository)
+    try:
+        head = (admin / "HEAD").read_text() if admin else ""
+    except OSError:
+        return session
+    if admin is None or head == f"ref: refs/heads/{session.branch}\n" or repository.tip(session.branch) is not None:
+        return session
+    branch = _renamed(admin, session.branch)
+    return session if repository.tip(branch) is None else replace(session, branch=branch)
+
+
+def _registered(session: Session, repository: Repository) -> Path | None:
+    """Git's own folder for the session's worktree, also where that itself is gone."""
+    link = Path(session.worktree) / ".git"
+    if link.is_file():
+        return _admin(link.parent)
+    places = (repository.common_dir / "worktrees").glob("*/gitdir")
+    return next((place.parent for place in places if place.read_text().rstrip("\n") == str(link)), None)
+
+
+def _renamed(admin: Path, branch: str) -> str:
+    """What a branch is called after all the renamings that git has noted for the worktree where it is checked out."""
+    try:
+        log = (admin / "logs" / "HEAD").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return branch
+    for old, new in re.findall(r"\tBranch: renamed refs/heads/(\S+) to refs/heads/(\S+)$", log, re.MULTILINE):
+        branch = new if old == branch else branch
+    return branch
