@@ -226,6 +226,67 @@ def test_uncommitted_work(sandbox: Sandbox, github: GitHub) -> None:
     assert github.tip("octo/app", BRANCH) is None
 
 
+def inner_repository(sandbox: Sandbox, path: Path, commits: int) -> None:
+    sandbox.git("init", "-q", str(path))
+    (path / "file").write_text("inner\n")
+    for number in range(commits):
+        sandbox.git("add", "-A", cwd=path)
+        sandbox.git("commit", "-q", "--allow-empty", "-m", f"inner {number}", cwd=path)
+
+
+def published(sandbox: Sandbox, github: GitHub) -> str:
+    listed = ["ls-tree", "-r", "--name-only", f"refs/heads/{BRANCH}"]
+    return sandbox.git("--git-dir", str(github.repositories["octo/app"]), *listed)
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_repository_inside_is_never_published_without_its_files(
+    sandbox: Sandbox, github: GitHub, commits: int
+) -> None:
+    inner_repository(sandbox, worktree(sandbox) / "sub" / "lib", commits)
+    (worktree(sandbox) / "rest").write_text("x")
+    said = "the files of 'sub/lib', a repository of its own" if commits else "'sub/lib/' does not have a commit"
+    assert sandbox.session(NAME)["changes"]["left_out"] == 1
+    assert "(1 left out)" in sandbox.chatml("ls").out
+    assert f"left out: {said}" in sandbox.chatml("diff", NAME).err
+    failed = sandbox.chatml("pr", NAME, "--commit", "All", code=1)
+    fails(failed, f"not all of '{NAME}' can be published", said, f"chatml pr {NAME} --force")
+    assert github.tip("octo/app", BRANCH) is None
+
+    done = sandbox.chatml("pr", NAME, "--commit", "All", "--force")
+    assert f"left out: {said}" in done.err
+    assert published(sandbox, github).split() == ["README.md", "one", "rest", "two"]
+    assert (worktree(sandbox) / "sub" / "lib" / "file").read_text() == "inner\n"
+    sandbox.chatml("pr", NAME, "--force")  # what was left out is no uncommitted work
+
+
+def test_a_repository_inside_that_the_agent_has_committed(sandbox: Sandbox, github: GitHub) -> None:
+    inner_repository(sandbox, worktree(sandbox) / "lib", 1)
+    commit(sandbox, "Vendor lib")
+    fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
+    shutil.rmtree(worktree(sandbox))
+    fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
+    assert github.tip("octo/app", BRANCH) is None
+    assert "left out: the files of 'lib'" in sandbox.chatml("pr", NAME, "--force").err
+
+
+def test_a_submodule_whose_work_is_nowhere_else(sandbox: Sandbox, github: GitHub) -> None:
+    theirs, path = sandbox.home / "theirs", worktree(sandbox)
+    inner_repository(sandbox, theirs, 1)
+    sandbox.git("config", "receive.denyCurrentBranch", "ignore", cwd=theirs)
+    sandbox.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(theirs), "lib", cwd=path)
+    commit(sandbox, "Use lib")
+    (path / "lib" / "file").write_text("better\n")
+    fails(sandbox.chatml("pr", NAME, code=1), "what is not committed in the submodule 'lib'")
+    sandbox.git("commit", "-qam", "better", cwd=path / "lib")
+    commit(sandbox, "Use a better lib")
+    fails(sandbox.chatml("pr", NAME, code=1), "the commits of the submodule 'lib' that none of its remotes has")
+    assert github.tip("octo/app", BRANCH) is None
+    sandbox.git("push", "-q", "origin", "HEAD", cwd=path / "lib")
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", BRANCH)
+
+
 def test_a_conflict_is_not_committed_away(sandbox: Sandbox, github: GitHub) -> None:
     path = worktree(sandbox)
     sandbox.git("checkout", "-q", "-b", "other", "main")
@@ -264,6 +325,13 @@ def test_a_renamed_branch_is_followed(sandbox: Sandbox, github: GitHub) -> None:
     assert sandbox.session(NAME)["branch"] == "limit-rates"
     assert sandbox.chatml("pr", NAME).err == "pushed limit-rates to origin\nopened #2\n"
     assert github.tip("octo/app", "limit-rates") == sandbox.git("rev-parse", "limit-rates")
+
+
+def test_a_renamed_branch_without_its_worktree(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("branch", "-m", BRANCH, "limit-rates")
+    shutil.rmtree(worktree(sandbox))
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", "limit-rates")
 
 
 def test_a_branch_that_gave_way_to_another(sandbox: Sandbox, github: GitHub) -> None:

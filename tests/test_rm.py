@@ -52,15 +52,10 @@ def test_a_renamed_branch_goes_too_and_comes_back(sandbox: Sandbox) -> None:
     worktree = make_session(sandbox, "x")
     commit(sandbox, worktree, "work", a="1")
     sandbox.git("branch", "-m", "renamed", cwd=worktree)
-    assert "1 commit on renamed that is nowhere else" in refusal_of_renamed(sandbox)
+    assert "1 commit on renamed that is nowhere else" in sandbox.chatml("rm", "x", code=1).err
     assert_comes_back(sandbox, "x", worktree)
     assert removed(sandbox, "x", "--force") == "removed x; branch renamed deleted\n"
     assert traces(sandbox)["branches"] == before["branches"]
-
-
-def refusal_of_renamed(sandbox: Sandbox) -> str:
-    """What speaks against it; the record alone is brought up to date."""
-    return sandbox.chatml("rm", "x", code=1).err
 
 
 def test_the_last_one_takes_the_empty_folders_along(sandbox: Sandbox) -> None:

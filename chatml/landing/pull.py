@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatml import objects, output, repo
+from chatml.changes import compare
 from chatml.errors import ChatmlError, GitError
 from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, destination, push
@@ -40,6 +41,8 @@ class Order:
     commit: str | None = None
     draft: bool = False
     replace_pushed: bool = False
+    force: bool = False
+    """Publish although something in the worktree can't come along."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
         )
     _tip(work)
     if worktree is None:
+        _check_whole(work, committed=True)
         if message is not None:
             raise ChatmlError(
                 f"the worktree of '{session.name}' is gone, so there is nothing to commit", "leave --commit out"
@@ -145,10 +149,11 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"the worktree of '{session.name}' is on {worktree.branch or 'no branch'}, not on {session.branch}",
             f"end what was begun there, then: git -C '{worktree.path}' switch {session.branch}",
         )
-    dirty = work.repository.dirty(worktree.path)
     if session.status.open:
-        _check_at_work(work, dirty)
+        _check_whole(work, committed=True)
+        _check_at_work(work, work.repository.dirty(worktree.path))
         return False
+    dirty = _check_whole(work)
     if dirty and message is None:
         raise ChatmlError(
             f"'{session.name}' has uncommitted work",
@@ -156,6 +161,21 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"or let the agent do it: chatml send {session.name} 'commit your work'",
         )
     return dirty
+
+
+def _check_whole(work: Work, committed: bool = False) -> bool:
+    """Whether there is anything to commit. ChatmlError where something can't come along, unless that was accepted."""
+    look = compare.committed if committed else compare.compare
+    with look(work.repository, work.session) as comparison:
+        left_out = "; ".join(comparison.left_out)
+        if left_out and not work.order.force:
+            raise ChatmlError(
+                f"not all of '{work.session.name}' can be published; left out would be {left_out}",
+                f"publish that by itself first, or the rest without it: {work.again('--force')}",
+            )
+        if left_out:
+            work.tell(f"left out: {left_out}")
+        return bool(comparison.uncommitted.difference(comparison.nested))
 
 
 def _check_at_work(work: Work, dirty: bool) -> None:
@@ -175,7 +195,12 @@ def _commit_all(work: Work, worktree: Path, message: str) -> None:
     if repo.git("ls-files", "--unmerged", "-z", at=worktree).stdout:
         raise ChatmlError(f"'{work.session.name}' is in the middle of a merge with conflicts", "resolve them first")
     try:
-        repo.git("add", "--all", at=worktree)
+        with compare.compare(work.repository, work.session) as comparison:
+            nested = [f":(exclude,literal){path}" for path in comparison.nested]
+        forced = ["--ignore-errors", "--", ".", *nested] if work.order.force else []
+        added = repo.git("add", "--all", *forced, at=worktree, check=not forced)
+        if added.code > 1:
+            raise GitError(list(added.argv), added.code, added.text, added.errors)
         repo.git("commit", "--quiet", "-m", message, at=worktree)
     except GitError as error:
         said = output.one_line(error.stderr or error.stdout)

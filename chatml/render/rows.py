@@ -33,12 +33,13 @@ def age(since: str) -> str:
 
 
 def changes(counted: Changes | None) -> str:
-    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none."""
-    if counted is None or (not counted.files and not counted.uncommitted):
+    """`3 files +120 -4`, with a star while some of it is uncommitted, and what can't come along; empty for none."""
+    if counted is None or (not counted.files and not counted.uncommitted and not counted.left_out):
         return ""
     noun = "file" if counted.files == 1 else "files"
     star = " *" if counted.uncommitted else ""
-    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}"
+    left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
+    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
 
 
 def activity(session: Session) -> str:
