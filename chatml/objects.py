@@ -65,7 +65,8 @@ def file(common_dir: Path, commit: str, folders: Sequence[str], name: re.Pattern
         top = repository.commit(commit).tree
         for folder in folders:
             tree = _follow(top, folder)
-            names = sorted(entry.name for entry in tree) if tree is not None and tree.type == "tree" else ()
+            # Not all entries: GitPython's submodules have no name.
+            names = sorted(entry.name for entry in tree.blobs) if tree is not None and tree.type == "tree" else ()
             for found in (_follow(top, f"{folder}/{one}") for one in names if name.fullmatch(one)):
                 if found is not None and found.type == "blob":
                     content: bytes = found.data_stream.read()
