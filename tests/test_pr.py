@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from chatml.forge.github import verdict
 from chatml.scripted.api import ScriptedApi
 from tests.conftest import GITCONFIG
 from tests.github import Failure, GitHub
+from tests.hints import follow
 from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
 
 NAME, BRANCH = "limit", "chatml/limit"
+ORIGIN, FORK = "http://github.localhost/octo/app.git", "http://github.localhost/me/app.git"
 PROMPT = "Add rate limiting to every public endpoint, with a sensible default that operators can change\nand more"
 ANSWER = "Every endpoint is limited now."
 COMMIT = "printf '%s\\n' {0} > {0} && git add -A && git commit -qm 'Add {0}'"
@@ -370,6 +372,67 @@ def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: 
     assert github.tip("octo/app", BRANCH) == theirs
 
 
+def colleague(sandbox: Sandbox, parent: str) -> None:
+    """Somebody else pushes a commit to the session's branch."""
+    (sandbox.repo / "theirs").write_text("theirs")
+    sandbox.git("read-tree", parent)
+    sandbox.git("update-index", "--add", "theirs")
+    made = sandbox.git("commit-tree", "-p", parent, "-m", "by a colleague", sandbox.git("write-tree"))
+    sandbox.git("push", "-qf", str(sandbox.repo.parent / "octo.git"), f"{made}:refs/heads/{BRANCH}")
+
+
+def _rewritten(sandbox: Sandbox) -> None:
+    sandbox.chatml("pr", NAME)
+    commit(sandbox, "Add two, better", "--amend")
+
+
+def _pushed_over(sandbox: Sandbox) -> None:
+    sandbox.chatml("pr", NAME)
+    colleague(sandbox, sandbox.git("rev-parse", BRANCH))
+    commit(sandbox, "Add three")
+
+
+def _without_branch(sandbox: Sandbox) -> None:
+    shutil.rmtree(worktree(sandbox))
+    sandbox.chatml("pr", NAME)
+    sandbox.git("worktree", "prune")
+    sandbox.git("branch", "-q", "-D", BRANCH)
+
+
+HINTS: dict[str, tuple[Callable[[Sandbox], object], str, str]] = {
+    "other history there, taken in": (lambda sandbox: colleague(sandbox, "main"), "git -C {at} pull", ""),
+    "other history there, left alone": (lambda sandbox: colleague(sandbox, "main"), "git -C {at} branch -m", ""),
+    "rewritten": (_rewritten, f"chatml pr {NAME} --force-with-lease", ""),
+    "a colleague's push": (_pushed_over, "git -C {at} pull", ""),
+    "a colleague's push, not to be replaced": (_pushed_over, "git -C {at} pull", "--force-with-lease"),
+    "a colleague's push, to be looked at": (_pushed_over, "git fetch", "--force-with-lease"),
+    "uncommitted work": (
+        lambda sandbox: (worktree(sandbox) / "new").write_text("x"), f"chatml pr {NAME} --commit MESSAGE", "",
+    ),
+    "on no branch": (
+        lambda sandbox: sandbox.git("checkout", "-q", "--detach", cwd=worktree(sandbox)), "git -C {at} switch", "",
+    ),
+    "without a branch": (_without_branch, f"git branch {BRANCH}", ""),
+    "without a remote": (lambda sandbox: sandbox.git("remote", "remove", "origin"), "git remote add origin", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HINTS)
+def test_a_hint_works_when_it_is_followed(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    provoke, command, option = HINTS[case]
+    provoke(sandbox)
+    failed = sandbox.chatml("pr", NAME, *option.split(), code=1)
+    real = f"url.{sandbox.repo.parent / 'octo.git'}.insteadOf"
+    sandbox.git("config", real, ORIGIN)  # fetched from there, too
+    follow(sandbox, failed, command.format(at=worktree(sandbox)))
+    sandbox.git("config", "--unset", real)
+    if "remote" in command:
+        sandbox.git("remote", "set-url", "origin", ORIGIN)  # the test's own address for URL leads nowhere
+    if command != "git fetch":  # that only shows
+        sandbox.chatml("pr", NAME)
+        assert len(github.pulls) == 1
+
+
 def test_refused_by_hooks(sandbox: Sandbox, github: GitHub) -> None:
     ours, theirs = sandbox.repo / ".git/hooks/pre-push", sandbox.repo.parent / "octo.git/hooks/pre-receive"
     for hook in (ours, theirs):
@@ -411,7 +474,6 @@ def test_choice_of_remote(sandbox: Sandbox, github: GitHub) -> None:
     fails(sandbox.chatml("pr", NAME, code=1), "no remote to push to", "git remote add origin")
 
 
-ORIGIN, FORK = "http://github.localhost/octo/app.git", "http://github.localhost/me/app.git"
 OWN = f"branch.{BRANCH}"
 PLACES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "made by gh pr checkout": (

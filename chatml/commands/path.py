@@ -9,6 +9,7 @@ import click
 from chatml import output, sessions
 from chatml.commands import completing
 from chatml.errors import ChatmlError
+from chatml.workspace import checkout
 
 
 @click.command()
@@ -24,7 +25,7 @@ def command(at: Path, name: str | None) -> int:
     if not Path(session.worktree).is_dir():
         raise ChatmlError(
             f"the worktree of '{session.name}' is gone: {session.worktree}",
-            f"its branch is {session.branch}; 'chatml resume {session.name}' makes the worktree again",
+            f"make it again from its branch: {checkout.how_to_make_again(session)}",
         )
     output.answer(session.worktree)
     return 0

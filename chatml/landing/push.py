@@ -41,14 +41,14 @@ def push(session: Session, at: Path, to: Destination, commit: str, over: str | N
 
 def _rejected(session: Session, to: Destination, summary: str, errors: str) -> ChatmlError:
     """Why the branch was not taken, by git's porcelain summary (git-push(1), OUTPUT)."""
-    name, branch = session.name, session.branch
+    name = session.name
     there = f"{shlex.quote(to.remote)} {shlex.quote(to.branch)}"
     worktree = shlex.quote(session.worktree)
-    bring_in = f"git -C {worktree} pull --rebase {there}"
+    bring_in = f"bring them in: git -C {worktree} pull --rebase {there}"
     if "stale info" in summary:
         return ChatmlError(
             f"{to.branch} on {to.shown} is not what chatml pushed last: somebody else has pushed to it",
-            f"bring that in: {bring_in} (look at it first: git fetch {there} && git log {branch}..FETCH_HEAD)",
+            f"{bring_in} (to look at it first: git fetch {there})",
         )
     if summary.startswith("[rejected]"):
         rewritten = (
@@ -57,7 +57,9 @@ def _rejected(session: Session, to: Destination, summary: str, errors: str) -> C
         renamed = f"or publish yours under another name: git -C {worktree} branch -m NAME"
         return ChatmlError(
             f"{to.branch} on {to.shown} has commits that are not in the session's branch",
-            f"{rewritten}; else {bring_in}" if session.pushed else f"bring them in: {bring_in}; {renamed}",
+            f"{rewritten}; else bring them in: {bring_in}"
+            if session.pushed
+            else f"bring them in: {bring_in}; {renamed}",
         )
     reason = summary.removeprefix("[remote rejected]").strip(" ()")
     return ChatmlError(

@@ -156,6 +156,12 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
 
 
+def how_to_make_again(session: Session) -> str:
+    """The command that makes a worktree anew whose folder was deleted, for hints: `resume` does only for a turn."""
+    place = shlex.join([session.worktree, session.branch])
+    return f"git -C {shlex.quote(session.repository)} worktree add --force {place}"
+
+
 def _half_registered(worktree: Path) -> bool:
     """Whether a `git worktree add` was killed before it had given the worktree its HEAD."""
     try:
