@@ -147,7 +147,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     if worktree.branch != session.branch:
         raise ChatmlError(
             f"the worktree of '{session.name}' is on {worktree.branch or 'no branch'}, not on {session.branch}",
-            f"end what was begun there, then: {shlex.join(['git', '-C', str(worktree.path), 'switch', session.branch])}",
+            f"end what was begun there: {shlex.join(['git', '-C', str(worktree.path), 'switch', session.branch])}",
         )
     if session.status.open:
         _check_whole(work, committed=True)
