@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from chatml import environment, layout, proc
+from chatml import layout, proc
 from chatml.answers import answer, failed
-from chatml.errors import ChatmlError, reason
+from chatml.errors import ChatmlError
 from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
 from chatml.record import record
 
-__all__ = ["MINIMUM_GIT", "Commit", "Repository", "Worktree", "git", "merge_base", "show", "version"]
+__all__ = ["MINIMUM_GIT", "Repository", "Worktree", "git", "merge_base", "show", "version"]
 
 
 @record(frozen=True)
@@ -25,15 +25,6 @@ class Worktree:
     branch: str | None
     locked: bool
     prunable: bool
-
-
-@record(frozen=True)
-class Commit:
-    """One commit, for people."""
-
-    sha: str
-    subject: str
-    body: str
 
 
 class Repository:
@@ -222,25 +213,3 @@ def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -
 def head(worktree: Path) -> str:
     """The commit checked out in a worktree."""
     return git("rev-parse", "HEAD", at=worktree).text.strip()
-
-
-def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
-    """The commits of `since..until`, both full ids, oldest first. ChatmlError where git can't list them."""
-    from git import GitCommandError, Repo
-
-    found = []
-    with environment.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
-        try:
-            with Repo(common_dir) as repository:
-                # A repository that is bare is found by its name alone where safe.bareRepository says `explicit`.
-                repository.git.update_environment(GIT_DIR=str(common_dir))
-                for commit in repository.iter_commits(f"{since}..{until}", reverse=True):
-                    message = commit.message
-                    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                    subject, _, body = text.strip().partition("\n\n")
-                    found.append(Commit(commit.hexsha, " ".join(subject.split()), body.strip()))
-        except (GitCommandError, ValueError) as error:
-            said = str(error.stderr or "") if isinstance(error, GitCommandError) else str(error)
-            why = reason(said.strip().removeprefix("stderr: ").strip("'"))  # as GitPython decorates it
-            raise ChatmlError(f"git can't list the commits from {since} to {until}: {why}") from error
-    return found

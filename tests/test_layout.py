@@ -20,7 +20,7 @@ LEVELS = [
     {"answers", "containment"},
     {"plumbing"},
     {"layout"},
-    {"state", "config", "repo"},
+    {"state", "config", "repo", "objects"},
     {"terminal"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
@@ -35,7 +35,7 @@ LEVELS = [
 """Modules (or packages) by level, the lowest first: each may import those of lower levels, and inside its package."""
 
 DOORS = {
-    "git": {"repo"},
+    "git": {"objects"},
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},

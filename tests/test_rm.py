@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made import commit, files, make_session, traces, write
+from tests.made import assert_comes_back, commit, files, make_session, traces, write
 from tests.support import Sandbox
 
 
@@ -45,6 +45,17 @@ def test_nothing_is_left_behind(sandbox: Sandbox) -> None:
     sandbox.git("config", "--remove-section", "branch.chatml/x.y")
     assert traces(sandbox) == before
     assert sandbox.chatml("ls", "-q").out == "other\n"
+
+
+def test_a_renamed_branch_goes_too_and_comes_back(sandbox: Sandbox) -> None:
+    before = traces(sandbox)
+    worktree = make_session(sandbox, "x")
+    commit(sandbox, worktree, "work", a="1")
+    sandbox.git("branch", "-m", "renamed", cwd=worktree)
+    assert "1 commit on renamed that is nowhere else" in sandbox.chatml("rm", "x", code=1).err
+    assert_comes_back(sandbox, "x", worktree)
+    assert removed(sandbox, "x", "--force") == "removed x; branch renamed deleted\n"
+    assert traces(sandbox)["branches"] == before["branches"]
 
 
 def test_the_last_one_takes_the_empty_folders_along(sandbox: Sandbox) -> None:

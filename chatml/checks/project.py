@@ -19,6 +19,7 @@ from chatml.repo import Repository, git
 from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
+from chatml.workspace import checkout
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -195,7 +196,7 @@ def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iter
             yield warning(
                 "worktrees",
                 f"the worktree of '{session.name}' is gone: {session.worktree}",
-                f"'chatml resume {session.name}' makes it again from its branch, 'chatml rm {session.name}' removes it",
+                f"make it again from its branch: {checkout.how_to_make_again(session)}",
             )
         except (ChatmlError, OSError) as error:
             gone.discard(session.worktree)

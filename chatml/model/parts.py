@@ -48,6 +48,8 @@ class Changes:
     deletions: int
     commits: int
     uncommitted: bool
+    left_out: int = 0
+    """How many things in the worktree can't come along, such as the files of a repository inside of it."""
 
 
 @record(frozen=True)

@@ -27,9 +27,9 @@ from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions import control
+from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
-from chatml.workspace import checkout
 from chatml.workspace.mending import mend
 
 GONE, DONE = ".gone-", ".done-"
@@ -110,7 +110,7 @@ def _still(project: Project, store: SessionStore, expected: Session, mending: bo
 
     With `mending`, its worktree is first made whole where git's own folder of it is gone, so that its files are saved.
     """
-    session = checkout.relocate(store.read(), project.repo)
+    session = relocated(project, store)
     if session.id != expected.id:
         raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
     if mending:

@@ -33,15 +33,16 @@ def age(since: str) -> str:
 
 
 def changes(session: Session) -> str:
-    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none, `?` where nobody could look."""
+    """`3 files +120 -4`, a star while some of it is uncommitted, what can't come along; `?` where nobody could look."""
     counted = session.changes
     if session.not_counted is not None:
         return "?"
-    if counted is None or (not counted.files and not counted.uncommitted):
+    if counted is None or (not counted.files and not counted.uncommitted and not counted.left_out):
         return ""
     noun = "file" if counted.files == 1 else "files"
     star = " *" if counted.uncommitted else ""
-    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}"
+    left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
+    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
 
 
 def activity(session: Session) -> str:

@@ -12,6 +12,7 @@ from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.text import nearest
+from chatml.workspace.branch import follow
 
 
 def load(project: Project, name: str) -> Session:
@@ -103,7 +104,8 @@ def resolve(project: Project, name: str | None) -> Session:
     try:
         project.store.named(name)
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
+        moved = session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session)
+        if moved or follow(session, project.repo) != session:
             session = mended(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -113,7 +115,7 @@ def resolve(project: Project, name: str | None) -> Session:
 
 
 def mended(project: Project, name: str) -> Session:
-    """The session, once its record says where its worktree is since its repository was moved."""
+    """The session, once its record says where its worktree is since its repository was moved, and its branch's name."""
     store = project.store.session(name)
     with store.lock():
         relocated(project, store)
@@ -125,7 +127,7 @@ def _here(project: Project) -> Session:
     if top is not None:
         for session in load_all(project)[0]:
             if os.path.realpath(session.worktree) == os.path.realpath(top):
-                return session
+                return resolve(project, session.name)
     raise UsageError("no session named", "name one (see 'chatml ls'), or go into a session's worktree")
 
 

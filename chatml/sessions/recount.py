@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from chatml.changes.standing import Standing, WorktreeGoneError, standing
 from chatml.errors import ChatmlError
 from chatml.model import Changes, Session, Status
 from chatml.project import Project
 from chatml.sessions import find
+from chatml.workspace.branch import follow
 from chatml.workspace.glance import glance
 
 
@@ -54,13 +56,15 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
         if session.repository != str(project.repo.home) and not session.status.active:
             session = replace(find.mended(project, session.name), queue_place=session.queue_place)
         changes, seen = _measured(project, session, anew)
-        if changes != session.changes or seen != session.changes_seen:
+        counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
+        if counted != session:
+            known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
             project.store.session(session.name).update(
-                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
+                lambda now_: replace(now_, **known) if now_.id == session.id else now_
             )
     except (ChatmlError, OSError) as error:
         return replace(session, changes=None, not_counted=str(error))
-    return replace(session, changes=changes, changes_seen=seen)
+    return counted
 
 
 def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:

@@ -17,6 +17,7 @@ from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
 from chatml.state.store import Store, remove_tree
+from chatml.workspace.branch import follow
 from chatml.workspace.glance import git_folder
 from chatml.workspace.mending import TOLD, mend
 
@@ -165,6 +166,12 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
 
 
+def how_to_make_again(session: Session) -> str:
+    """The command that makes a worktree anew whose folder was deleted, for hints: `resume` does only for a turn."""
+    place = shlex.join([session.worktree, session.branch])
+    return f"git -C {shlex.quote(session.repository)} worktree add --force {place}"
+
+
 def _half_registered(worktree: Path) -> bool:
     """Whether a `git worktree add` was killed before it had given the worktree its HEAD."""
     try:
@@ -197,13 +204,13 @@ def _is_ours(admin: Path, common_dir: Path) -> bool:
 
 
 def relocate(session: Session, repository: Repository) -> Session:
-    """The session with its worktree and repository where they are now, after the repository was moved.
+    """The session with its worktree and repository where they are now, and its branch by the name that it has now.
 
     Git keeps absolute paths in both directions; `git worktree repair` mends them once the new place is known. Where
     the repository was copied instead, the worktree stays with the first one: ChatmlError.
     """
     if session.repository == str(repository.home):
-        return session
+        return follow(session, repository)
     relative = os.path.relpath(session.worktree, session.repository)
     moved = Path(os.path.normpath(repository.home / relative))
     here = Path(session.worktree) if is_worktree(Path(session.worktree)) else moved
@@ -214,4 +221,4 @@ def relocate(session: Session, repository: Repository) -> Session:
             Kind.WORKTREE,
         )
     repository.git("worktree", "repair", str(here), check=False)  # what it could not repair is seen by the next look
-    return replace(session, repository=str(repository.home), worktree=str(here))
+    return follow(replace(session, repository=str(repository.home), worktree=str(here)), repository)
