@@ -204,6 +204,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
                     "why": None,
                     "landed_in": None,
                     "also_on": None,
+                    "unknown": None,
                 }
             },
             {"name": "nobody", "outcome": "failed", "error": GONE},
