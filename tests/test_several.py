@@ -198,6 +198,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
         [
             {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
             | {
+                "left_alone": [],
                 "branch": {
                     "name": "chatml/idle",
                     "became": "deleted",
@@ -205,7 +206,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
                     "landed_in": None,
                     "also_on": None,
                     "unknown": None,
-                }
+                },
             },
             {"name": "nobody", "outcome": "failed", "error": GONE},
         ],
