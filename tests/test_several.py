@@ -198,7 +198,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
         [
             {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
             | {
-                "left_alone": [],
+                "left_alone": None,
                 "branch": {
                     "name": "chatml/idle",
                     "became": "deleted",
