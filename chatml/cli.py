@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import click
 
 from chatml import __version__, output
 from chatml.errors import ChatmlError
+from chatml.state import locks
 from chatml.text import nearest
 
 if TYPE_CHECKING:
@@ -112,7 +114,12 @@ def root(ctx: click.Context, at: str) -> None:
     `chatml new "add rate limiting"` makes a session and returns; `chatml ls` shows what every agent does and which
     one needs you. Try it without a key: `chatml demo`.
     """
+    locks.on_wait = _tell_wait
     ctx.obj = Path(at).absolute()
+
+
+def _tell_wait(path: Path) -> None:
+    output.note(f"waiting for another chatml command, which holds {path}")
 
 
 def main() -> None:
@@ -135,7 +142,7 @@ def run(argv: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        output.error(_lower(error.format_message()), f"see '{error.ctx.command_path} --help'" if error.ctx else None)
+        output.error(_lower(error.format_message()), _usage_hint(error, argv))
         return 2
     except click.ClickException as error:
         output.error(_lower(error.format_message()))
@@ -147,6 +154,16 @@ def run(argv: list[str]) -> int:
     except Exception:  # noqa: BLE001 - the boundary: a bug is reported as one
         return _report_bug()
     return result if isinstance(result, int) else 0
+
+
+def _usage_hint(error: click.UsageError, argv: list[str]) -> str | None:
+    if error.ctx is None:
+        return None
+    path = error.ctx.command_path
+    text = next((word for word in argv if word.startswith("-") and len(word.split()) > 1), None)
+    if isinstance(error, click.NoSuchOption) and text is not None:
+        return f"a text that begins with '-' goes behind '--': {path} -- {shlex.quote(text)}"
+    return f"see '{path} --help'"
 
 
 def _lower(message: str) -> str:

@@ -80,7 +80,7 @@ AGENT = (
 SESSION = (
     MARKER,
     *("CHATML_NAME", "CHATML_STATUS", "CHATML_MESSAGE", "CHATML_WORKTREE", "CHATML_BRANCH", "CHATML_REPOSITORY"),
-    *("CHATML_REQUEST", "CHATML_REQUEST_ID", "CHATML_REQUEST_KIND"),
+    *("CHATML_REQUEST", "CHATML_REQUEST_ID", "CHATML_REQUEST_KIND", "CHATML_NOTIFIER"),
 )
 """What chatml tells the programs of one session about it; another one started from there has its own."""
 

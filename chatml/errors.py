@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 from enum import Enum
 
 
@@ -46,16 +45,40 @@ class NotARepositoryError(ChatmlError):
     """The command was called outside of any repository."""
 
 
+SHOWN = 3
+"""Lines of git's that a message has: the one that says why is seldom the last."""
+
+
+def reason(stderr: str) -> str:
+    """Why git failed, in its own words and one line: without its advice, and the middle where it said much."""
+    lines: list[str] = []
+    for line in stderr.splitlines():
+        if line[:1].isspace() and lines:
+            lines[-1] = f"{lines[-1]} {line.strip()}".rstrip()
+        elif line and not line.startswith(("hint:", "warning:")):
+            lines.append(line.removeprefix("fatal: ").removeprefix("error: ").strip())
+    lines = list(dict.fromkeys(lines)) or stderr.split("\n")[:1]
+    return "; ".join(lines if len(lines) <= SHOWN else [lines[0], "…", *lines[1 - SHOWN :]])
+
+
+def words(error: BaseException) -> list[str]:
+    """All that git said, line by line, where a failure of git is behind this error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, GitError):
+        cause = cause.__cause__
+    return [] if cause is None else (cause.stdout + cause.stderr).splitlines()
+
+
 class GitError(ChatmlError):
     """A git command failed; keeps what ran and what it said."""
 
     def __init__(self, argv: list[str], code: int, stdout: str, stderr: str) -> None:
-        said = next((line for line in reversed(stderr.strip().splitlines()) if line), f"exit code {code}")
-        for prefix in ("fatal: ", "error: "):
-            said = said.removeprefix(prefix)
+        said = reason(stderr) or f"exit code {code}"
         verb = next((arg for arg in argv[1:] if not arg.startswith("-") and not set(arg) & set("/=")), "git")
         hint = None
         if lock := re.search(r"Unable to create '(.+\.lock)': File exists", stderr):
+            import shlex
+
             said = f"{lock[1]} exists: another git holds it, or was killed"
             hint = f"if no git is at work there any more, remove it: rm {shlex.quote(lock[1])}"
         super().__init__(f"git {verb}: {said}", hint)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -118,6 +117,8 @@ def json_line(data: Any) -> None:
 
 def width() -> int:
     """Columns to print into: the terminal's, $COLUMNS, or 80."""
+    import shutil
+
     return shutil.get_terminal_size((80, 24)).columns
 
 

@@ -10,18 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import guard
 from chatml.environment import MARKER
 from chatml.pipes import Pipes
+from chatml.record import record
 
 STEP = 0.1
 """Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Result:
     """A finished command, with all that it said."""
 
@@ -185,7 +185,7 @@ def python() -> list[str]:
 
 def marks() -> dict[int, str]:
     """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
-    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if _readable_environments() else []
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if sees_marks() else []
     found = ((pid, _mark(pid)) for pid in pids if pid != os.getpid())
     return {pid: marker for pid, marker in found if marker is not None}
 
@@ -199,6 +199,19 @@ def _mark(pid: int) -> str | None:
     return next((one[len(start) :].decode("ascii", "replace") for one in variables if one.startswith(start)), None)
 
 
+def sees_marks() -> bool:
+    """Whether this system shows the environments of processes, and so which of them a session has marked."""
+    return os.path.exists("/proc/self/environ")
+
+
+def words(pid: int) -> list[str]:
+    """A process's program and arguments; empty for one that is gone, or that can't be seen."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
 def marked(marker: str) -> list[int]:
     """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
     return [pid for pid, found in marks().items() if found == marker]
@@ -206,11 +219,7 @@ def marked(marker: str) -> list[int]:
 
 def is_marked(pid: int, marker: str) -> bool:
     """Whether the process is of this session, so that a stale PID ends nobody else; True where that can't be seen."""
-    return _mark(pid) == marker if _readable_environments() else pid > 1
-
-
-def _readable_environments() -> bool:
-    return os.path.exists("/proc/self/environ")
+    return _mark(pid) == marker if sees_marks() else pid > 1
 
 
 def sweep(marker: str, grace: float = 2.0) -> int:

@@ -1,50 +1,22 @@
-"""All git: finding the repository, refs, worktrees, and the exact changes of one through a temporary index."""
+"""Repositories: which one a folder lies in, where its main checkout is, its refs and its worktrees."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from chatml import environment, proc
+from chatml import layout, proc
 from chatml.answers import answer, failed
-from chatml.errors import ChatmlError, NotARepositoryError
+from chatml.errors import ChatmlError
+from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
+from chatml.record import record
 
-MINIMUM_GIT = (2, 31)
-"""First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
-
-
-def git(
-    *args: str,
-    at: Path,
-    env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
-    check: bool = True,
-    cancelled: Callable[[], bool] | None = None,
-) -> proc.Result:
-    """Run git in the directory `at`, whatever GIT_* a surrounding hook has set. GitError where it fails."""
-    # GIT_OPTIONAL_LOCKS: our looking around must never make the agent's own git command fail on index.lock.
-    settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
-    try:
-        result = proc.run(
-            ["git", "-C", str(at), *args], env=environment.clean_env(settings), stdin=stdin, cancelled=cancelled
-        )
-    except FileNotFoundError as error:
-        raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
-    if check and result.code:
-        raise failed(result)
-    return result
+__all__ = ["MINIMUM_GIT", "Repository", "Worktree", "git", "merge_base", "show", "version"]
 
 
-def version() -> tuple[int, ...]:
-    """The version of the git that runs."""
-    text = git("version", at=Path("/")).text
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-@dataclass(frozen=True)
+@record(frozen=True)
 class Worktree:
     """One entry of `git worktree list`."""
 
@@ -55,15 +27,6 @@ class Worktree:
     prunable: bool
 
 
-@dataclass(frozen=True)
-class Commit:
-    """One commit, for people."""
-
-    sha: str
-    subject: str
-    body: str
-
-
 class Repository:
     """One repository, seen from a directory in any of its worktrees; keeps nothing open."""
 
@@ -72,6 +35,8 @@ class Repository:
         self.git_dir = git_dir
         self.common_dir = common_dir
         self.top = top
+        self.noted: Callable[[], Iterable[Path]] = tuple
+        """Where its main checkout was noted to be."""
 
     @classmethod
     def discover(cls, start: Path) -> Repository:
@@ -84,17 +49,7 @@ class Repository:
         )  # fmt: skip
         paths = result.text.split("\n")
         if paths[0] == "--path-format=absolute" or (result.code and len(paths) < 3):  # an old git repeats it
-            if version() < MINIMUM_GIT:
-                found = ".".join(map(str, version()))
-                raise ChatmlError(f"git {found} is too old", hint="chatml needs git 2.31 or later")
-            if "dubious ownership" in result.errors:
-                raise ChatmlError(
-                    "this repository belongs to another user, so git refuses it",
-                    hint=f"if you trust it: git config --global --add safe.directory {start}",
-                )
-            raise NotARepositoryError(
-                f"not a git repository: {start}", hint="go into one, name one with -C PATH, or make one with 'git init'"
-            )
+            raise layout.why_none(start, result.errors)
         if len(paths) != (3 if result.code else 4):
             raise ChatmlError("the path of this repository contains a line break", hint="rename that folder")
         top = Path(paths[2]) if result.code == 0 else None
@@ -108,17 +63,10 @@ class Repository:
 
     @cached_property
     def home(self) -> Path:
-        """The folder that stands for the repository: its main checkout, or the bare repository itself."""
+        """The folder that stands for the repository, the same seen from everywhere in it (`layout.home`)."""
         if self.top is not None and self.git_dir == self.common_dir:
             return self.top
-        if self.common_dir.name == ".git":
-            return self.common_dir.parent
-        config = git(
-            "config", "--file", str(self.common_dir / "config"), "core.worktree", at=self.common_dir, check=False
-        )
-        if config.code == 0:
-            return (self.common_dir / config.text.strip()).resolve()
-        return self.common_dir
+        return layout.home(self.common_dir, self.noted)
 
     @property
     def name(self) -> str:
@@ -136,7 +84,7 @@ class Repository:
         found = answer(result) if result.stderr or result.code < 2 else None
         if found is None:
             if ref == "HEAD":
-                raise _unborn()
+                raise self._unborn()
             raise ChatmlError(f"not a commit: '{ref}'", hint="a branch, tag or commit that 'git rev-parse' understands")
         return found
 
@@ -157,6 +105,20 @@ class Repository:
         commit, branch = result.text.splitlines()
         return commit, None if branch == "HEAD" else branch
 
+    def _unborn(self) -> ChatmlError:
+        """Why there is no commit checked out, and what to start from instead."""
+        found = self.git("for-each-ref", "--count=1", "--sort=-committerdate", "--format=%(refname)", "refs/heads")
+        if not found.text:
+            return ChatmlError(
+                "this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init"
+            )
+        branch = git("symbolic-ref", "--short", "HEAD", at=self.cwd, check=False).text.strip()
+        other = shlex.quote(found.text.strip().removeprefix("refs/heads/"))
+        return ChatmlError(
+            f"the branch checked out here, {branch}, has no commit yet",
+            hint=f"name what to start from, as in: chatml new --base {other} PROMPT",
+        )
+
     def tip(self, branch: str) -> str | None:
         """The commit of a local branch, None where there is no such branch. GitError where that can't be found out."""
         return answer(self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", check=False))
@@ -170,9 +132,21 @@ class Repository:
         form = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)"
         return self.git("for-each-ref", form, *places).text.split()
 
-    def dirty(self, at: Path) -> bool:
-        """Whether a worktree has uncommitted or untracked files."""
-        return bool(git("status", "--porcelain", "-z", at=at).stdout)
+    def in_the_way(self, branch: str) -> str | None:
+        """A branch beside which there can't be one of this name: the same, or one where either is the other's folder.
+
+        The shortest, so that one above it, which no other last part gets around, comes first.
+        """
+        parts = branch.split("/")
+        above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        listed = self.git("for-each-ref", "--format=%(refname)", f"refs/heads/{parts[0]}").text.splitlines()
+        names = [line.removeprefix("refs/heads/") for line in listed]
+        return min((name for name in names if name in above or name.startswith(f"{branch}/")), key=len, default=None)
+
+    @staticmethod
+    def dirty(at: Path) -> bool:
+        """Whether a worktree has uncommitted or untracked files, whatever of that the person likes to see."""
+        return bool(git(*UNCOMMITTED, at=at).stdout)
 
     def worktrees(self) -> list[Worktree]:
         """All registered worktrees, the main one first."""
@@ -224,17 +198,13 @@ class Repository:
         return self.git("update-ref", "-d", f"refs/heads/{branch}", expected, check=False).code == 0
 
 
-def _unborn() -> ChatmlError:
-    return ChatmlError("this repository has no commit yet", hint="make a first one: git commit --allow-empty -m init")
-
-
 def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -> str:
     """Run the repository's post-checkout hook on a worktree that has just got its files; returns what it said."""
     commit = head(worktree)
     # `git worktree add` runs this hook too; people use it to make their worktrees habitable.
     hook = git(
         "hook", "run", "--ignore-missing", "post-checkout", "--", "0" * len(commit), commit, "1",
-        at=worktree, check=False, cancelled=cancelled,
+        at=worktree, check=False, cancelled=cancelled, as_person=True,
     )  # fmt: skip
     known = "is not a git command" not in hook.errors  # git before 2.36 has no `hook run`
     return (hook.text + hook.errors).strip() if known else ""
@@ -243,50 +213,3 @@ def post_checkout(worktree: Path, cancelled: Callable[[], bool] | None = None) -
 def head(worktree: Path) -> str:
     """The commit checked out in a worktree."""
     return git("rev-parse", "HEAD", at=worktree).text.strip()
-
-
-def commits(common_dir: Path, since: str, until: str) -> list[Commit]:
-    """The commits of `since..until`, both full ids, oldest first. ChatmlError where git can't list them."""
-    from git import GitCommandError, Repo
-
-    found = []
-    with environment.outside_of_git():  # GitPython's own git inherits GIT_DIR, which would win over the directory
-        try:
-            with Repo(common_dir) as repository:
-                # A repository that is bare is found by its name alone where safe.bareRepository says `explicit`.
-                repository.git.update_environment(GIT_DIR=str(common_dir))
-                for commit in repository.iter_commits(f"{since}..{until}", reverse=True):
-                    message = commit.message
-                    text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-                    subject, _, body = text.strip().partition("\n\n")
-                    found.append(Commit(commit.hexsha, " ".join(subject.split()), body.strip()))
-        except (GitCommandError, ValueError) as error:
-            raise ChatmlError(f"git can't list the commits from {since} to {until}") from error
-    return found
-
-
-def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
-    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
-
-    GitError where git can't tell.
-    """
-    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
-    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
-    for other in (base_commit,) if relative else (base_ref, base_commit):
-        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
-        if result.code > 1 and _is_there(other, at, env):
-            raise failed(result)
-        if result.code == 0:
-            return result.text.split("\n")[0]
-    return base_commit
-
-
-def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
-    """Whether there is such a ref, also one whose commit is missing."""
-    asked = git("rev-parse", "--verify", "--quiet", "--end-of-options", name, at=at, env=env, check=False)
-    return answer(asked) is not None
-
-
-def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
-    """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
-    return proc.attach(["git", "-C", str(at), *args], env=environment.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-_UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = "[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 """Controls, separators of lines, what turns the direction of text around, and surrogates. Nothing else: other invisible
-characters are part of how a language is written, such as the joiners of Persian and of emoji."""
+characters are part of how a language is written, such as the joiners of Persian and of emoji. Compiled at its first
+use, which takes longer than to load all of this."""
 
 
 def is_safe(char: str) -> bool:
     """Whether a terminal can be given this character as it is: no control, no line end, no tab."""
-    return not _UNSAFE.match(char)
+    return not re.match(_UNSAFE, char)
 
 
 def printable(text: str) -> str:
     """`text` without characters that would move the cursor or recolour the terminal; lines stay lines."""
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t" else _visible(found[0]), text)
+    return re.sub(_UNSAFE, lambda found: found[0] if found[0] in "\n\t" else _visible(found[0]), text)
 
 
 def one_line(text: str) -> str:
@@ -65,6 +66,16 @@ def display_width(text: str) -> int:
     )
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, painted or not, one below the other, two spaces apart, without trailing spaces."""
+    sizes = [[display_width(plain(cell)) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    return "\n".join(
+        "".join(cell + " " * (width - size + 2) for cell, size, width in zip(row, taken, widths, strict=True)).rstrip()
+        for row, taken in zip(rows, sizes, strict=True)
+    )
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word that `word` most looks like, or nothing."""
     import difflib  # here alone: it takes longer to load than the rest of `ls`
@@ -76,7 +87,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 """In the order of their numbers (ECMA-48, SGR 30 to 37)."""
 
-_PAINT = re.compile("\x1b\\[[0-9;]*m")
+_PAINT = "\x1b\\[[0-9;]*m"
 
 
 def paint(
@@ -96,4 +107,4 @@ def paint(
 
 def plain(text: str) -> str:
     """`text` without what `paint` has added."""
-    return _PAINT.sub("", text)
+    return text if "\x1b" not in text else re.sub(_PAINT, "", text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 BEYOND = 2**53
 """No count or amount of ours gets here, and no reader of JSON keeps numbers exact beyond (RFC 8259, section 6)."""
@@ -42,8 +43,13 @@ def build(cls: type[T], data: Any, where: str) -> T:
 @cache
 def _shape(cls: type[Any]) -> tuple[tuple[str, frozenset[type], Reader | None], ...]:
     """Each field with the JSON types that it takes as they are, and how to read it from another one."""
-    hints = get_type_hints(cls)
-    return tuple((one.name, *_kinds(hints[one.name])) for one in fields(cls))
+    return tuple((one.name, *_kinds(_hint(cls.__module__, str(one.type)))) for one in fields(cls))
+
+
+@cache
+def _hint(module: str, annotation: str) -> Any:
+    """The type that a field is annotated with; `typing.get_type_hints` would compile each field's anew."""
+    return eval(annotation, vars(sys.modules[module]))
 
 
 def _kinds(hint: Any) -> tuple[frozenset[type], Reader | None]:

@@ -101,6 +101,7 @@ class GitHub:
             shown["pullRequest"] = self._shown(next(p for p in pulls if p.number == variables["pr_number"]))
         branch, states = variables.get("headBranch") or variables.get("headRefName"), variables.get("state", ["OPEN"])
         nodes = [self._shown(pull) for pull in pulls if pull.head == branch and pull.state in states]
+        nodes = nodes[: variables.get("limit", 100)]
         shown["pullRequests"] = {"totalCount": len(nodes), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
         return {"repository": shown}
 

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatml.model import Base, Session, Status, Terms, now
-from chatml.state import events
+from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.model.event import MessageTaken, StatusChanged
+from chatml.state import inbox
+from chatml.state.log import Log
 from chatml.state.store import Store
 from tests.support import TIMEOUT, Sandbox
 
@@ -50,10 +52,10 @@ def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | 
     with Store(sandbox.repo / ".git").stage() as staged:
         asked = {key: changes.pop(key) for key in [*changes] if key in vars(session.terms) and key != "model"}
         staged.write(replace(session.with_terms(**asked), **changes))
-        events.post(staged, {"id": session.id, "type": "message", "text": session.terms.prompt})
-        log = events.Log(staged.events)
-        log.append("message", id=session.id, text=session.terms.prompt)
-        log.append("status", status="done")
+        inbox.post(staged, Message(session.terms.prompt, id=session.id))
+        log = Log(staged.events)
+        log.append(MessageTaken(session.id, session.terms.prompt))
+        log.append(StatusChanged("done"))
         log.close()
         Store(sandbox.repo / ".git").claim(staged, name).worker_lock.release()
     return worktree

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chatml.config import NOT_YET, AgentCommand, Config, Role, load, role_of, worktrees_dir
+from chatml.config.approvals import with_rules
 from chatml.config.keys import KEYS
-from chatml.config.rules import with_allowed
 from chatml.errors import ChatmlError
 from chatml.model import Terms
 from tests.support import TIMEOUT
@@ -195,42 +195,23 @@ def test_a_committed_file_only_restricts(place: Place, line: str, complaint: str
     assert place.refusal().message == f".chatml.yaml:2: {complaint}"
 
 
-BEFORE_AND_AFTER = {
-    "no file": ("", "allow:\n  - 'Bash(make:*)'\n"),
-    "only comments": ("# mine\n", "# mine\nallow:\n  - 'Bash(make:*)'\n"),
-    "other keys": ("model: opus  # best", "model: opus  # best\nallow:\n  - 'Bash(make:*)'\n"),
-    "a list": (
-        "allow:\n    - WebFetch  # docs\n    # not this one:\n\nmodel: opus\n",
-        "allow:\n    - WebFetch  # docs\n    - 'Bash(make:*)'\n    # not this one:\n\nmodel: opus\n",
-    ),
-    "a list to the margin": ("allow:\n- WebFetch", "allow:\n- WebFetch\n- 'Bash(make:*)'\n"),
-    "in brackets": ("allow: [WebFetch] # x\n", "allow: [WebFetch, 'Bash(make:*)'] # x\n"),
-    "empty brackets": ("allow: []\nmodel: a\n", "allow: ['Bash(make:*)']\nmodel: a\n"),
-    "null": ("allow: # none yet\nmodel: a\n", "allow: ['Bash(make:*)'] # none yet\nmodel: a\n"),
-    "there already": ('allow: ["Bash(make:*)"]\n', 'allow: ["Bash(make:*)"]\n'),
-    "lines of Windows": ("model: a\r\n", "model: a\r\nallow:\r\n  - 'Bash(make:*)'\r\n"),
-}
-
-
-@pytest.mark.parametrize("case", BEFORE_AND_AFTER)
-def test_a_rule_is_added_and_all_else_stays_as_it_stands(case: str) -> None:
-    before, after = BEFORE_AND_AFTER[case]
-    assert with_allowed(before, ["Bash(make:*)"], "x") == after
-
-
-def test_a_rule_with_quotes_stays_itself(place: Place) -> None:
+def test_what_was_approved_for_good_is_added_to_the_rules_of_the_files(place: Place) -> None:
     rules = ["Bash(echo 'a: b' # \"c\")", "Edit(//a/{b}, c)"]
-    for before in ("", "allow: [WebFetch]\n"):
-        place.write(OWN, with_allowed(before, rules, "x"))
-        assert list(place.load().terms.allow)[-2:] == rules
+    file = place.files[OWN].parent / "approvals.json"
+    file.write_text(json.dumps(with_rules(file.parent, rules)))
+    place.write(OWN, "allow: [WebFetch]\n")
+    assert place.load().terms.allow == ("WebFetch", *rules)
+    assert with_rules(file.parent, [rules[1], "WebSearch"]) == {"allow": [*rules, "WebSearch"]}
+    place.write(OWN, "")
+    assert place.load().origins["allow"] == str(file)
 
 
-@pytest.mark.parametrize(
-    "text", ["{model: a}\n", "model: a\n...\n", "allow: [a,]\n", "  model: a\n", "a: b\n---\nc: d\n"]
-)
-def test_a_file_that_can_not_be_edited_safely_is_left_to_the_person(text: str) -> None:
-    with pytest.raises(ChatmlError):
-        with_allowed(text, ["Bash(make:*)"], "x")
+@pytest.mark.parametrize("text", ["{", "[]", '{"allow": "Bash"}x', '{"allow": [1]}', '{"allow": ["bad rule ("]}'])
+def test_a_damaged_file_of_approvals_is_an_error_that_names_it(place: Place, text: str) -> None:
+    file = place.files[OWN].parent / "approvals.json"
+    file.write_text(text)
+    assert place.refusal().message.startswith(f"{file}: ")
+    assert file.read_text() == text
 
 
 def test_xdg_config_home_replaces_the_config_folder_if_it_is_absolute(place: Place) -> None:

@@ -45,7 +45,7 @@ def test_session_and_event_json_have_the_keys_of_the_contract(sandbox: Sandbox, 
     assert set(session["base"]) == {"ref", "commit"}
     assert session["base"]["ref"] == "main"
     assert set(session["tokens"]) == {"input", "output", "cache_read", "cache_creation"}
-    assert set(session["changes"]) == {"files", "insertions", "deletions", "commits", "uncommitted"}
+    assert set(session["changes"]) == {"files", "insertions", "deletions", "commits", "uncommitted", "left_out"}
     for key in ("request", "activity", "conflicts", "pr", "port", "error", "pid"):
         assert session[key] is None, key
     for key in ("created_at", "updated_at"):

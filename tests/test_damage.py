@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 
 from chatml import cli
+from chatml.state.store import Store
 from tests.faults import Serve, delivered_once
+from tests.made import make_session
 from tests.support import Sandbox
 
 SEEDS = range(60)
@@ -189,3 +193,40 @@ def test_a_lock_file_that_was_deleted_does_not_make_two_agents(sandbox: Sandbox,
     api.release("here")
     sandbox.chatml("send", "task", "second-message", "--wait")
     delivered_once(sandbox, api, "task", "first-message", "second-message")
+
+
+@pytest.mark.parametrize("name", ["session.json", "worker.lock"])
+def test_what_cannot_be_read_is_told_and_left_alone(
+    two: Path, run: Callable[..., tuple[int, str, str]], name: str
+) -> None:
+    """As what is another user's; here a link that leads to itself, which nobody can read."""
+    record = two / "session.json"
+    before = record.read_text()
+    record.write_text(before.replace('"status":"done"', '"status":"running"'))
+    file = two / name
+    aside = file.rename(two / "aside")
+    file.symlink_to(file.name)
+    for call in (("ls",), ("ls", "--json"), ("stop", "victim"), ("rm", "--force", "victim")):
+        code, out, err = run(*call)
+        _is_clear(code, err, call)
+        assert code == 1, call
+        assert call[0] != "ls" or ("good" in out and "can't be read: too many levels of symbolic links" in err)
+    assert file.is_symlink(), "it was removed"
+    aside.replace(file)
+    record.write_text(before)
+    assert run("ls", "-q")[:2] == (0, "good\nvictim\n")
+
+
+def test_a_disk_that_ignores_case_leads_to_no_session_by_another_name(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_session(sandbox, "task")
+    store = Store(sandbox.repo / ".git")
+    store.named("task")
+    with os.scandir(store.sessions) as listed:
+        entries = list(listed)
+    (store.sessions / "TASK").symlink_to("task")
+    monkeypatch.setattr(os, "scandir", lambda _: contextlib.nullcontext(entries))
+    store.named("task")
+    with pytest.raises(FileNotFoundError):
+        store.named("TASK")

@@ -224,7 +224,8 @@ def orphan(sandbox: Sandbox, serve: Serve) -> Iterator[int]:
 def test_processes_that_outlived_their_worker(sandbox: Sandbox, orphan: int) -> None:
     found = [each for each in doctor(sandbox) if each["check"] == "leftovers"]
     assert [each["message"] for each in found] == ["1 process of 'task' outlived its worker"]
-    assert f"'kill {orphan}'" in found[0]["hint"]
+    assert f"'ps {orphan}'" in found[0]["hint"]
+    assert "'chatml stop task'" in found[0]["hint"]
 
 
 def test_a_worktree_that_is_gone(sandbox: Sandbox, serve: Serve) -> None:

@@ -188,3 +188,88 @@ def test_the_base_of_a_bare_repository(sandbox: Sandbox, worktree: Path) -> None
     assert sandbox.chatml("rm", "-n", "x", code=1, cwd=sandbox.repo / ".git").err.startswith("error: 'x' is not safe")
     sandbox.git("update-ref", "refs/heads/main", "chatml/x")
     assert "landed in main" in sandbox.chatml("rm", cwd=worktree).err
+
+
+@pytest.fixture
+def partial(sandbox: Sandbox, tmp_path: Path) -> Path:
+    """The sandbox's repository, a partial and sparse clone by now; returns the file that each fetch of it lengthens."""
+    sandbox.commit("many", a="1\n2\n3\n", **{f"far__{number}": f"{number}\n" for number in range(50)})
+    there, fetches, program = tmp_path / "there.git", tmp_path / "fetches", tmp_path / "upload-pack"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(there))
+    for key in ("allowFilter", "allowAnySHA1InWant"):
+        sandbox.git("config", f"uploadpack.{key}", "true", cwd=there)
+    sandbox.repo = tmp_path / "partial"
+    sandbox.git("clone", "-q", "--filter=blob:none", "--sparse", f"file://{there}", str(sandbox.repo), cwd=tmp_path)
+    program.write_text(f'#!/bin/sh\necho fetched >> {fetches}\nexec git-upload-pack "$@"\n')
+    program.chmod(0o755)
+    sandbox.git("config", "remote.origin.uploadpack", str(program))
+    return fetches
+
+
+def _land_elsewhere(sandbox: Sandbox, tmp_path: Path, also: str) -> None:
+    """Squash the session into the base in another clone, with `also` in another file, and fetch that."""
+    other = tmp_path / "other"
+    sandbox.git("push", "-q", "origin", "chatml/x")
+    sandbox.git("clone", "-q", str(tmp_path / "there.git"), str(other))
+    commit(sandbox, other, "elsewhere", far__3=also)
+    sandbox.git("merge", "-q", "--squash", "origin/chatml/x", cwd=other)
+    commit(sandbox, other, "squashed")
+    commit(sandbox, other, "later", far__4=also, a="1\n2\n3\nmine\nlater\n")
+    sandbox.git("push", "-q", "origin", "main", ":chatml/x", cwd=other)
+    sandbox.git("fetch", "-q", "--prune")
+
+
+def test_a_partial_clone_fetches_nothing_for_a_removal(sandbox: Sandbox, tmp_path: Path, partial: Path) -> None:
+    folder = make_session(sandbox, "x")
+    commit(sandbox, folder, "work", a="1\n2\n3\nmine\n")
+    _land_elsewhere(sandbox, tmp_path, "other\n")
+    partial.unlink(missing_ok=True)
+    assert sandbox.session("x")["changes"]["files"] == 1
+    assert outcome(sandbox) == "landed in origin/main"
+    assert not partial.exists()
+    sandbox.chatml("restore", "x")
+    assert (folder / "a").read_text() == "1\n2\n3\nmine\n"
+    assert sandbox.git("status", "--porcelain", cwd=folder) == ""
+
+
+def test_what_a_partial_clone_can_not_tell_without_fetching_is_said_so(
+    sandbox: Sandbox, tmp_path: Path, partial: Path
+) -> None:
+    """The same lines, landed in a file that was another by then: only its content could tell."""
+    folder = make_session(sandbox, "x")
+    commit(sandbox, folder, "work", a="1\n2\n3\nmine\n")
+    other = tmp_path / "other"
+    sandbox.git("clone", "-q", str(tmp_path / "there.git"), str(other))
+    commit(sandbox, other, "before", a="0\n1\n2\n3\n")
+    commit(sandbox, other, "by hand", a="0\n1\n2\n3\nmine\n")
+    sandbox.git("push", "-q", "origin", "main", cwd=other)
+    sandbox.git("fetch", "-q")
+    partial.unlink()
+    said = sandbox.chatml("rm", "x", code=1).err
+    assert "1 commit on chatml/x that is nowhere else, could not find out whether it has landed: git" in said
+    merged = sandbox.chatml("rm", "--merged", code=1).err
+    assert merged.startswith("error: kept x: could not find out whether it has landed: git"), merged
+    sandbox.chatml("rm", "--force", "x")
+    assert not partial.exists()
+    sandbox.chatml("restore", "x")
+    assert (folder / "a").read_text() == "1\n2\n3\nmine\n"
+
+
+def test_a_merged_session_is_found_without_the_persons_reflogs(sandbox: Sandbox) -> None:
+    sandbox.git("config", "--global", "core.logAllRefUpdates", "false")
+    sandbox.git("config", "--unset", "core.logAllRefUpdates", check=False)
+    (sandbox.home / ".config" / "chatml").mkdir(parents=True)
+    (sandbox.home / ".config" / "chatml" / "config.yaml").write_text(
+        "agents: {sh: {command: [sh, -c, 'echo 1 > made; git add made; git commit -qm made', '{prompt}']}}\n"
+    )
+    sandbox.chatml("new", "--agent", "sh", "--name", "x", "--wait", "make it")
+    assert sandbox.chatml("rm", "--merged", "-n", "-q").out == ""
+    sandbox.git("merge", "-q", "--squash", "chatml/x")
+    sandbox.git("commit", "-q", "-m", "squashed")
+    assert sandbox.chatml("rm", "--merged", "-n", "-q").out == "x\n"
+    sandbox.chatml("rm", "--merged")
+    sandbox.chatml("restore", "x")
+    assert sandbox.chatml("rm", "--merged", "-n", "-q").out == "x\n"
+    (sandbox.repo / ".git" / "worktrees" / "x" / "logs" / "HEAD").write_text("")
+    said = sandbox.chatml("rm", "--merged").err
+    assert said == "kept x, which has landed: its reflog is gone, so nobody can tell whether it made these commits\n"

@@ -15,14 +15,17 @@ from tests.support import TIMEOUT, Sandbox
 PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
-    {"environment", "errors", "guard", "pipes", "text", "typed"},
+    {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "proc"},
     {"answers", "containment"},
-    {"state", "config", "repo"},
+    {"plumbing"},
+    {"layout"},
+    {"state", "config", "repo", "objects"},
     {"terminal"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
+    {"project"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},
     {"output", "render"},
@@ -32,10 +35,11 @@ LEVELS = [
 """Modules (or packages) by level, the lowest first: each may import those of lower levels, and inside its package."""
 
 DOORS = {
-    "git": {"repo"},
+    "git": {"objects"},
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},
+    "filelock": {"state"},
     "click": {"cli", "commands", "output"},
     "tabulate": {"output"},
 }

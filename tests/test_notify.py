@@ -15,7 +15,8 @@ from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
 
-TELL = "cd; { echo $OLDPWD; env | grep ^CHATML_ | sort; } > told.$$; mkdir -p told; mv told.$$ told/$$"
+FACTS = "env -u CHATML_NOTIFIER | grep ^CHATML_ | sort"
+TELL = f"cd; {{ echo $OLDPWD; {FACTS}; }} > told.$$; mkdir -p told; mv told.$$ told/$$"
 """A notify command that writes down what it is told, each time into a file of its own."""
 
 ECHO = "agents: {echo: {command: [sh, -c, 'echo \"heard: $0\"', '{prompt}']}}\n"
@@ -129,7 +130,7 @@ def test_each_request_is_told_also_where_several_are_open(sandbox: Sandbox, serv
     assert {one["CHATML_REQUEST_ID"] for one in told(sandbox)} == {"1", "2"}
 
 
-HANG = "touch ~/began; trap '' TERM HUP; sleep 1000 & sleep 1000 >/dev/null 2>&1 & sleep 1000"
+HANG = "touch ~/began; trap '' TERM HUP; sleep 1000 & sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & sleep 1000"
 
 
 def test_a_command_that_hangs_and_forks_delays_nobody_and_is_ended(sandbox: Sandbox) -> None:
@@ -142,7 +143,7 @@ def test_a_command_that_hangs_and_forks_delays_nobody_and_is_ended(sandbox: Sand
         return sum(words in found for found in marked_processes(sandbox.home).values())
 
     wait_until(lambda: not living("chatml.worker"), "the worker to end")
-    assert living("sleep 1000") >= 3, "it did not wait for the command"
+    assert living("sleep 1000") >= 4, "it did not wait for the command"
     all_gone(sandbox)
     assert (sandbox.state("t") / "worker.log").read_text().count("notify: stopped after 10 s") == 2
 

@@ -6,9 +6,12 @@ One session with two commits is made by the real agent; every test finds the rep
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,13 @@ from chatml.forge.github import verdict
 from chatml.scripted.api import ScriptedApi
 from tests.conftest import GITCONFIG
 from tests.github import Failure, GitHub
+from tests.hints import follow
 from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
 
 NAME, BRANCH = "limit", "chatml/limit"
+ORIGIN, FORK = "http://github.localhost/octo/app.git", "http://github.localhost/me/app.git"
 PROMPT = "Add rate limiting to every public endpoint, with a sensible default that operators can change\nand more"
 ANSWER = "Every endpoint is limited now."
 COMMIT = "printf '%s\\n' {0} > {0} && git add -A && git commit -qm 'Add {0}'"
@@ -225,6 +230,67 @@ def test_uncommitted_work(sandbox: Sandbox, github: GitHub) -> None:
     assert github.tip("octo/app", BRANCH) is None
 
 
+def inner_repository(sandbox: Sandbox, path: Path, commits: int) -> None:
+    sandbox.git("init", "-q", str(path))
+    (path / "file").write_text("inner\n")
+    for number in range(commits):
+        sandbox.git("add", "-A", cwd=path)
+        sandbox.git("commit", "-q", "--allow-empty", "-m", f"inner {number}", cwd=path)
+
+
+def published(sandbox: Sandbox, github: GitHub) -> str:
+    listed = ["ls-tree", "-r", "--name-only", f"refs/heads/{BRANCH}"]
+    return sandbox.git("--git-dir", str(github.repositories["octo/app"]), *listed)
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_repository_inside_is_never_published_without_its_files(
+    sandbox: Sandbox, github: GitHub, commits: int
+) -> None:
+    inner_repository(sandbox, worktree(sandbox) / "sub" / "lib", commits)
+    (worktree(sandbox) / "rest").write_text("x")
+    said = "the files of 'sub/lib', a repository of its own" if commits else "'sub/lib/' does not have a commit"
+    assert sandbox.session(NAME)["changes"]["left_out"] == 1
+    assert "(1 left out)" in sandbox.chatml("ls").out
+    assert f"left out: {said}" in sandbox.chatml("diff", NAME).err
+    failed = sandbox.chatml("pr", NAME, "--commit", "All", code=1)
+    fails(failed, f"not all of '{NAME}' can be published", said, f"chatml pr {NAME} --force")
+    assert github.tip("octo/app", BRANCH) is None
+
+    done = sandbox.chatml("pr", NAME, "--commit", "All", "--force")
+    assert f"left out: {said}" in done.err
+    assert published(sandbox, github).split() == ["README.md", "one", "rest", "two"]
+    assert (worktree(sandbox) / "sub" / "lib" / "file").read_text() == "inner\n"
+    sandbox.chatml("pr", NAME, "--force")  # what was left out is no uncommitted work
+
+
+def test_a_repository_inside_that_the_agent_has_committed(sandbox: Sandbox, github: GitHub) -> None:
+    inner_repository(sandbox, worktree(sandbox) / "lib", 1)
+    commit(sandbox, "Vendor lib")
+    fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
+    shutil.rmtree(worktree(sandbox))
+    fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
+    assert github.tip("octo/app", BRANCH) is None
+    assert "left out: the files of 'lib'" in sandbox.chatml("pr", NAME, "--force").err
+
+
+def test_a_submodule_whose_work_is_nowhere_else(sandbox: Sandbox, github: GitHub) -> None:
+    theirs, path = sandbox.home / "theirs", worktree(sandbox)
+    inner_repository(sandbox, theirs, 1)
+    sandbox.git("config", "receive.denyCurrentBranch", "ignore", cwd=theirs)
+    sandbox.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(theirs), "lib", cwd=path)
+    commit(sandbox, "Use lib")
+    (path / "lib" / "file").write_text("better\n")
+    fails(sandbox.chatml("pr", NAME, code=1), "what is not committed in the submodule 'lib'")
+    sandbox.git("commit", "-qam", "better", cwd=path / "lib")
+    commit(sandbox, "Use a better lib")
+    fails(sandbox.chatml("pr", NAME, code=1), "the commits of the submodule 'lib' that none of its remotes has")
+    assert github.tip("octo/app", BRANCH) is None
+    sandbox.git("push", "-q", "origin", "HEAD", cwd=path / "lib")
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", BRANCH)
+
+
 def test_a_conflict_is_not_committed_away(sandbox: Sandbox, github: GitHub) -> None:
     path = worktree(sandbox)
     sandbox.git("checkout", "-q", "-b", "other", "main")
@@ -255,6 +321,34 @@ def test_branch_deleted_and_worktree_gone(sandbox: Sandbox, github: GitHub) -> N
     assert github.tip("octo/app", BRANCH) == tip
 
 
+def test_a_renamed_branch_is_followed(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    sandbox.git("branch", "-m", BRANCH, "first-name")
+    sandbox.git("branch", "-m", "limit-rates", cwd=worktree(sandbox))
+    assert sandbox.chatml("diff", NAME).err == ""
+    assert sandbox.session(NAME)["branch"] == "limit-rates"
+    assert sandbox.chatml("pr", NAME).err == "pushed limit-rates to origin\nopened #2\n"
+    assert github.tip("octo/app", "limit-rates") == sandbox.git("rev-parse", "limit-rates")
+
+
+def test_a_renamed_branch_without_its_worktree(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("branch", "-m", BRANCH, "limit-rates")
+    shutil.rmtree(worktree(sandbox))
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", "limit-rates")
+
+
+def test_a_branch_that_gave_way_to_another(sandbox: Sandbox, github: GitHub) -> None:
+    """Nothing tells that the other one is the session's: the person does, as the hint says."""
+    sandbox.git("switch", "-q", "-c", "other", cwd=worktree(sandbox))
+    sandbox.git("branch", "-q", "-D", BRANCH)
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, f"the branch of '{NAME}' is gone", "its worktree is on other")
+    sandbox.git(*shlex.split(failed.err.rpartition(": git ")[2]))
+    sandbox.chatml("pr", NAME)
+    assert github.tip("octo/app", BRANCH) == sandbox.git("rev-parse", "other")
+
+
 @pytest.mark.usefixtures("github")
 def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
     moved = sandbox.repo.parent / "else where"
@@ -267,8 +361,7 @@ def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
 
 
 def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: GitHub) -> None:
-    fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "nothing pushed by chatml")
-    sandbox.chatml("pr", NAME)
+    sandbox.chatml("pr", NAME, "--force-with-lease")  # there is nothing to replace
     amended = commit(sandbox, "Add two, better", "--amend")
     fails(sandbox.chatml("pr", NAME, code=1), f"chatml pr {NAME} --force-with-lease")
     sandbox.chatml("pr", NAME, "--force-with-lease")
@@ -289,6 +382,77 @@ def test_what_a_hook_leaves_running_is_not_waited_for(sandbox: Sandbox, github: 
     sandbox.chatml("pr", NAME)
     os.kill(int((sandbox.home / "pid").read_text()), signal.SIGKILL)
     wait_until(lambda: not marked_processes(sandbox.home), "what listened to it to end")
+
+
+def test_untracked_work_counts_though_the_settings_hide_it(sandbox: Sandbox, github: GitHub) -> None:
+    del github
+    sandbox.git("config", "--global", "status.showUntrackedFiles", "no")
+    (worktree(sandbox) / "new file").write_text("x")
+    assert "has uncommitted work" in sandbox.chatml("pr", NAME, code=1).err
+    sandbox.chatml("pr", NAME, "--commit", "the rest")
+    assert "new file" in sandbox.git("ls-tree", "--name-only", BRANCH)
+
+
+def colleague(sandbox: Sandbox, parent: str) -> None:
+    """Somebody else pushes a commit to the session's branch."""
+    (sandbox.repo / "theirs").write_text("theirs")
+    sandbox.git("read-tree", parent)
+    sandbox.git("update-index", "--add", "theirs")
+    made = sandbox.git("commit-tree", "-p", parent, "-m", "by a colleague", sandbox.git("write-tree"))
+    sandbox.git("push", "-qf", str(sandbox.repo.parent / "octo.git"), f"{made}:refs/heads/{BRANCH}")
+
+
+def _rewritten(sandbox: Sandbox) -> None:
+    sandbox.chatml("pr", NAME)
+    commit(sandbox, "Add two, better", "--amend")
+
+
+def _pushed_over(sandbox: Sandbox) -> None:
+    sandbox.chatml("pr", NAME)
+    colleague(sandbox, sandbox.git("rev-parse", BRANCH))
+    commit(sandbox, "Add three")
+
+
+def _without_branch(sandbox: Sandbox) -> None:
+    shutil.rmtree(worktree(sandbox))
+    sandbox.chatml("pr", NAME)
+    sandbox.git("worktree", "prune")
+    sandbox.git("branch", "-q", "-D", BRANCH)
+
+
+HINTS: dict[str, tuple[Callable[[Sandbox], object], str, str]] = {
+    "other history there, taken in": (lambda sandbox: colleague(sandbox, "main"), "git -C {at} pull", ""),
+    "other history there, left alone": (lambda sandbox: colleague(sandbox, "main"), "git -C {at} branch -m", ""),
+    "rewritten": (_rewritten, f"chatml pr {NAME} --force-with-lease", ""),
+    "a colleague's push": (_pushed_over, "git -C {at} pull", ""),
+    "a colleague's push, not to be replaced": (_pushed_over, "git -C {at} pull", "--force-with-lease"),
+    "a colleague's push, to be looked at": (_pushed_over, "git fetch", "--force-with-lease"),
+    "uncommitted work": (
+        lambda sandbox: (worktree(sandbox) / "new").write_text("x"), f"chatml pr {NAME} --commit MESSAGE", "",
+    ),
+    "on no branch": (
+        lambda sandbox: sandbox.git("checkout", "-q", "--detach", cwd=worktree(sandbox)), "git -C {at} switch", "",
+    ),
+    "without a branch": (_without_branch, f"git branch {BRANCH}", ""),
+    "without a remote": (lambda sandbox: sandbox.git("remote", "remove", "origin"), "git remote add origin", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HINTS)
+def test_a_hint_works_when_it_is_followed(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    provoke, command, option = HINTS[case]
+    provoke(sandbox)
+    failed = sandbox.chatml("pr", NAME, *option.split(), code=1)
+    real = f"url.{sandbox.repo.parent / 'octo.git'}.insteadOf"
+    if command.startswith("git"):  # it may fetch; gh must still see where the remote is
+        sandbox.git("config", real, ORIGIN)
+    follow(sandbox, failed, command.format(at=worktree(sandbox)))
+    sandbox.git("config", "--unset", real, check=False)
+    if "remote" in command:
+        sandbox.git("remote", "set-url", "origin", ORIGIN)  # the test's own address for URL leads nowhere
+    if command != "git fetch":  # that only shows
+        sandbox.chatml("pr", NAME)
+        assert len(github.pulls) == 1
 
 
 def test_refused_by_hooks(sandbox: Sandbox, github: GitHub) -> None:
@@ -330,6 +494,205 @@ def test_choice_of_remote(sandbox: Sandbox, github: GitHub) -> None:
     for name in ("upstream", "fork", "backup"):
         sandbox.git("remote", "remove", name)
     fails(sandbox.chatml("pr", NAME, code=1), "no remote to push to", "git remote add origin")
+
+
+OWN = f"branch.{BRANCH}"
+PLACES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "made by gh pr checkout": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.pushRemote {FORK}", f"{OWN}.merge refs/heads/{BRANCH}"), "me/app", BRANCH,
+    ),
+    "an address, another name": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.merge refs/heads/patch-1", "push.default upstream"), "me/app", "patch-1",
+    ),
+    "the old word for it": (
+        (f"{OWN}.remote fork", f"{OWN}.merge refs/heads/patch-1", "push.default tracking"), "me/app", "patch-1",
+    ),
+    "fetched from one, pushed to another": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/main", "remote.pushDefault fork"), "me/app", BRANCH,
+    ),
+    "the branch over all branches": (("remote.pushDefault origin", f"{OWN}.pushRemote fork", "push.default current"),
+                                     "me/app", BRANCH),
+    "a place for all branches": (("remote.origin.push refs/heads/*:refs/heads/ada/*",), "octo/app", f"ada/{BRANCH}"),
+    "a place on a fork": (
+        ("remote.fork.push +refs/heads/chatml/*:refs/heads/x/*", f"{OWN}.remote fork"), "me/app", "x/limit",
+    ),
+    "what is checked out": (("remote.origin.push HEAD",), "octo/app", BRANCH),
+    "another name, pushed by its own": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/patch-1", "push.default current"), "octo/app", BRANCH,
+    ),
+}  # fmt: skip
+"""Settings of git by what they are about; and the repository and branch where the pull request comes from."""
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_goes_where_git_push_would(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    settings, repo, branch = PLACES[case]
+    sandbox.git("remote", "add", "fork", FORK)
+    real = sandbox.repo.parent / f"{repo.split('/')[0]}.git"
+    sandbox.git("--git-dir", str(real), "branch", BRANCH, "main")  # some settings only push what is there already
+    for setting in settings:
+        sandbox.git("config", *setting.split(" ", 1))
+    told = sandbox.git("push", "--dry-run", "--porcelain", cwd=worktree(sandbox)).splitlines()
+    assert told[0] == f"To {real}"
+    assert [line.split("\t")[1].split(":")[1] for line in told if BRANCH in line] == [f"refs/heads/{branch}"]
+
+    for _ in range(2):  # it is found there again
+        sandbox.chatml("pr", NAME)
+        [pull] = github.pulls
+        assert (pull.repo, pull.owner, pull.head) == ("octo/app", repo.split("/")[0], branch)
+    assert github.tip(repo, branch) == sandbox.git("rev-parse", BRANCH)
+
+
+UNCLEAR: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "another name": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/heads/patch-1"), "git does not tell where", f"octo/app {BRANCH}",
+    ),
+    "another name on a fork": (
+        (f"{OWN}.remote {FORK}", f"{OWN}.merge refs/heads/main"), "git does not tell where", "me/app main",
+    ),
+    "somebody's pull request": (
+        (f"{OWN}.remote origin", f"{OWN}.merge refs/pull/7/head"), "pull request #7 of octo/app", f"octo/app {BRANCH}",
+    ),
+    "left out": (("remote.origin.push refs/heads/main",), "leaves chatml/limit out", f"octo/app {BRANCH}"),
+    "no such remote": (("remote.pushDefault frok",), "neither a remote nor an address", f"me/app {BRANCH}"),
+    "only for review": (
+        ("remote.origin.push refs/heads/*:refs/for/*",), "sends chatml/limit to refs/for/", f"me/app {BRANCH}",
+    ),
+    "two places": (
+        (f"remote.origin.pushurl {ORIGIN}", f"--add remote.origin.pushurl {FORK}"), "several", f"me/app {BRANCH}",
+    ),
+}  # fmt: skip
+FOLLOWED = {
+    "another name on a fork": ("git config push.default upstream",),
+    "no such remote": ("git config remote.pushDefault fork",),
+    "only for review": (f"chatml pr {NAME} --remote fork",),
+    "two places": (f"chatml pr {NAME} --remote fork",),
+}
+"""How a hint is followed that leaves a choice; any other names one command."""
+
+
+@pytest.mark.parametrize("case", UNCLEAR)
+def test_where_git_does_not_tell(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    settings, said, place = UNCLEAR[case]
+    sandbox.git("remote", "add", "fork", FORK)
+    for setting in settings:
+        sandbox.git("config", *setting.split())
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, said)
+    assert github.pulls == []
+    assert not [one for one in ("octo/app", "me/app") if github.tip(one, BRANCH)], "nothing was pushed"
+
+    again = ["pr", NAME]
+    [command] = FOLLOWED.get(case) or re.findall(r"git (?:config|branch) [^;]*", failed.err.split("own name:")[-1])
+    if command.startswith("git"):
+        sandbox.git(*shlex.split(command)[1:])
+    else:
+        again = shlex.split(command)[1:]
+    sandbox.chatml(*again)
+    repo, branch = place.split()
+    assert [(pull.owner, pull.head) for pull in github.pulls] == [(repo.split("/")[0], branch)]
+    assert github.tip(repo, branch) == sandbox.git("rev-parse", BRANCH)
+
+
+def test_a_pull_request_is_found_among_many_of_that_name(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.chatml("pr", NAME)
+    for number in range(2, 60):
+        github.pulls.append(replace(github.pulls[0], number=number, owner=f"stranger-{number}", commit="0" * 40))
+    assert sandbox.chatml("pr", NAME, "--json").json["number"] == 1
+
+
+def test_a_branch_that_tracks_its_base(sandbox: Sandbox, github: GitHub) -> None:
+    """`git checkout -b fix origin/main` makes one; with push.default=upstream, `git push` would land it at once."""
+    main = github.tip("octo/app", "main")
+    sandbox.git("config", f"{OWN}.remote", "origin")
+    sandbox.git("config", f"{OWN}.merge", "refs/heads/main")
+    for default in ("simple", "upstream"):
+        sandbox.git("config", "push.default", default)
+        sandbox.chatml("pr", NAME)
+    assert [pull.head for pull in github.pulls] == [BRANCH]
+
+    sandbox.git("config", "remote.origin.push", f"refs/heads/{BRANCH}:refs/heads/main")
+    github.pulls.clear()
+    fails(sandbox.chatml("pr", NAME, code=1), "would be pushed to main, the very branch", "--base BRANCH")
+    assert github.tip("octo/app", "main") == main
+
+
+ALIASES = (
+    FORK,
+    "ssh://git@ssh.github.localhost:443/me/app.git",
+    "work:me/app.git",  # by ssh's own name for the host
+    "git@github.localhost:me/app",
+)
+
+
+@pytest.mark.parametrize("address", ALIASES)
+def test_names_of_the_same_repository(sandbox: Sandbox, github: GitHub, address: str) -> None:
+    tools = sandbox.home / "tools"
+    tools.mkdir()
+    (tools / "ssh").write_text("#!/bin/sh\necho user git\necho hostname github.localhost\n")  # reads no sealed settings
+    (tools / "ssh").chmod(0o755)
+    sandbox.env["PATH"] = f"{tools}:{sandbox.env['PATH']}"
+    sandbox.git("config", "remote.origin.pushurl", address)
+    sandbox.git("config", f"url.{sandbox.repo.parent / 'me.git'}.insteadOf", address)
+    sandbox.chatml("pr", NAME)
+    assert [(pull.repo, pull.owner) for pull in github.pulls] == [("octo/app", "me")]
+    assert github.tip("me/app", BRANCH)
+
+
+def test_a_short_word_for_an_address(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("config", "url.http://github.localhost/.insteadOf", "hub:")
+    sandbox.git("config", "remote.pushDefault", "hub:me/app.git")
+    fails(sandbox.chatml("pr", NAME, code=1), "could not push to hub:me/app.git")  # there is no server behind it here
+    assert github.asked.count("RepositoryInfo") == 2, "gh has found both repositories"
+
+
+@pytest.mark.usefixtures("github")
+def test_a_password_in_an_address_is_not_shown(sandbox: Sandbox) -> None:
+    secret = FORK.replace("//", "//me:secret@")
+    sandbox.git("config", f"url.{sandbox.repo.parent / 'me.git'}.pushInsteadOf", secret)
+    sandbox.git("config", "remote.pushDefault", secret)
+    assert f"pushed {BRANCH} to {FORK}\n" in sandbox.chatml("pr", NAME).err
+    sandbox.git("config", "remote.pushDefault", secret.replace("/me/app", "/nobody/app"))
+    failed = sandbox.chatml("pr", NAME, code=1)
+    fails(failed, "/nobody/app")
+    assert "secret" not in failed.err
+
+
+def test_only_this_branch_is_published(sandbox: Sandbox, github: GitHub) -> None:
+    sandbox.git("tag", "-a", "v1", "-m", "one", BRANCH)
+    for setting in ("push.followTags true", "submodule.recurse true", "push.recurseSubmodules only",
+                    "remote.origin.mirror true"):  # fmt: skip
+        sandbox.git("config", *setting.split())
+    sandbox.git("branch", "aside")
+    sandbox.chatml("pr", NAME)
+    there = sandbox.git("--git-dir", str(github.repositories["octo/app"]), "for-each-ref", "--format=%(refname)")
+    assert there.split() == [f"refs/heads/{BRANCH}", "refs/heads/main"]
+
+
+LINKS: dict[str, tuple[str, str, bool]] = {
+    "in the repository": (".github/pull_request_template.md", "../notes/shared.md", True),
+    "through a folder": ("docs/pull_request_template.md", "../linked/shared.md", True),
+    "outside": (".github/pull_request_template.md", "../../../home/secret", False),
+    "by a whole path": ("pull_request_template.md", "/etc/passwd", False),
+    "to itself": ("pull_request_template.md", "pull_request_template.md", False),
+    "to nothing": ("pull_request_template.md", "notes/gone.md", False),
+    "to a folder": ("pull_request_template.md", "notes", False),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_a_template_that_is_a_link(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    name, target, followed = LINKS[case]
+    path = worktree(sandbox)
+    (sandbox.home / "secret").write_text("SECRET")
+    (path / "notes").mkdir()
+    (path / "notes" / "shared.md").write_text("- [ ] shared")
+    (path / "linked").symlink_to("notes")
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).symlink_to(target)
+    sandbox.chatml("pr", NAME, "--commit", "All")
+    body = f"{ANSWER}\n\n- Add one\n- Add two\n- All"
+    assert github.pulls[0].body == (f"{body}\n\n- [ ] shared" if followed else body)
 
 
 def test_a_remote_elsewhere(sandbox: Sandbox, github: GitHub) -> None:

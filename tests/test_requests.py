@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatml.state.events import post
+from chatml.model import Reply
+from chatml.model.entry import Answer
+from chatml.state.inbox import post
 from chatml.state.store import SessionStore
 from tests.faults import Serve, agents, kill, logged, worker
 from tests.support import Sandbox, wait_until
@@ -325,9 +327,7 @@ def test_an_answer_that_was_killed_before_it_woke_the_worker_is_not_lost(sandbox
     request = begin(sandbox)["request"]
     kill(worker(sandbox, "t"))
     wait_until(lambda: not agents(sandbox), "the agent to end with its worker")
-    post(
-        SessionStore(sandbox.state("t")), {"id": "x", "type": "reply", "request": request["id"], "decision": "approve"}
-    )
+    post(SessionStore(sandbox.state("t")), Answer(Reply(request["id"], "approve")))
     left = sandbox.session("t")
     assert (left["status"], left["request"]) == ("crashed", None)
     sandbox.chatml("approve", "t", code=1)

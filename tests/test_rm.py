@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made import commit, make_session, traces, write
+from tests.made import assert_comes_back, commit, files, make_session, traces, write
 from tests.support import Sandbox
 
 
@@ -45,6 +45,17 @@ def test_nothing_is_left_behind(sandbox: Sandbox) -> None:
     sandbox.git("config", "--remove-section", "branch.chatml/x.y")
     assert traces(sandbox) == before
     assert sandbox.chatml("ls", "-q").out == "other\n"
+
+
+def test_a_renamed_branch_goes_too_and_comes_back(sandbox: Sandbox) -> None:
+    before = traces(sandbox)
+    worktree = make_session(sandbox, "x")
+    commit(sandbox, worktree, "work", a="1")
+    sandbox.git("branch", "-m", "renamed", cwd=worktree)
+    assert "1 commit on renamed that is nowhere else" in sandbox.chatml("rm", "x", code=1).err
+    assert_comes_back(sandbox, "x", worktree)
+    assert removed(sandbox, "x", "--force") == "removed x; branch renamed deleted\n"
+    assert traces(sandbox)["branches"] == before["branches"]
 
 
 def test_the_last_one_takes_the_empty_folders_along(sandbox: Sandbox) -> None:
@@ -265,7 +276,7 @@ def test_what_somebody_put_in_place_of_the_worktree_is_never_touched(
     else:
         worktree.write_text("1")
     assert f"{worktree} is not its worktree any more" in refusal(sandbox)
-    removed(sandbox, "--force", "x")
+    assert f"not its worktree, so left as it is: {worktree}\n" in removed(sandbox, "--force", "x")
     assert (worktree if kind == "file" else worktree / "precious").read_text() == "1"
     assert (elsewhere / "precious").read_text() == "1"
     assert sandbox.chatml("restore", "x", code=1).err.startswith(f"error: {worktree} is in the way\n")
@@ -290,14 +301,60 @@ def test_a_repository_that_was_moved(sandbox: Sandbox, tmp_path: Path) -> None:
 # --- repositories inside the worktree ---------------------------------------------------------------------------
 
 
-def test_a_worktree_inside_is_refused_even_by_force(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("whose", ["the same", "another"])
+def test_a_worktree_inside_is_kept_aside_as_it_is(sandbox: Sandbox, tmp_path: Path, whose: str) -> None:
     worktree = make_session(sandbox, "x")
-    sandbox.git("worktree", "add", "-q", "--detach", str(worktree / "inner"))
-    write(worktree / "inner", precious="1")
+    owner = sandbox.repo
+    if whose == "another":
+        owner = tmp_path / "other"
+        sandbox.git("clone", "-q", str(sandbox.repo), str(owner))
+    inner = worktree / "deep" / "inner"
+    sandbox.git("worktree", "add", "-q", "-b", "own", str(inner), cwd=owner)
+    commit(sandbox, inner, "work", made="1")
+    sandbox.git("worktree", "add", "-q", "--detach", str(inner / "innermost"), cwd=owner)
+    write(inner, precious="1")
+    write(inner / "innermost", precious="2")
+    before = [files(inner), sandbox.git("worktree", "list", "--porcelain", cwd=owner)]
+    assert "'deep/inner' in it is a worktree of its own" in refusal(sandbox)
+    said = removed(sandbox, "--force", "x")
+    kept = next(Path(line.rpartition(": ")[2]) for line in said.splitlines() if "is kept for restore" in line)
+    assert (kept / "precious").read_text() == "1"
+    assert sandbox.git("status", "--porcelain", cwd=kept) == "?? innermost/\n?? precious"
+    assert sandbox.git("status", "--porcelain", cwd=kept / "innermost") == "?? precious"
+    assert str(kept) in sandbox.git("worktree", "list", cwd=owner)
+    assert "prunable" not in sandbox.git("worktree", "list", "--porcelain", cwd=owner)
+    assert not worktree.exists()
+    sandbox.chatml("restore", "x")
+    assert before == [files(inner), sandbox.git("worktree", "list", "--porcelain", cwd=owner)]
+    assert sandbox.git("status", "--porcelain", cwd=inner) == "?? innermost/\n?? precious"
+
+
+def test_a_repository_that_lies_elsewhere_is_refused_even_by_force(sandbox: Sandbox, tmp_path: Path) -> None:
+    worktree = make_session(sandbox, "x")
+    sandbox.git("init", "-q", "--separate-git-dir", str(tmp_path / "elsewhere"), str(worktree / "inner"))
     for force in ([], ["--force"]):
         said = sandbox.chatml("rm", "x", *force, code=1)
-        assert said.err.startswith("error: 'x' can't be removed: 'inner' in it is a worktree of its own\n")
-    assert (worktree / "inner" / "precious").exists()
+        assert f"the repository of 'inner' in it lies elsewhere: {tmp_path / 'elsewhere'}\n" in said.err
+    assert (worktree / "inner" / ".git").exists()
+
+
+@pytest.mark.parametrize("branch", ["there", "gone"])
+def test_a_worktree_whose_folder_of_git_is_gone(sandbox: Sandbox, branch: str) -> None:
+    worktree = make_session(sandbox, "x")
+    commit(sandbox, worktree, "one", a="1")
+    write(worktree, mine="1")
+    shutil.rmtree(sandbox.repo / ".git" / "worktrees" / "x")
+    if branch == "gone":
+        sandbox.git("update-ref", "-d", "refs/heads/chatml/x")
+    assert refusal(sandbox).startswith("git's own folder of its worktree is gone ('chatml resume x' makes it anew)")
+    removed(sandbox, "--force", "x")
+    if branch == "gone":
+        assert (worktree / "mine").read_text() == "1"
+        return
+    assert not worktree.exists()
+    sandbox.chatml("restore", "x")
+    assert (worktree / "mine").read_text() == "1"
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "?? mine"
 
 
 def test_a_submodule_with_work_of_its_own(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +91,19 @@ def test_for_all_holds_in_this_session_and_in_later_ones(sandbox: Sandbox, serve
     said = sandbox.chatml("approve", "a", "--for-all").err
     assert said == f"a: approved Bash: python3 -V; from now on without asking: {rule} (all sessions)\n"
     sandbox.chatml("wait", "a")
-    assert config.read_text() == f"# mine\nmodel: null  # any\nallow:\n  - '{rule}'\n"
+    assert config.read_text() == "# mine\nmodel: null  # any\n"
+    assert json.loads((config.parent / "approvals.json").read_text()) == {"allow": [rule]}
     assert sandbox.chatml("new", "b", "-q", "--wait").code == 0
 
 
-def test_for_all_refuses_a_file_that_it_can_not_edit(sandbox: Sandbox, serve: Serve) -> None:
-    config = configure(sandbox, "{branch_prefix: ai/}\n")
+def test_for_all_refuses_a_damaged_file_of_approvals(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": [[bash("python3 -V")], "Done."]})
     sandbox.chatml("new", "a", "-q", "--name", "a")
     sandbox.chatml("wait", "a", code=3)
+    approvals = sandbox.repo / ".git" / "chatml" / "approvals.json"
+    approvals.write_text("{")
     refused = sandbox.chatml("approve", "a", "--for-all", code=1)
-    assert (
-        "the rules can't be added without changing anything else\nhint: add them to 'allow' yourself: " in refused.err
-    )
-    assert config.read_text() == "{branch_prefix: ai/}\n"
-    assert sandbox.session("a")["status"] == "waiting"
+    assert f"error: {approvals}: damaged\nhint: mend it" in refused.err
+    assert (approvals.read_text(), sandbox.session("a")["status"]) == ("{", "waiting")
     sandbox.chatml("deny", "a")
     sandbox.chatml("wait", "a")

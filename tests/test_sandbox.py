@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.calls import bash
 from tests.contained import needs_sandbox, path_without
-from tests.faults import Serve, agents, kill
+from tests.faults import Serve, agents, kill, worker
 from tests.support import Sandbox, needs, wait_until
 
 COMMIT = {"Bash": {"command": "echo new > new.txt && git add -A && git commit -qm 'Add it' && git status --porcelain"}}
@@ -101,6 +102,23 @@ def test_agents_share_no_temporary_files(sandbox: Sandbox, serve: Serve) -> None
     assert outputs(sandbox)[0].endswith("\nx")
     assert not (shared / "planted").exists()
     assert not [path.name for path in set(temporary.iterdir()) - before if path.name.startswith("chatml-")]
+
+
+@needs_sandbox
+def test_an_agent_that_was_killed_leaves_no_temporary_files_for_good(sandbox: Sandbox, serve: Serve) -> None:
+    place = Path(tempfile.mkdtemp(dir=os.environ["TMPDIR"]))  # short: sockets are put into it
+    sandbox.env["TMPDIR"] = str(place)
+    api = serve({"*": [bash("ls"), [{"hold": "here"}, "Done."]]})
+    sandbox.chatml("new", "do it", "-q", "--name", "t", "--sandbox", "auto")
+    api.wait_for(lambda: api.holding["here"])
+    (left,) = place.glob("chatml-*")
+    kill(worker(sandbox, "t"))
+    sandbox.until("t", "crashed")
+    assert left.exists()
+    api.release("here")
+    sandbox.chatml("resume", "t")
+    sandbox.chatml("wait", "t")
+    assert not list(place.glob("chatml-*"))
 
 
 @needs_sandbox

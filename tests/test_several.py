@@ -6,10 +6,13 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import pytest
 
-from chatml.model import Status
+from chatml.cli import COMMANDS
+from chatml.model import Request, Status, now
 from chatml.state.store import SessionStore, Store
 from tests import forked
 from tests.faults import Serve
@@ -44,6 +47,12 @@ def _remove(store: SessionStore) -> None:
     store.folder.rename(store.folder.with_name(".done-x"))
 
 
+def _asking(sandbox: Sandbox, name: str, kind: str, **detail: Any) -> SessionStore:
+    """A session that waits for a person; its worker's lock is held by the test, which takes no answer."""
+    make_session(sandbox, name, status=Status.WAITING, requests=(Request("1", kind, "may it?", detail, now()),))
+    return Store(sandbox.repo / ".git").session(name)
+
+
 def _damage(sandbox: Sandbox, name: str) -> None:
     (sandbox.state(name) / "session.json").write_text("{")
 
@@ -76,6 +85,8 @@ def test_wait_for_all_goes_on_where_a_record_is_damaged(sandbox: Sandbox, at_wor
     late = sandbox.chatml("wait", "--timeout", "0", code=124)
     assert late.err.startswith("error: the record of session 'broken' is damaged")
     assert late.err.endswith("error: still at work after 0 s: first\n")
+    never = sandbox.chatml("wait", "first", "--timeout", "nan", code=2)
+    assert never.err.startswith("error: invalid value for '--timeout': 'nan' is no time in seconds")
     process = sandbox.start("wait", "--json")
     assert _told(process).startswith("error: the record of session 'broken' is damaged")
     _end(first)
@@ -132,3 +143,112 @@ def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: 
         assert "hint: " not in read("done")
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT) == 130
+
+
+QUESTION = {"question": "Which?", "options": [{"label": "Red"}, {"label": "Blue"}]}
+GONE = {"message": "no session named 'nobody'", "hint": "see 'chatml ls'"}
+
+OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
+    (
+        "send busy nobody hello",
+        1,
+        [
+            {"name": "busy", "outcome": "sent", "error": None, "id": "2", "session": None, "queue_place": None},
+            {"name": "nobody", "outcome": "failed", "error": GONE},
+        ],
+    ),
+    (
+        "stop dead idle",
+        0,
+        [{"name": "dead", "outcome": "stopped", "error": None}, {"name": "idle", "outcome": "at rest", "error": None}],
+    ),
+    (
+        "resume busy idle",
+        0,
+        [
+            {"name": "busy", "outcome": "at work", "error": None, "queue_place": None},
+            {"name": "idle", "outcome": "nothing to do", "error": None, "queue_place": None},
+        ],
+    ),
+    (
+        "approve asks --always",
+        0,
+        [
+            {"name": "asks", "outcome": "approved", "error": None}
+            | {"request": "1", "rules": ["Bash(ls:*)"], "answers": None}
+        ],
+    ),
+    (
+        "deny begs -m no",
+        0,
+        [{"name": "begs", "outcome": "denied", "error": None, "request": "1", "rules": [], "answers": None}],
+    ),
+    (
+        "answer wonders 2",
+        0,
+        [
+            {"name": "wonders", "outcome": "answered", "error": None}
+            | {"request": "1", "rules": [], "answers": {"Which?": "Blue"}}
+        ],
+    ),
+    ("rm idle --dry-run", 0, [{"name": "idle", "outcome": "would remove", "error": None, "branch": "chatml/idle"}]),
+    (
+        "rm idle nobody",
+        1,
+        [
+            {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
+            | {
+                "branch": {
+                    "name": "chatml/idle",
+                    "became": "deleted",
+                    "why": None,
+                    "landed_in": None,
+                    "also_on": None,
+                }
+            },
+            {"name": "nobody", "outcome": "failed", "error": GONE},
+        ],
+    ),
+    ("restore", 0, [{"name": "idle"}]),
+    (
+        "restore idle",
+        0,
+        [{"name": "idle", "outcome": "restored", "error": None, "branch": "chatml/idle", "remark": None}],
+    ),
+    ("rm --merged --dry-run", 1, [{"name": "broken", "outcome": "failed"}]),
+]
+"""What each verb tells scripts; an object may have more keys than are given here only where a value is not the same
+in each run (paths and times)."""
+
+VARYING = {"worktree", "removed_at"}
+
+
+def test_each_verb_tells_scripts_what_became_of_each_session(sandbox: Sandbox, at_work: AtWork) -> None:
+    at_work("busy")
+    make_session(sandbox, "idle")
+    make_session(sandbox, "dead", status=Status.RUNNING)
+    asking = [
+        _asking(sandbox, "asks", "permission", rules=["Bash(ls:*)"]),
+        _asking(sandbox, "begs", "permission"),
+        _asking(sandbox, "wonders", "question", input={"questions": [QUESTION]}),
+    ]
+    make_session(sandbox, "broken")
+    _damage(sandbox, "broken")
+    with ExitStack() as stack:
+        for store in asking:
+            assert store.worker_lock.take()
+            stack.callback(store.worker_lock.release)
+        for line, code, expected in OUTCOMES:
+            told = sandbox.chatml(*line.split(), "--json", code=code).json
+            assert len(told) == len(expected), (line, told)
+            for one, wanted in zip(told, expected, strict=True):
+                assert {**one, **wanted} == one, line
+                if wanted.get("outcome") != "failed":
+                    assert set(one) - set(wanted) <= VARYING, line
+
+
+def test_every_command_that_answers_does_so_for_scripts_too() -> None:
+    """All but the demo, which is a show."""
+    for name in COMMANDS:
+        command = import_module(f"chatml.commands.{name}").command
+        assert name == "demo" or any(parameter.name == "as_json" for parameter in command.params), name

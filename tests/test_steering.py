@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chatml.model import Message
+from chatml.model.entry import Unsend
 from chatml.scripted.api import ScriptedApi
 from chatml.sessions import control
-from chatml.state import events
+from chatml.state import inbox
+from chatml.state.log import read
 from chatml.state.store import Store
 from chatml.worker.mail import Mail
 from tests.faults import Serve, all_gone, delivered_once, kill, logged, worker
@@ -201,8 +203,8 @@ def test_a_message_is_taken_back_or_handed_over_never_both(sandbox: Sandbox) -> 
     make_session(sandbox, "t")
     store = Store(sandbox.repo / ".git").session("t")
     for text in ("two", "three"):
-        events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": text})
-    mail = Mail(store, events.read(store.events))
+        inbox.post(store, Message(text))
+    mail = Mail(store, read(store.events))
     mail.receive()
     ready = mail.ready(idle=True)
     sandbox.chatml("unsend", "t", "3")
@@ -220,9 +222,9 @@ def test_a_session_woken_for_nothing_is_what_it_was(sandbox: Sandbox, monkeypatc
         monkeypatch.setenv(key, value)
     store = Store(sandbox.repo / ".git").session("t")
     with store.lock():
-        key = str(uuid.uuid4())
-        events.post(store, {"id": key, "type": "message", "text": "never mind"})
-        events.post(store, {"id": str(uuid.uuid4()), "type": "unsend", "messages": [key]})
+        message = Message("never mind")
+        inbox.post(store, message)
+        inbox.post(store, Unsend((message.id,)))
         control.start_worker(store, store.read())
     all_gone(sandbox)
     assert sandbox.session("t")["status"] == "stopped"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Serve, all_gone, delivered_once, logged
+from tests.made import commit, files, write
 from tests.support import TIMEOUT, Sandbox, init_repository
 
 
@@ -96,7 +97,7 @@ def test_what_stands_in_a_worktrees_place_is_not_touched(sandbox: Sandbox, reste
     sandbox.git("worktree", "remove", str(elsewhere))
     rested.mkdir()
     (rested / "mine").write_text("precious")
-    assert refused() == f"{rested} is not the session's worktree any more"
+    assert refused() == f"could not look: something else stands in the worktree's place: {rested}"
     assert (rested / "mine").read_text() == "precious"
     shutil.rmtree(rested)
     sandbox.chatml("resume", "task")
@@ -124,6 +125,109 @@ def test_a_branch_that_was_deleted_or_moved_by_hand(sandbox: Sandbox, rested: Pa
     sandbox.git("update-ref", "-d", "refs/heads/chatml/task")
     sandbox.chatml("send", "task", "fourth-message", "--wait", code=1)
     assert sandbox.session("task")["error"]["message"] == "both the worktree and the branch of 'task' are gone"
+
+
+def _made_by_a_shell(sandbox: Sandbox) -> Path:
+    """The worktree of a session `task` at rest, whose agent is a shell that says what git finds there."""
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("agents: {sh: {command: [sh, -c, 'git status --porcelain', '{prompt}']}}\n")
+    return Path(sandbox.chatml("new", "look", "--agent", "sh", "--name", "task", "--wait", "--json").json["worktree"])
+
+
+def _doctor(sandbox: Sandbox, check: str) -> list[str]:
+    """What `doctor` finds amiss, and its hints."""
+    found = sandbox.chatml("doctor", "--json", code=None).json
+    return [f"{one['message']} | {one['hint']}" for one in found if one["check"] == check and one["level"] != "ok"]
+
+
+@pytest.mark.parametrize("verb", ["resume", "send"])
+def test_gits_folder_of_a_worktree_is_made_anew_around_its_files(sandbox: Sandbox, verb: str) -> None:
+    sandbox.commit("before", a="1\n", b="1\n")
+    worktree = _made_by_a_shell(sandbox)
+    commit(sandbox, worktree, "work", a="2\n")
+    write(worktree, b="3\n", mine="4\n")
+    sandbox.git("add", "b", cwd=worktree)
+    before = files(worktree)
+    shutil.rmtree(sandbox.repo / ".git" / "worktrees")
+    said = sandbox.chatml("diff", "task", code=1)
+    assert (said.out, said.err.splitlines()) == (
+        "",
+        [
+            f"error: could not look: git's own folder for the worktree is gone: {sandbox.repo}/.git/worktrees/task",
+            "hint: its files are all there: 'chatml resume task' makes that folder anew around them",
+        ],
+    )
+    assert sandbox.chatml("ls", "--json").json[0]["changes"] is None
+    assert any("could not look" in line and "chatml resume task" in line for line in _doctor(sandbox, "worktrees"))
+    told = sandbox.chatml(verb, "task", *(["go on"] if verb == "send" else [])).err
+    assert told.startswith("warning: task: git's own folder of the worktree was gone: made anew around the files")
+    sandbox.chatml("wait", "task")
+    assert _doctor(sandbox, "worktrees") == []
+    assert files(worktree) == before
+    assert sandbox.git("status", "--porcelain", "--branch", cwd=worktree).split("\n") == [
+        "## chatml/task",
+        " M b",
+        "?? mine",
+    ]
+    assert sandbox.session("task")["changes"]["files"] == 3
+    assert any("made anew" in event["line"] for event in logged(sandbox, "task", "setup"))
+
+
+def test_a_sparse_worktree_whose_folder_of_git_was_made_anew_has_deleted_nothing(sandbox: Sandbox) -> None:
+    sandbox.commit("before", a="1\n", far__b="1\n")
+    sandbox.git("sparse-checkout", "set")
+    worktree = _made_by_a_shell(sandbox)
+    assert not (worktree / "far").exists()
+    write(worktree, a="2\n")
+    shutil.rmtree(sandbox.repo / ".git" / "worktrees")
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task")
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "M a"
+    assert [file["path"] for file in sandbox.chatml("diff", "task", "--json").json["files"]] == ["a"]
+
+
+@pytest.mark.parametrize("why", ["branch gone", "branch elsewhere"])
+def test_gits_folder_of_a_worktree_that_can_not_be_made_anew(sandbox: Sandbox, why: str, tmp_path: Path) -> None:
+    worktree = _made_by_a_shell(sandbox)
+    write(worktree, mine="1")
+    tip = sandbox.git("rev-parse", "chatml/task")
+    shutil.rmtree(sandbox.repo / ".git" / "worktrees")
+    if why == "branch gone":
+        sandbox.git("update-ref", "-d", "refs/heads/chatml/task")
+    else:
+        sandbox.git("worktree", "add", "-q", str(tmp_path / "elsewhere"), "chatml/task")
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task", code=1)
+    error = sandbox.session("task")["error"]
+    assert error["message"].startswith("git's own folder of the worktree of 'task' is gone, and ")
+    assert (worktree / "mine").read_text() == "1"
+    if why == "branch gone":
+        sandbox.git("branch", "chatml/task", tip)
+    else:
+        sandbox.git("checkout", "-q", "--detach", cwd=tmp_path / "elsewhere")
+    sandbox.chatml("resume", "task")
+    sandbox.chatml("wait", "task")
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "?? mine"
+
+
+@pytest.mark.parametrize("verb", ["resume", "send"])
+def test_a_worktree_that_is_made_anew_is_said_so(sandbox: Sandbox, verb: str) -> None:
+    worktree = _made_by_a_shell(sandbox)
+    commit(sandbox, worktree, "work", made="1\n")
+    write(worktree, lost="1\n")
+    assert sandbox.session("task")["changes"]["files"] == 2
+    shutil.rmtree(worktree)
+    assert sandbox.chatml("ls", "--json").json[0]["changes"]["files"] == 1
+    assert any("is gone" in line and "chatml resume task" in line for line in _doctor(sandbox, "worktrees"))
+    told = sandbox.chatml(verb, "task", *(["go on"] if verb == "send" else [])).err
+    assert told.startswith("warning: task: its worktree was gone: made anew from chatml/task, without what was not")
+    sandbox.chatml("wait", "task")
+    assert (worktree / "made").exists()
+    assert _doctor(sandbox, "worktrees") == []
+    assert any("made anew" in event["line"] for event in logged(sandbox, "task", "setup"))
+    assert "made anew" not in sandbox.chatml(verb, "task", *(["go on"] if verb == "send" else [])).err
+    sandbox.chatml("wait", "task")
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session, Tokens
+from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
 
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 """The tools that change files."""
@@ -32,47 +33,6 @@ class Taken:
     """The agent has read these messages (by id): they need not be sent again."""
 
     ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Delta:
-    """A piece of text as the model writes it; the whole follows as `Text`."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Text:
-    """A finished block of the agent's answer."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """A finished block of the agent's reasoning."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """The agent calls a tool; `parent` is the call that runs the subagent which does so."""
-
-    id: str
-    name: str
-    input: Mapping[str, Any]
-    parent: str | None = None
-
-
-@dataclass(frozen=True)
-class ToolResult:
-    """What became of a tool call."""
-
-    id: str
-    ok: bool
-    output: str
-    parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,14 +118,6 @@ Signal = (
     | TurnEnd
     | Idle
 )
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message to the agent."""
-
-    id: str
-    text: str
 
 
 class AgentError(Exception):

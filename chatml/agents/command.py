@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from chatml import proc
 from chatml.agents import briefing
-from chatml.agents.base import AgentError, Delta, Idle, Message, Setting, Signal, Started, Taken, Text, TurnEnd
+from chatml.agents.base import AgentError, Idle, Setting, Signal, Started, Taken, TurnEnd
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session, Tokens
+from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model.event import Delta, Text
 from chatml.pipes import Pipes
 
 ANSWER = 20_000

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 from chatml import repo
 from chatml.answers import holds
+from chatml.changes import inner
 from chatml.changes.scope import named, outside
 from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
 from chatml.changes.standing import WorktreeGoneError
@@ -19,7 +21,7 @@ from chatml.repo import Repository, git
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
-    "-c", "core.quotePath=false", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
+    "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
     "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
     f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
@@ -44,6 +46,8 @@ class Comparison:
     since: str
     """The merge base with the base as it is now."""
     now: Snapshot
+    top: Path | None = None
+    """The worktree; None where it is gone, or only what is committed counts."""
     paths: tuple[str, ...] = ()
     """Only these, as git's pathspecs; none for all."""
     notes: tuple[str, ...] = ()
@@ -66,7 +70,7 @@ class Comparison:
 
     def usual(self, *form: str) -> str:
         """The changes as the person's settings have them."""
-        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env).text
+        return git("diff", "--cached", *form, *self._sides, at=self.at, env=self.now.env, as_person=True).text
 
     def show_usual(self, *form: str) -> int:
         """Have git itself print what `usual` returns, through the person's pager; returns git's exit code."""
@@ -75,11 +79,28 @@ class Comparison:
     @cached_property
     def files(self) -> list[FileChange]:
         """Every changed path, in path order."""
-        found = _parse(self.exact("--raw", "--numstat", "-z"))
         return [
-            FileChange(path, old, status, *counts, self._head == self.since or bool({path, old} & self._uncommitted))
-            for status, old, path, counts in found
+            FileChange(path, old, status, *counts, self._head == self.since or bool({path, old} & self.uncommitted))
+            for status, old, path, counts, _ in self._entries
         ]
+
+    @cached_property
+    def nested(self) -> list[str]:
+        """The changed paths that are repositories of their own, and no submodules: git takes none of their files."""
+        return inner.nested(self.at, self.now, self._links)
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """What of the worktree can't come along with the changes, a sentence each."""
+        return tuple(inner.left_out(self.top, self.now, self._links, self.nested))
+
+    @property
+    def _links(self) -> dict[str, str]:
+        return {path: commit for _, _, path, _, commit in self._entries if commit is not None}
+
+    @cached_property
+    def _entries(self) -> list[Entry]:
+        return list(_parse(self.exact("--raw", "--numstat", "-z")))
 
     @cached_property
     def changes(self) -> Changes:
@@ -91,15 +112,19 @@ class Comparison:
             sum(file.insertions or 0 for file in self.files),
             sum(file.deletions or 0 for file in self.files),
             int(commits),
-            bool(self.files if started else self._uncommitted),
+            bool(self.files if started else self.uncommitted),
+            len(self.left_out),
         )
 
     @cached_property
-    def _uncommitted(self) -> frozenset[str | None]:
+    def uncommitted(self) -> frozenset[str | None]:
         """The paths that differ from the commit checked out."""
+        return frozenset(self.names(self._head))
+
+    def names(self, since: str) -> list[str]:
+        """The paths that differ from a commit, of a rename both: needs nobody's content, so fetches nothing."""
         form = ("--cached", "--name-only", "-z", "--no-renames", "--ignore-submodules=none")
-        names = self._ask("diff-index", *form, self._head, "--", *self.paths)
-        return frozenset(name for name in names.split("\0") if name)
+        return [name for name in self._ask("diff-index", *form, since, "--", *self.paths).split("\0") if name]
 
     def _ask(self, *args: str) -> str:
         return git(*args, at=self.at, env=self.now.env).text
@@ -113,23 +138,28 @@ class Comparison:
         return (self.since, "--", *self.paths)
 
 
-def _parse(output: bytes) -> Iterator[tuple[str, str | None, str, tuple[int | None, int | None]]]:
-    """What `--raw --numstat -z` says: status, old path, path, lines added and removed."""
+Entry: TypeAlias = tuple[str, str | None, str, tuple[int | None, int | None], str | None]
+"""A changed path: status, old path, path, lines added and removed; and the commit, where it is another repository."""
+
+
+def _parse(output: bytes) -> Iterator[Entry]:
+    """What `--raw --numstat -z` says."""
     fields = iter(output.decode("utf-8", "surrogateescape").split("\0"))
     entries, counts = [], {}
     for field in fields:
         if field.startswith(":"):
-            letter = field.rpartition(" ")[2][0]
+            _, mode, _, commit, letters = field.split(" ")
+            letter, link = letters[0], commit if mode == "160000" else None
             old = next(fields) if letter in "RC" else None
-            entries.append((STATUS[letter], old, next(fields)))
+            entries.append((STATUS[letter], old, next(fields), link))
         elif field:
             added, removed, path = field.split("\t", 2)
             if not path:  # a rename: both names follow as fields of their own
                 next(fields)
                 path = next(fields)
             counts[path] = (None, None) if added == "-" else (int(added), int(removed))
-    for status, old, path in entries:
-        yield status, old, path, counts.get(path, (0, 0))
+    for status, old, path, link in entries:
+        yield status, old, path, counts.get(path, (0, 0)), link
 
 
 @contextlib.contextmanager
@@ -145,28 +175,35 @@ def compare(
     with contextlib.ExitStack() as stack:
         try:
             now = stack.enter_context(snapshot(repository.common_dir, worktree))
-            at = start if start is not None and _inside(start, worktree) else worktree
-            notes = _notes(session, now)
         except WorktreeGoneError as error:
-            now = stack.enter_context(_of_branch(repository, session, error))
-            at = repository.common_dir
-            notes = (f"{error.message}; this is what its branch holds",)
-        yield _fenced(session, Comparison(at, _since(at, session.base, now), now, paths, notes))
+            if repository.tip(session.branch) is None:
+                raise
+            held = stack.enter_context(committed(repository, session, paths))
+            yield _noted(session, held, f"{error.message}; this is what its branch holds")
+        else:
+            at = start if start is not None and _inside(start, worktree) else worktree
+            comparison = Comparison(at, _since(at, session.base, now), now, worktree, paths)
+            yield _noted(session, comparison, *_elsewhere(session, now))
 
 
 @contextlib.contextmanager
-def _of_branch(repository: Repository, session: Session, gone: WorktreeGoneError) -> Iterator[Snapshot]:
-    """What the branch holds, where the worktree is gone; that error where both are."""
-    tip = repository.tip(session.branch)
-    if tip is None:
-        raise gone
-    with snapshot_of(tip, repository.common_dir) as now:
-        yield now
+def committed(repository: Repository, session: Session, paths: tuple[str, ...] = ()) -> Iterator[Comparison]:
+    """What the session's branch holds, without its worktree. GitError where the branch is gone."""
+    at = repository.common_dir
+    tip = repository.git("rev-parse", "--verify", f"refs/heads/{session.branch}^{{commit}}").text.strip()
+    with snapshot_of(tip, at) as now:
+        yield Comparison(at, _since(at, session.base, now), now, None, paths)
 
 
 def _since(at: Path, base: Base, now: Snapshot) -> str:
     """The merge base with the base as it is now."""
     return repo.merge_base(at, now.head or base.commit, base.ref, base.commit, now.env)
+
+
+def _noted(session: Session, comparison: Comparison, *notes: str) -> Comparison:
+    """The comparison with what a person has to know about it."""
+    left_out = (f"left out: {sentence}" for sentence in comparison.left_out)
+    return _fenced(session, replace(comparison, notes=(*notes, *left_out)))
 
 
 def _fenced(session: Session, comparison: Comparison) -> Comparison:
@@ -188,46 +225,20 @@ def strayed(common_dir: Path, session: Session) -> list[str]:
 def _strayed(session: Session, comparison: Comparison) -> list[str]:
     if not session.terms.scope:
         return []
-    out = outside(session.terms.scope, _touched(comparison))
+    out = outside(session.terms.scope, comparison.names(comparison.since))
     if out and session.scope_start is not None:
-        own = _touched(replace(comparison, since=session.scope_start))
+        own = comparison.names(session.scope_start)
         out = [path for path in out if path in own]
     return out
-
-
-def _touched(comparison: Comparison) -> list[str]:
-    """Every path that was changed, made or removed; of a rename, both."""
-    return sorted({path for file in comparison.files for path in (file.old_path, file.path) if path is not None})
 
 
 def _inside(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def _notes(session: Session, now: Snapshot) -> tuple[str, ...]:
+def _elsewhere(session: Session, now: Snapshot) -> tuple[str, ...]:
     where = f"on '{now.branch}'" if now.branch else "on no branch"
-    moved = () if now.branch == session.branch else (f"its worktree is {where}, not on '{session.branch}'",)
-    left_out = (*now.left_out, *_in_submodules(Path(session.worktree), now))
-    return (*moved, *(f"left out: {sentence}" for sentence in left_out))
-
-
-def _in_submodules(worktree: Path, now: Snapshot) -> Iterator[str]:
-    """Files that git overlooks, because they lie where a submodule belongs: only its commit is part of the changes."""
-    if not (worktree / ".gitmodules").is_file():
-        return
-    for entry in git("ls-files", "-z", "--stage", at=worktree, env=now.env).text.split("\0"):
-        inner = worktree / entry.partition("\t")[2]
-        if not entry.startswith("160000 ") or not inner.is_dir():
-            continue
-        if not (inner / ".git").exists():
-            if any(inner.iterdir()):
-                yield f"the files in '{inner.name}', a submodule that is not checked out"
-            continue
-        status = git("status", "--porcelain", "-z", "--untracked-files=normal", at=inner, check=False)
-        if status.code:
-            yield f"what is not committed in the submodule '{inner.name}', where git could not look"
-        elif status.stdout:
-            yield f"what is not committed in the submodule '{inner.name}'"
+    return () if now.branch == session.branch else (f"its worktree is {where}, not on '{session.branch}'",)
 
 
 def measure(common_dir: Path, worktree: Path, base: Base) -> Changes:
@@ -236,7 +247,7 @@ def measure(common_dir: Path, worktree: Path, base: Base) -> Changes:
     Fetches nothing: GitError where a partial clone lacks what it takes. Other errors as of `snapshot`.
     """
     with snapshot(common_dir, worktree, offline=True) as now:
-        return Comparison(worktree, _since(worktree, base, now), now).changes
+        return Comparison(worktree, _since(worktree, base, now), now, worktree).changes
 
 
 def measure_branch(common_dir: Path, tip: str, base: Base) -> Changes:

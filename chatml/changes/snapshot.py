@@ -74,11 +74,7 @@ def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
     parents: tuple[str, ...] = ()
     when = "@0 +0000"
     if head:
-        known, when = (
-            git("-c", "log.showSignature=false", "log", "-1", "--format=%T @%ct +0000", head, at=worktree)
-            .text.strip()
-            .split(" ", 1)
-        )
+        known, when = git("log", "-1", "--format=%T @%ct +0000", head, at=worktree).text.strip().split(" ", 1)
         if known == tree:
             return head, left_out
         parents = ("-p", head)
@@ -155,16 +151,14 @@ def add_all(worktree: Path, env: Mapping[str, str], *settings: str) -> tuple[str
     Git gives up on a file that goes while it looks, as agents make them all the time: tried again. GitError in the end.
     """
     command = [
-        # Else the setting would have git put a shared index beside the agent's, and start a daemon, or a hook.
-        "-c", "core.splitIndex=false", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}",
-        "-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", *settings,
+        "-c", f"core.hooksPath={os.devnull}", "-c", "advice.addEmbeddedRepo=false", *settings,
         "add", "-A", "--ignore-errors", "--sparse",
     ]  # fmt: skip
     if masked := containment.stand_ins(worktree):
         command += ["--", ".", *(f":(exclude,literal){name}" for name in masked)]
     before: tuple[str, ...] = ()
     for _ in range(ADD_TRIES):
-        result = git(*command, at=worktree, env=env, check=False)
+        result = git(*command, at=worktree, env={**env, "GIT_LITERAL_PATHSPECS": "0"}, check=False)
         if result.code == 129 and "--sparse" in command:  # git before 2.34, which does so anyway
             command.remove("--sparse")
             continue

@@ -19,6 +19,7 @@ from chatml.repo import Repository, git
 from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
+from chatml.workspace import checkout
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -195,7 +196,7 @@ def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iter
             yield warning(
                 "worktrees",
                 f"the worktree of '{session.name}' is gone: {session.worktree}",
-                f"'chatml resume {session.name}' makes it again from its branch, 'chatml rm {session.name}' removes it",
+                f"make it again from its branch: {checkout.how_to_make_again(session)}",
             )
         except (ChatmlError, OSError) as error:
             gone.discard(session.worktree)
@@ -247,7 +248,7 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
     """Processes of sessions that have no worker, once those that are just ending had their time."""
 
     def left() -> dict[str, list[int]]:
-        marked = {session.id: session for session in found}
+        marked = {session.id: session for session in found if not session.leftovers}  # these are shown by `ls`
         pids: dict[str, list[int]] = {}
         for pid, marker in proc.marks().items():
             session = marked.get(marker)
@@ -262,5 +263,5 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
         yield warning(
             "leftovers",
             f"{count(len(pids), 'process', 'processes')} of '{name}' outlived its worker",
-            f"look with 'ps {which}'; end with 'kill {which}'",
+            f"look with 'ps {which}'; end with 'chatml stop {name}'",
         )

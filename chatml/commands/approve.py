@@ -15,8 +15,8 @@ from chatml.commands import options
 from chatml.commands.decisions import Asked, Decisions
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Status
+from chatml.project import open_project
 from chatml.sessions import allow, answer, find
-from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 
@@ -47,8 +47,8 @@ def command(
     """Approve what an agent asks for: a call, or its plan.
 
     The agent goes on at once. With --always the rule that would have let the call run holds for this session from
-    now on; with --for-all also for each session that is started from now on: it is added to 'allow' in
-    .git/chatml/config.yaml. Inside a session's worktree NAME may be left out.
+    now on; with --for-all also for each session that is started from now on: it is written into
+    .git/chatml/approvals.json. Inside a session's worktree NAME may be left out.
     """
     if everyone and (request_id or edit):
         raise UsageError("--all goes with neither --id nor --edit")

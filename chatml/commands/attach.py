@@ -9,8 +9,8 @@ import click
 from chatml import output
 from chatml.commands import conversation, options
 from chatml.commands.each import tell_places
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
 
 
 @click.command()

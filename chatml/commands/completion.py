@@ -14,10 +14,9 @@ from click.shell_completion import CompletionItem
 from chatml.agents import table
 from chatml.config.roles import BUILT_IN
 from chatml.errors import ChatmlError
-from chatml.removal import restoring
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find
-from chatml.sessions.find import Project
 from chatml.text import shorten
 
 
@@ -27,7 +26,7 @@ def offered(
     """What goes on as it was begun, and is not on the line already."""
     given = ctx.params.get(param.name or "") or ()
     try:
-        project = find.open_project(Path(ctx.find_root().params.get("at") or ".").expanduser().absolute())
+        project = open_project(Path(ctx.find_root().params.get("at") or ".").expanduser().absolute())
         known = _known(project, what, wanted)
     except (ChatmlError, OSError, RuntimeError):  # RuntimeError: a home folder that is not known
         return []
@@ -44,6 +43,8 @@ def _known(project: Project, what: str, wanted: Sequence[str]) -> Mapping[str, s
         case "names":
             return _names(project, wanted)
         case "removed":
+            from chatml.removal import restoring
+
             return {name: f"removed {rows.age(when)} ago" for name, when in restoring.restorable(project)}
         case "refs":
             return dict.fromkeys(project.repo.short_refs(*wanted), "")

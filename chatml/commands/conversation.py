@@ -8,11 +8,11 @@ import sys
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Request, Session, Status
+from chatml.project import Project
 from chatml.render import requests
 from chatml.render.transcript import Transcript
 from chatml.sessions import answer, control, find, notice, unsend
-from chatml.sessions.find import Project
-from chatml.state import events
+from chatml.state import log
 from chatml.state.store import SessionStore
 from chatml.terminal import Leave, Prompt
 from chatml.text import one_line, paint, shorten
@@ -22,8 +22,8 @@ def transcript(project: Project, session: Session, *, follow: bool, as_json: boo
     """Print the log; with `follow` also what comes, until the session is at rest."""
     store = project.store.session(session.name)
     show = Transcript(session.worktree, output.width if fold else None)
-    log = events.follow(store.events, lambda: _ended(project, session.name)) if follow else events.read(store.events)
-    for event in log:
+    found = log.follow(store.events, lambda: _ended(project, session.name)) if follow else log.read(store.events)
+    for event in found:
         if event is None:
             sys.stdout.flush()
         elif as_json:
@@ -90,7 +90,7 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     show = Transcript(session.worktree, output.width)
     alarm, queued = notice.Alarm(), Queued(store)
     told: Status | str | None = None
-    for event in events.follow(store.events, lambda: not store.exists()):
+    for event in log.follow(store.events, lambda: not store.exists()):
         if event is not None:
             prompt.write(show(event))
             continue

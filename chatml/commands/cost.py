@@ -10,9 +10,9 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.commands.each import Each
+from chatml.project import open_project
 from chatml.render.costs import cost_table
 from chatml.sessions.costs import By, costs
-from chatml.sessions.find import open_project
 
 
 @click.command()

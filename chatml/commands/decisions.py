@@ -10,9 +10,9 @@ from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model import Reply, Request
 from chatml.model.outcome import Outcome
+from chatml.project import Project
 from chatml.render import requests
 from chatml.sessions import answer
-from chatml.sessions.find import Project
 
 
 class Asked(NamedTuple):

@@ -16,11 +16,11 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.scripted import sample
 from chatml.scripted.stage import Stage, stage
 from chatml.sessions import find
-from chatml.sessions.find import Project, open_project
 
 FOLDER = "chatml-demo"
 
@@ -127,7 +127,7 @@ class Tour:
             return
         self._type("chatml ls --watch")
         with output.in_place() as draw:
-            self._wait(project, enough, lambda found: draw(output.table(*rows.session_table(found, output.width()))))
+            self._wait(project, enough, lambda found: draw(output.wanted(rows.session_table(found, output.width()))))
 
     def _wait(
         self, project: Project, enough: Callable[[list[Session]], bool], show: Callable[[list[Session]], None]

@@ -9,8 +9,8 @@ import click
 from chatml.commands import options
 from chatml.commands.decisions import Decisions
 from chatml.model import Status
+from chatml.project import open_project
 from chatml.sessions import answer, control
-from chatml.sessions.find import open_project
 
 
 @click.command()

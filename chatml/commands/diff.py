@@ -18,8 +18,8 @@ from chatml.changes.compare import Comparison
 from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Base
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
 from chatml.text import one_line, printable
 
 WATCH_EVERY = 0.5

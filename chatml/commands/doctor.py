@@ -11,8 +11,8 @@ from chatml import output
 from chatml.checks import Finding, Level, count, machine, problem, project
 from chatml.commands import options
 from chatml.errors import ChatmlError, NotARepositoryError
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}

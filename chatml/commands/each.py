@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chatml import output
 from chatml.errors import ChatmlError, UsageError, of_machine
 from chatml.model import Session, Status
 from chatml.model.outcome import FAILED, Outcome
-from chatml.render import outcomes
+from chatml.project import Project
 from chatml.sessions import find
-from chatml.sessions.find import Project
-from chatml.sessions.limits import AS_BEFORE, Limits
+
+if TYPE_CHECKING:
+    from chatml.sessions.limits import Limits
 
 T = TypeVar("T")
 
@@ -71,7 +72,9 @@ class Each:
 
     def tell_limits(self, name: str, limits: Limits, say: Callable[[str], None]) -> None:
         """What the session may use now, where that was changed."""
-        for session in _there(self.project, [name]) if limits != AS_BEFORE else ():
+        from chatml.render import outcomes  # here alone: those who only look change no limits
+
+        for session in there(self.project, [name]) if limits.any() else ():
             say(outcomes.allowed(session, limits))
 
     def tell_places(self, say: Callable[[str], None]) -> None:
@@ -98,14 +101,14 @@ class Each:
 
 def tell_places(project: Project, names: Iterable[str], say: Callable[[str], None]) -> dict[str, int | None]:
     """Which of the sessions don't start yet, with their place in the queue."""
-    there = find.with_places(project, _there(project, names))
-    places = {session.name: session.queue_place for session in there if session.status is Status.QUEUED}
+    found = find.with_places(project, there(project, names))
+    places = {session.name: session.queue_place for session in found if session.status is Status.QUEUED}
     for name, place in places.items():
         say(f"{name} is queued as number {place}: all places are taken")
     return places
 
 
-def _there(project: Project, names: Iterable[str]) -> list[Session]:
+def there(project: Project, names: Iterable[str]) -> list[Session]:
     """The sessions as they are now; what became of one that isn't there any more is for others to say."""
     found = []
     for name in names:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from chatml.commands import conversation, options
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
 
 
 @click.command()

@@ -13,9 +13,11 @@ from chatml.commands import options
 from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find, notice
-from chatml.sessions.find import Project, open_project
+from chatml.sessions.recount import recount
+from chatml.sessions.running import with_processes
 from chatml.text import one_line
 
 REDRAW = 0.25
@@ -60,7 +62,7 @@ def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ..
     """The sessions to show, with their place in the queue and their changes; of `every` one counted anew."""
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return find.recount(project, find.with_places(project, wanted), every)
+    return recount(project, with_processes(find.with_places(project, wanted)), every)
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
@@ -70,7 +72,7 @@ def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
         for session in rows.by_need(found):
             output.answer(session.name)
     elif found:
-        output.answer(output.table(*rows.session_table(found, output.width() if sys.stdout.isatty() else None)))
+        output.answer(output.wanted(rows.session_table(found, output.width() if sys.stdout.isatty() else None)))
     elif sys.stdout.isatty():
         output.note('no sessions; start one: chatml new "what to do"')
 
@@ -81,7 +83,7 @@ def _watch(project: Project, names: tuple[str, ...], statuses: tuple[str, ...]) 
         while True:
             everyone, trouble = find.find(project, names)
             found = _as_they_are(project, everyone, statuses, every=bool(names))
-            table = output.table(*rows.session_table(found, output.width())) if found else "no sessions"
+            table = output.wanted(rows.session_table(found, output.width())) if found else "no sessions"
             text = "\n".join([table, *(one_line(f"error: {error}") for error in trouble)])
             if text != shown:
                 draw(text)

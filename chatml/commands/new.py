@@ -16,9 +16,10 @@ from chatml.config import role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.sessions.create import Task, create
-from chatml.sessions.find import Project, open_project
+from chatml.sessions.running import with_processes
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,6 +109,7 @@ def command(
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
+        (session,) = with_processes([session])
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)

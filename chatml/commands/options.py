@@ -10,10 +10,11 @@ import click
 
 from chatml import output
 from chatml.model import Status
-from chatml.sessions.limits import Amount
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from chatml.sessions.limits import Amount
 
     _ParamType = click.ParamType[Amount]  # generic since click 8.4 only
 else:
@@ -110,6 +111,19 @@ def limits(command: Command) -> Command:
     return turns(budget(command))
 
 
+class Seconds(click.FloatRange):
+    """A time, 0 or more. No moment is ever later than `nan`, so it would be waited for without an end."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"'{value}' is no time in seconds", param, ctx)
+        return number
+
+
 class _Amount(_ParamType):
     """A number above 0, or how much more with a plus."""
 
@@ -120,6 +134,8 @@ class _Amount(_ParamType):
         self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        from chatml.sessions.limits import Amount
+
         if isinstance(value, Amount):
             return value
         try:

@@ -9,14 +9,16 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError
+from chatml.project import open_project
 from chatml.sessions import find
-from chatml.sessions.find import open_project
+from chatml.workspace import checkout
 
 
 @click.command()
 @options.name
+@options.as_json
 @click.pass_obj
-def command(at: Path, name: str | None) -> int:
+def command(at: Path, name: str | None, as_json: bool) -> None:
     """Print the path of a session's worktree.
 
     For example: cd "$(chatml path add-rate-limiting)"
@@ -26,7 +28,9 @@ def command(at: Path, name: str | None) -> int:
     if not Path(session.worktree).is_dir():
         raise ChatmlError(
             f"the worktree of '{session.name}' is gone: {session.worktree}",
-            f"its branch is {session.branch}; 'chatml resume {session.name}' makes the worktree again",
+            f"make it again from its branch: {checkout.how_to_make_again(session)}",
         )
-    output.answer(session.worktree)
-    return 0
+    if as_json:
+        output.json_answer({"name": session.name, "worktree": session.worktree})
+    else:
+        output.answer(session.worktree)

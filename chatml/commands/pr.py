@@ -12,8 +12,8 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import UsageError
 from chatml.landing import pull
+from chatml.project import open_project
 from chatml.sessions import control, find
-from chatml.sessions.find import open_project
 from chatml.text import one_line
 
 
@@ -36,6 +36,7 @@ from chatml.text import one_line
     is_flag=True,
     help="Replace what chatml pushed before, unless somebody else has pushed since.",
 )
+@click.option("--force", is_flag=True, help="Publish although something in the worktree can't come along.")
 @click.option("--web", is_flag=True, help="Show it in the browser.")
 @options.as_json
 @options.quiet
@@ -46,6 +47,9 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
 
     Prints its address. One that is open already is found: new commits are pushed to it, and its title, body and
     base change only where you give them. While the agent is at work, what it has committed so far is pushed.
+
+    What can't come along, such as the files of a repository inside the worktree, is named, and nothing is published
+    without --force.
 
     The description is the agent's last answer, then the list of commits where there are several, then your
     repository's pull request template. Needs gh, logged in; the repository that the pull request is made in is the

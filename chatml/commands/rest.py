@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.render import rows
 from chatml.sessions import find, notice
-from chatml.sessions.find import Project
-from chatml.state import events
+from chatml.state import log
 from chatml.text import printable
 
 NEEDS_PERSON = 3
@@ -45,7 +45,7 @@ def wait_for(project: Project, names: Sequence[str], timeout: float | None = Non
         if deadline is not None and time.monotonic() >= deadline:
             waited.code = TIMED_OUT
             return waited
-        time.sleep(events.POLL)
+        time.sleep(log.POLL)
 
 
 def _look(project: Project, waited: Waited) -> None:

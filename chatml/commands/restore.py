@@ -10,9 +10,9 @@ from chatml import output
 from chatml.commands import options
 from chatml.commands.each import Each
 from chatml.model.outcome import Outcome
+from chatml.project import Project, open_project
 from chatml.removal import removing, restoring
-from chatml.render import outcomes, rows
-from chatml.sessions.find import Project, open_project
+from chatml.render import removals, rows
 
 
 @click.command()
@@ -39,7 +39,7 @@ def command(at: Path, names: tuple[str, ...], as_json: bool, quiet: bool) -> int
     def restore(name: str) -> Outcome:
         restored = restoring.restore(project, name)
         _tell(restored, as_json, quiet)
-        return outcomes.of_restored(restored)
+        return removals.of_restored(restored)
 
     each.do(each.named(names), restore)
     return each.end(as_json)
@@ -55,7 +55,7 @@ def _list(project: Project, as_json: bool, quiet: bool) -> None:
 
 def _tell(restored: restoring.Restored, as_json: bool, quiet: bool) -> None:
     if not quiet:
-        for line in outcomes.restored(restored):
+        for line in removals.restored(restored):
             output.note(line)
     elif not as_json:
         output.answer(restored.session.name)

@@ -11,9 +11,9 @@ from chatml.commands import options
 from chatml.commands.each import Each
 from chatml.model import Session
 from chatml.model.outcome import Outcome
+from chatml.project import open_project
 from chatml.render import outcomes
 from chatml.sessions import control
-from chatml.sessions.find import open_project
 from chatml.sessions.limits import Amount, Limits
 
 

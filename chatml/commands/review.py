@@ -11,8 +11,8 @@ from chatml import output
 from chatml.commands import options, rest
 from chatml.errors import UsageError
 from chatml.model import Session, Status
+from chatml.project import open_project
 from chatml.sessions import control, find, review
-from chatml.sessions.find import open_project
 from chatml.text import one_line, printable
 
 

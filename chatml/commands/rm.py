@@ -12,10 +12,10 @@ from chatml.commands.each import Each
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.model.outcome import Outcome
+from chatml.project import Project, open_project
 from chatml.removal import planning, removing
-from chatml.render import outcomes
+from chatml.render import removals
 from chatml.sessions import find
-from chatml.sessions.find import Project, open_project
 from chatml.text import printable
 
 
@@ -58,11 +58,11 @@ def command(
         if dry_run:
             planned = planning.plan(each.project, name, force, keep_branch)
             if not as_json:
-                output.answer(name if quiet else outcomes.planned(name, planned))
-            return outcomes.of_plan(name, planned)
+                output.answer(name if quiet else removals.planned(name, planned))
+            return removals.of_plan(name, planned)
         removed = removing.remove(each.project, name, force=force, keep_branch=keep_branch)
         _tell(removed, as_json, quiet)
-        return outcomes.of_removed(removed)
+        return removals.of_removed(removed)
 
     each.do(_chosen(each, names, merged, everyone, force), remove)
     _tell_where(each.project)
@@ -108,7 +108,7 @@ def _tell(removed: removing.Removed, as_json: bool, quiet: bool) -> None:
         if not as_json:
             output.answer(removed.name)
         return
-    for line in outcomes.removed(removed):
+    for line in removals.removed(removed):
         output.note(line)
     if removed.not_deleted:
         output.warning(f"could not be deleted, though all is saved: {printable(str(removed.not_deleted))}")

@@ -12,9 +12,10 @@ from chatml.commands import options, rest
 from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model.outcome import Outcome
+from chatml.project import open_project
 from chatml.sessions import control
-from chatml.sessions.find import open_project
 from chatml.sessions.limits import Amount, Limits
+from chatml.sessions.running import with_processes
 
 
 @click.command()
@@ -74,7 +75,7 @@ def command(
     if not (wait and sent):
         return each.end(as_json)
     waited = rest.wait_for(each.project, sent)
-    each.add("session", {session.name: session.public() for session in waited.rested})
+    each.add("session", {session.name: session.public() for session in with_processes(waited.rested)})
     for session in waited.rested if not as_json else ():
         rest.tell(session)
     return max(each.end(as_json), waited.code)

@@ -11,14 +11,14 @@ from chatml.commands import options
 from chatml.commands.each import Each
 from chatml.model import Session, Status
 from chatml.model.outcome import Outcome
+from chatml.project import open_project
 from chatml.render import outcomes
 from chatml.sessions import control
-from chatml.sessions.find import open_project
 
 
 @click.command()
 @options.names(*options.AT_WORK)
-@options.everyone("Stop every session that is at work.")
+@options.everyone("Stop every session that is at work, or has left something running.")
 @options.as_json
 @options.quiet
 @options.color
@@ -26,8 +26,8 @@ from chatml.sessions.find import open_project
 def command(at: Path, names: tuple[str, ...], everyone: bool, as_json: bool, quiet: bool) -> int:
     """Stop a session's agent; keep everything.
 
-    Ends the turn and the worker. The worktree, the branch and the conversation stay; 'chatml resume' goes on with
-    the turn, 'chatml send' with a new message.
+    Ends the turn, the worker, and what the agent has left running. The worktree, the branch and the conversation
+    stay; 'chatml resume' goes on with the turn, 'chatml send' with a new message.
     """
     each = Each(open_project(at))
     say = output.narrator(quiet)
@@ -43,4 +43,5 @@ def command(at: Path, names: tuple[str, ...], everyone: bool, as_json: bool, qui
 
 def _at_work(found: list[Session]) -> list[Session]:
     """Those that wait for a place first: one that is at work lets the next of them begin."""
-    return sorted((one for one in found if one.status.open), key=lambda one: one.status is not Status.QUEUED)
+    busy = (one for one in found if one.status.open or one.leftovers)
+    return sorted(busy, key=lambda one: one.status is not Status.QUEUED)

@@ -11,9 +11,9 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import UsageError
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find, unsend
-from chatml.sessions.find import Project, open_project
 from chatml.text import one_line, shorten
 
 STATES = {"handed": "the agent has it", "queued": "queued", "unread": "unread"}

@@ -9,14 +9,15 @@ import click
 from chatml import output
 from chatml.commands import options, rest
 from chatml.commands.each import Each
-from chatml.sessions.find import open_project
+from chatml.project import open_project
+from chatml.sessions.running import with_processes
 
 
 @click.command()
 @options.names(*options.AT_WORK)
 @click.option("--any", "any_one", is_flag=True, help="Return as soon as one of them is at rest.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."
+    "--timeout", type=options.Seconds(), metavar="SECONDS", help="Give up after so many seconds (exit code 124)."
 )
 @options.as_json
 @options.quiet
@@ -32,7 +33,7 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
     wanted = list(dict.fromkeys(names)) or [session.name for session in each.everyone() if session.status.open]
     waited = rest.wait_for(each.project, wanted, timeout, any_one)
     if as_json:
-        output.json_answer([session.public() for session in waited.rested])
+        output.json_answer([session.public() for session in with_processes(waited.rested)])
     else:
         for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")

@@ -1,4 +1,4 @@
-"""Settings: environment > this repository's own file > the team's committed file > the person's file > defaults.
+"""Settings: environment > this repository's own file and approvals > the team's file > the person's > defaults.
 
 What a session is asked to be is a `Terms`: the settings give one, a role changes it, and flags change it last
 (`terms_of`). In the environment a setting is `CHATML_` and its name in capitals, a list has one item a line, and an
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from chatml.config import approvals
 from chatml.config.files import BadValueError, Source, file_data
 from chatml.config.keys import (
     ADDED,
@@ -211,6 +212,7 @@ def _layers(state_dir: Path, top: Path | None, environ: Mapping[str, str]) -> It
     sources.append((own, Source(str(own))))
     for path, source in sources:
         yield source, file_data(path, source)
+    yield Source(str(state_dir / approvals.NAME)), approvals.approved(state_dir)
     for name, key in KEYS.items():
         variable = f"CHATML_{name.upper()}"
         if text := environ.get(variable):

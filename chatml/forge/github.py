@@ -18,6 +18,9 @@ TIMEOUT = 120.0
 BROWSER_TIMEOUT = 3600.0
 """Seconds for a browser: gh ends with it, and one in the terminal lives as long as somebody reads."""
 
+MAX_PULLS = 1000
+"""Pull requests looked through for ours: many a fork calls its branch `main` or `patch-1`."""
+
 INSTALL = "install gh 2.0 or later: https://cli.github.com"
 LOGIN = "log in with: gh auth login"
 EXIT_AUTH = 4
@@ -100,7 +103,8 @@ class Hub:
     def pulls(self, branch: str, owner: str) -> list[Pull]:
         """The pull requests from that owner's branch of that name, newest first."""
         fields = "number,url,state,baseRefName,headRefOid,headRepositoryOwner,isDraft"
-        found = _json(["pr", "list", *self._here(), "--head", branch, "--state", "all", "--json", fields], self.at)
+        asked = ["--head", branch, "--state", "all", "--limit", str(MAX_PULLS), "--json", fields]
+        found = _json(["pr", "list", *self._here(), *asked], self.at)
         return [
             Pull(
                 number=one["number"],

@@ -6,8 +6,10 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from chatml import objects
 from chatml.model import Session
-from chatml.repo import Commit, Repository
+from chatml.objects import Commit
+from chatml.repo import Repository
 from chatml.text import one_line, shorten
 
 MAX_TITLE = 72
@@ -19,8 +21,9 @@ MAX_BODY = 65_000
 MAX_LISTED = 100
 """Commits listed in a body."""
 
-TEMPLATE = re.compile(r"(\.github/|docs/)?pull_request_template(\.md|\.txt)?", re.IGNORECASE)
-"""Where GitHub looks for a repository's only template:
+TEMPLATE = re.compile(r"pull_request_template(\.md|\.txt)?", re.IGNORECASE)
+TEMPLATE_FOLDERS = (".github", "", "docs")
+"""Where GitHub looks for a repository's only template, in its order:
 https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests"""
 
 
@@ -48,12 +51,5 @@ def body(session: Session, commits: Sequence[Commit], template_text: str) -> str
 
 def template(repository: Repository, tip: str) -> str:
     """The pull request template of the branch; nothing without one, or with several to choose from."""
-    listing = ["ls-tree", "-z", "--name-only", "--full-tree", tip]
-    top = repository.git(*listing).text.split("\0")
-    inside = repository.git(*listing, "--", ".github/", "docs/").text.split("\0")
-    found = [path for path in (*inside, *top) if TEMPLATE.fullmatch(path)]
-    # GitHub's order: .github, the root, docs.
-    found.sort(key=lambda path: (not path.startswith(".github/"), path.startswith("docs/")))
-    if not found:
-        return ""
-    return repository.git("cat-file", "blob", f"{tip}:{found[0]}").stdout.decode("utf-8", "replace")
+    content = objects.file(repository.common_dir, tip, TEMPLATE_FOLDERS, TEMPLATE)
+    return (content or b"").decode("utf-8", "replace")

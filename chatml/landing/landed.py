@@ -6,9 +6,13 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+from chatml.answers import OFFLINE, answer, holds
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
+from chatml.proc import Result
 from chatml.repo import Repository, git
 from chatml.state.store import Store
 
@@ -31,8 +35,8 @@ def home_refs(repository: Repository, session: Session) -> list[str]:
     found = _refs(repository, *(start + branch for start in ["refs/heads/", *remotes])) if branch else []
     if found:
         return found
-    main = repository.git("symbolic-ref", "--quiet", "HEAD", check=False).text.split()
-    return _refs(repository, *main, *(f"{start}HEAD" for start in remotes))
+    main = answer(repository.git("symbolic-ref", "--quiet", "HEAD", check=False))
+    return _refs(repository, *filter(None, [main]), *(f"{start}HEAD" for start in remotes))
 
 
 def _refs(repository: Repository, *patterns: str) -> list[str]:
@@ -54,7 +58,7 @@ def only_here(repository: Repository, session: Session, tip: str, leaves: bool) 
     own = [f"--exclude={branch}" for branch in left_out]
     has_base = session.base.ref != session.base.commit and bool(_full(repository, session.base.ref))
     known = [session.base.commit] if has_base or session.terms.reviews is not None else []
-    known += repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.split()
+    known += filter(None, [answer(repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False))])
     found = repository.git("rev-list", "--count", tip, "--not", *known, *own, "--branches", "--remotes", "--tags")
     return int(found.text)
 
@@ -71,8 +75,7 @@ def _reviews(repository: Repository) -> Iterator[str]:
 
 def _full(repository: Repository, name: str) -> str:
     """The full name of a ref; empty where it is none, or not there any more."""
-    said = repository.git("rev-parse", "--verify", "--quiet", "--symbolic-full-name", name, check=False)
-    return said.text.strip() if said.code == 0 else ""
+    return answer(repository.git("rev-parse", "--verify", "--quiet", "--symbolic-full-name", name, check=False)) or ""
 
 
 def also_on(repository: Repository, session: Session, tip: str) -> str | None:
@@ -87,38 +90,94 @@ def also_on(repository: Repository, session: Session, tip: str) -> str | None:
 def landed_in(repository: Repository, session: Session, tip: str) -> str | None:
     """The ref whose history has all that the commit `tip` brings, or None: also after a squash or a rebase.
 
-    Decided by the cheapest test that can; what can't be decided counts as not landed. What was landed and reverted
-    later has landed: nothing of it is lost.
+    Decided by the cheapest test that can, and without fetching anything into a partial clone: ChatmlError where no test
+    says yes and one could not look. What was landed and reverted later has landed: nothing of it is lost.
     """
+    unknown: GitError | None = None
     for ref in home_refs(repository, session):
         try:
-            if _holds(repository, ref, tip):
+            if _in_history(repository, ref, tip):
                 return ref
-        except GitError:
-            continue
+        except GitError as error:
+            unknown = unknown or error
+    if unknown is not None:
+        raise ChatmlError(f"could not find out whether it has landed: {unknown.message}", unknown.hint) from unknown
     return None
 
 
-def _holds(repository: Repository, ref: str, tip: str) -> bool:
-    def tree(name: str) -> str:
-        return repository.git("rev-parse", f"{name}^{{tree}}").text.strip()
+@dataclass(frozen=True)
+class _Question:
+    """Whether `ref` has what `tip` brings, for git that fetches no missing object."""
 
-    if repository.git("merge-base", "--is-ancestor", tip, ref, check=False).code == 0:  # also the very same commit
+    repository: Repository
+    ref: str
+    tip: str
+    base: str
+    """Where the two have parted."""
+
+    def git(self, *args: str, check: bool = True, stdin: bytes | None = None) -> Result:
+        return self.repository.git(*args, check=check, stdin=stdin, env=OFFLINE)
+
+    def tree(self, name: str) -> str:
+        return self.git("rev-parse", f"{name}^{{tree}}").text.strip()
+
+    @cached_property
+    def theirs(self) -> list[str]:
+        """The commits of the target that may have brought it: those that touch its paths, the newest of them."""
+        form = ("-r", "-z", "--name-only", "--no-renames", WHOLE)
+        paths = self.git("diff-tree", *form, self.base, self.tip).text.split("\0")
+        found = self.git(
+            "--literal-pathspecs", "rev-list", "--no-merges", "--full-history", f"--max-count={SCAN}",
+            f"{self.base}..{self.ref}", "--", *filter(None, paths[:PATHS]),
+        )  # fmt: skip
+        return found.text.split()
+
+    @cached_property
+    def ours(self) -> list[str]:
+        """The commits to be found there one by one; none where a merge or their number forbids that."""
+        listed = self.git("rev-list", f"--max-count={SCAN + 1}", "--parents", f"{self.base}..{self.tip}")
+        commits = listed.text.splitlines()
+        if len(commits) > SCAN or any(line.count(" ") != 1 for line in commits):
+            return []  # what a merge brought itself shows in no patch
+        return [line.split()[0] for line in commits]
+
+
+def _in_history(repository: Repository, ref: str, tip: str) -> bool:
+    """Whether any test says so, the cheapest first. GitError where none does and one could not look."""
+    ancestor = repository.git("merge-base", "--is-ancestor", tip, ref, check=False, env=OFFLINE)
+    if holds(ancestor):  # also for the very same commit
         return True
-    base = repository.git("merge-base", ref, tip).text.split()[0]
-    if tree(tip) in (tree(base), tree(ref)):
-        return True
-    return _merge_tree(repository, ref, tip) == tree(ref) or _copied(repository, base, tip, ref)
+    parted = answer(repository.git("merge-base", ref, tip, check=False, env=OFFLINE))
+    if parted is None:
+        return False
+    asked = _Question(repository, ref, tip, parted.split()[0])
+    unknown: GitError | None = None
+    for test in (_same_tree, _merges_to_nothing, _copied_whole, _copied):
+        try:
+            if test(asked):
+                return True
+        except GitError as error:
+            unknown = unknown or error
+    if unknown is not None:
+        raise unknown
+    return False
 
 
-def _merge_tree(repository: Repository, ours: str, theirs: str) -> str | None:
-    """The tree of a merge without conflict; None for one with conflicts, and with a git before 2.38."""
+def _same_tree(asked: _Question) -> bool:
+    return asked.tree(asked.tip) in (asked.tree(asked.base), asked.tree(asked.ref))
+
+
+def _merges_to_nothing(asked: _Question) -> bool:
+    """Whether a merge would change nothing; not where it has conflicts, and not with a git before 2.38."""
+    repository = asked.repository
     with _scratch_objects(repository) as env:
         merged = git(
-            f"--git-dir={repository.common_dir}", "merge-tree", "--write-tree", ours, theirs,
-            at=repository.common_dir, env=env, check=False,
+            f"--git-dir={repository.common_dir}", "merge-tree", "--write-tree", asked.ref, asked.tip,
+            at=repository.common_dir, env={**env, **OFFLINE}, check=False,
         )  # fmt: skip
-    return merged.text.split("\n")[0] if merged.code == 0 else None
+    if merged.code == 129:  # how git says that it doesn't know an option
+        return False
+    return holds(merged) and merged.text.split("\n")[0] == asked.tree(asked.ref)
 
 
 @contextlib.contextmanager
@@ -130,32 +189,37 @@ def _scratch_objects(repository: Repository) -> Iterator[dict[str, str]]:
         yield {"GIT_OBJECT_DIRECTORY": folder, "GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted}
 
 
-def _copied(repository: Repository, base: str, tip: str, ref: str) -> bool:
+def _copied_whole(asked: _Question) -> bool:
+    """The same as `_copied` for a target that had the very files that the session began with: needs no content."""
+    theirs = set(_changes(asked, asked.theirs, _RAW))
+    return _among(asked, theirs, _RAW)
+
+
+def _copied(asked: _Question) -> bool:
     """Whether the target has the very same change as one commit (a squash), or each commit of it (rebase, picks)."""
-    git_ = repository.git
-    paths = git_("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, tip).text.split("\0")[:PATHS]
-    found = git_(
-        "--literal-pathspecs", "rev-list", "--no-merges", "--full-history", f"--max-count={SCAN}", f"{base}..{ref}",
-        "--", *filter(None, paths),
-    )  # fmt: skip
-    theirs = set(_changes(repository, found.text.split()))
+    return _among(asked, set(_changes(asked, asked.theirs, _PATCH)), _PATCH)
+
+
+def _among(asked: _Question, theirs: set[bytes], form: tuple[str, ...]) -> bool:
     if not theirs:
         return False
-    if _change(git_("diff-tree", *_PATCH, base, tip).stdout) in theirs:
+    if _change(asked.git("diff-tree", *form, asked.base, asked.tip).stdout) in theirs:
         return True
-    commits = git_("rev-list", f"--max-count={SCAN + 1}", "--parents", f"{base}..{tip}").text.splitlines()
-    if len(commits) > SCAN or any(line.count(" ") != 1 for line in commits):
-        return False  # what a merge brought itself shows in no patch
-    return theirs.issuperset(_changes(repository, [line.split()[0] for line in commits]))
+    return bool(asked.ours) and theirs.issuperset(_changes(asked, asked.ours, form))
 
 
-_PATCH = ("-r", "-p", "--binary", "--no-renames", "--full-index", "--no-ext-diff", "--no-textconv")
+WHOLE = "--ignore-submodules=none"
+"""Else submodule.NAME.ignore would hide a commit of a submodule, and what brings nothing else would count as landed."""
+
+_RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", WHOLE)
+
+_PATCH = ("-r", "-p", "--binary", "--no-renames", "--full-index", "--no-ext-diff", "--no-textconv", WHOLE)
 
 
-def _changes(repository: Repository, commits: Sequence[str]) -> list[bytes]:
+def _changes(asked: _Question, commits: Sequence[str], form: tuple[str, ...]) -> list[bytes]:
     """What each commit changes, of those that change anything."""
     listed = "".join(f"{commit}\n" for commit in commits).encode()
-    said = repository.git("diff-tree", "--stdin", "--root", "--format=%x00", *_PATCH, stdin=listed).stdout
+    said = asked.git("diff-tree", "--stdin", "--root", "--format=%x00", *form, stdin=listed).stdout
     return [change for change in map(_change, said.split(b"\0")) if change]
 
 

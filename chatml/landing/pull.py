@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import repo
+from chatml import objects, repo
+from chatml.answers import failed
+from chatml.changes import compare
 from chatml.errors import ChatmlError, GitError
 from chatml.forge.github import Hub, Pull
-from chatml.landing import describe, push
+from chatml.landing import describe, destination, push
+from chatml.landing.destination import Destination
 from chatml.model import PullRequest, Session
-from chatml.repo import Commit, Repository, Worktree
+from chatml.objects import Commit
+from chatml.repo import Repository, Worktree
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore
 from chatml.text import one_line, shorten
@@ -38,6 +43,8 @@ class Order:
     commit: str | None = None
     draft: bool = False
     replace_pushed: bool = False
+    force: bool = False
+    """Publish although something in the worktree can't come along."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,12 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
         worktree = _worktree(work)
         uncommitted = _uncommitted(work, worktree)
         at = worktree.path if worktree else work.repository.home
-        remote = push.choose_remote(work.repository, work.session.branch, work.order.remote)
+        destination.choose_remote(at, work.session.branch, work.order.remote)  # cheap, and worth saying first
         hub = Hub.find(at)
-        owner = _head_owner(work, remote, hub)
-        pulls = hub.pulls(work.session.branch, owner)
+        base = _base(work, hub)
+        to = destination.choose(at, work.session.branch, work.order.remote, hub, base)
+        pulls = hub.pulls(to.branch, to.owner)
+        _check_origin(work, at, hub, pulls)
         if uncommitted:
             _commit_all(work, at, work.order.commit or "")
         tip = _tip(work)
@@ -78,25 +87,29 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
             work.tell(f"#{landed.number} is merged, and nothing new came since")
             return hub, _record(work, landed.number, landed.url, "merged", hub.checks(landed.number, tip)), False
         if found is not None:
-            _push(work, at, remote, tip)
+            _push(work, at, to, tip)
             _update(work, hub, found)
             return hub, _record(work, found.number, found.url, "open", hub.checks(found.number, tip)), False
-        commits, base = _commits(work, tip), _base(work, hub)
-        _push(work, at, remote, tip)
-        number, url, created = _open(work, hub, owner, base, commits, tip)
+        commits = _commits(work, tip)
+        if (to.owner, to.branch) == (hub.owner, base):
+            raise ChatmlError(
+                f"{work.session.branch} would be pushed to {base}, the very branch that the pull request is for",
+                f"name another: {work.again('--base BRANCH')}; or commit to a branch of its own",
+            )
+        _push(work, at, to, tip)
+        number, url, created = _open(work, hub, to, base, commits, tip)
         work.tell(f"opened #{number}" if created else f"#{number} is open already")
         return hub, _record(work, number, url, "open", None), created
 
 
-def _push(work: Work, at: Path, remote: str, tip: str) -> None:
+def _push(work: Work, at: Path, to: Destination, tip: str) -> None:
     """Push the branch, over our own last push where that was asked for, and remember what was pushed."""
-    over = work.store.read().pushed if work.order.replace_pushed else None
-    if work.order.replace_pushed and over is None:
-        raise ChatmlError("there is nothing pushed by chatml to replace", "leave --force-with-lease out")
-    new = push.push(work.session, at, remote, tip, over)
-    work.store.update(lambda session: replace(session, pushed=tip))
+    session = work.store.read()
+    new = push.push(session, at, to, tip, session.pushed if work.order.replace_pushed else None)
+    work.store.update(lambda now: replace(now, pushed=tip))
     branch = work.session.branch
-    work.tell(f"pushed {branch} to {remote}" if new else f"{branch} is on {remote} already")
+    name = "" if to.branch == branch else f" as {to.branch}"
+    work.tell(f"pushed {branch} to {to.shown}{name}" if new else f"{branch} is on {to.shown} already{name}")
 
 
 def _record(work: Work, number: int, url: str, state: str, checks: str | None) -> PullRequest:
@@ -120,8 +133,14 @@ def _worktree(work: Work) -> Worktree | None:
 def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     """Whether something is to be committed first. ChatmlError where it is, and the person did not ask for that."""
     session, message = work.session, work.order.commit
+    if worktree is not None and worktree.branch and work.repository.tip(session.branch) is None:
+        raise ChatmlError(
+            f"the branch of '{session.name}' is gone: {session.branch}; its worktree is on {worktree.branch}",
+            f"if its work is there: git -C {shlex.quote(str(worktree.path))} switch -c {shlex.quote(session.branch)}",
+        )
     _tip(work)
     if worktree is None:
+        _check_whole(work, committed=True)
         if message is not None:
             raise ChatmlError(
                 f"the worktree of '{session.name}' is gone, so there is nothing to commit", "leave --commit out"
@@ -130,12 +149,13 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     if worktree.branch != session.branch:
         raise ChatmlError(
             f"the worktree of '{session.name}' is on {worktree.branch or 'no branch'}, not on {session.branch}",
-            f"end what was begun there, then: git -C '{worktree.path}' switch {session.branch}",
+            f"end what was begun there: {shlex.join(['git', '-C', str(worktree.path), 'switch', session.branch])}",
         )
-    dirty = work.repository.dirty(worktree.path)
     if session.status.open:
-        _check_at_work(work, dirty)
+        _check_whole(work, committed=True)
+        _check_at_work(work, work.repository.dirty(worktree.path))
         return False
+    dirty = _check_whole(work)
     if dirty and message is None:
         raise ChatmlError(
             f"'{session.name}' has uncommitted work",
@@ -143,6 +163,21 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"or let the agent do it: chatml send {session.name} 'commit your work'",
         )
     return dirty
+
+
+def _check_whole(work: Work, committed: bool = False) -> bool:
+    """Whether there is anything to commit. ChatmlError where something can't come along, unless that was accepted."""
+    look = compare.committed if committed else compare.compare
+    with look(work.repository, work.session) as comparison:
+        left_out = "; ".join(comparison.left_out)
+        if left_out and not work.order.force:
+            raise ChatmlError(
+                f"not all of '{work.session.name}' can be published; left out would be {left_out}",
+                f"publish that by itself first, or the rest without it: {work.again('--force')}",
+            )
+        if left_out:
+            work.tell(f"left out: {left_out}")
+        return bool(comparison.uncommitted.difference(comparison.nested))
 
 
 def _check_at_work(work: Work, dirty: bool) -> None:
@@ -162,8 +197,13 @@ def _commit_all(work: Work, worktree: Path, message: str) -> None:
     if repo.git("ls-files", "--unmerged", "-z", at=worktree).stdout:
         raise ChatmlError(f"'{work.session.name}' is in the middle of a merge with conflicts", "resolve them first")
     try:
-        repo.git("add", "--all", at=worktree)
-        repo.git("commit", "--quiet", "-m", message, at=worktree)
+        with compare.compare(work.repository, work.session) as comparison:
+            nested = [f":(exclude,literal){path}" for path in comparison.nested]
+        forced = ["--ignore-errors", "--", ".", *nested] if work.order.force else []
+        added = repo.git("add", "--all", *forced, at=worktree, check=not forced, as_person=True)
+        if added.code > 1:
+            raise failed(added)
+        repo.git("commit", "--quiet", "-m", message, at=worktree, as_person=True)
     except GitError as error:
         said = one_line(error.stderr or error.stdout)
         raise ChatmlError(f"could not commit: {shorten(said, 300)}", f"put that right in {worktree}") from error
@@ -185,7 +225,7 @@ def _commits(work: Work, tip: str) -> list[Commit]:
     """What the session has committed, oldest first, against the merge base with its base as it is now."""
     base = work.session.base
     since = work.repository.merge_base(tip, base.ref, base.commit)
-    commits = repo.commits(work.repository.common_dir, since, tip)
+    commits = objects.commits(work.repository.common_dir, since, tip)
     if not commits:
         raise ChatmlError(
             f"'{work.session.name}' has no commits that {base.ref} does not have",
@@ -200,33 +240,21 @@ def _contains(work: Work, pull: Pull, tip: str) -> bool:
     return pull.head_commit == tip or work.repository.git(*ancestor, check=False).code == 0
 
 
-def _head_owner(work: Work, remote: str, hub: Hub) -> str:
-    """Who owns the repository that the branch is pushed to: somebody else than the base's owner where it is a fork."""
-    address = push.address(work.repository, remote)
-    name = "/".join(re.split(r"[/:]", address.rstrip("/").removesuffix(".git"))[-2:])
-    if name.lower() == hub.name.lower():
-        return hub.owner
-    try:
-        return Hub.find(hub.at, address).owner
-    except ChatmlError as error:
+def _check_origin(work: Work, at: Path, hub: Hub, pulls: Sequence[Pull]) -> None:
+    """ChatmlError where the branch is a pull request's whose own branch can't be pushed to: no second one is opened."""
+    number = destination.pull_request(at, work.session.branch)
+    if number is not None and number not in [pull.number for pull in pulls]:
+        branch = shlex.quote(work.session.branch)
         raise ChatmlError(
-            f"remote '{remote}' ({address}) is no repository on GitHub that gh can see: {error.message}",
-            error.hint or "choose another with --remote",
-        ) from error
+            f"{work.session.branch} is pull request #{number} of {hub.name}, and git has no place to push it to",
+            f"to open one of your own instead: git branch --unset-upstream {branch}; then call it again",
+        )
 
 
 def _base(work: Work, hub: Hub) -> str:
     """The branch that the pull request is for: --base, the session's base where that is one, or the default branch."""
-    if work.order.base is not None:
-        return work.order.base
-    ref = work.session.base.ref
-    full = work.repository.git("rev-parse", "--symbolic-full-name", ref, check=False).text.strip()
-    named = full.removeprefix("refs/heads/") if full.startswith("refs/heads/") else ""
-    if full.startswith("refs/remotes/"):
-        remotes = [f"refs/remotes/{name}/" for name in work.repository.git("remote").text.splitlines()]
-        named = next((full.removeprefix(prefix) for prefix in remotes if full.startswith(prefix)), "")
-    # What moves with the one who asks, such as HEAD, has become another branch since.
-    if named and full.endswith(f"/{ref.removeprefix('refs/')}") and named != work.session.branch:
+    named = work.order.base or objects.branch_named(work.repository.common_dir, work.session.base.ref)
+    if named and (work.order.base or named != work.session.branch):
         return named
     if hub.default_branch is None:
         raise ChatmlError(f"{hub.name} has no branch yet to open a pull request for", "push its main branch first")
@@ -248,19 +276,21 @@ def _update(work: Work, hub: Hub, pull: Pull) -> None:
         work.tell(f"--draft changes nothing on one that is open: gh pr ready --undo {pull.number}")
 
 
-def _open(work: Work, hub: Hub, owner: str, base: str, commits: Sequence[Commit], tip: str) -> tuple[int, str, bool]:
+def _open(
+    work: Work, hub: Hub, to: Destination, base: str, commits: Sequence[Commit], tip: str
+) -> tuple[int, str, bool]:
     """Open the pull request; one that appeared meanwhile, or whose answer was lost, is taken as it is."""
-    branch, order = work.session.branch, work.order
+    order = work.order
     title = order.title or describe.title(work.session, commits)
     body = order.body
     if body is None:
         body = describe.body(work.session, commits, describe.template(work.repository, tip))
-    head = branch if owner == hub.owner else f"{owner}:{branch}"
+    head = to.branch if to.owner == hub.owner else f"{to.owner}:{to.branch}"
     try:
         return *hub.open(head=head, base=base, title=title, body=body, draft=order.draft), True
     except ChatmlError as error:
         with suppress(ChatmlError):
-            for pull in hub.pulls(branch, owner):
+            for pull in hub.pulls(to.branch, to.owner):
                 if pull.state == "open":
                     return pull.number, pull.url, False
         wrong_base = re.search(r"\bbase\b", error.message, re.IGNORECASE)

@@ -1,42 +1,182 @@
-"""One entry of a session's log, as JSON and back."""
+"""What a session's log holds: each kind of event as a type, built and read in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from chatml import typed
+from chatml.model.parts import Tokens
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
+class StatusChanged:
+    """The session came to another status, by its name in the contract."""
+
+    TYPE: ClassVar[str] = "status"
+    status: str
+
+
+@record(frozen=True)
+class MessageTaken:
+    """An agent has read this message, by its id; `auto`: chatml itself wrote it."""
+
+    TYPE: ClassVar[str] = "message"
+    id: str
+    text: str
+    auto: bool = False
+
+
+@record(frozen=True)
+class Delta:
+    """A piece of text as the model writes it; the whole follows as `Text`."""
+
+    TYPE: ClassVar[str] = "delta"
+    text: str
+
+
+@record(frozen=True)
+class Text:
+    """A finished block of the agent's answer."""
+
+    TYPE: ClassVar[str] = "text"
+    text: str
+
+
+@record(frozen=True)
+class Thinking:
+    """A finished block of the agent's reasoning."""
+
+    TYPE: ClassVar[str] = "thinking"
+    text: str
+
+
+@record(frozen=True)
+class ToolCall:
+    """The agent calls a tool; `parent` is the call that runs the subagent which does so."""
+
+    TYPE: ClassVar[str] = "tool"
+    id: str
+    name: str
+    input: dict[str, Any]
+    parent: str | None = None
+
+
+@record(frozen=True)
+class ToolResult:
+    """What became of a tool call."""
+
+    TYPE: ClassVar[str] = "tool_result"
+    id: str
+    ok: bool
+    output: str
+    parent: str | None = None
+
+
+@record(frozen=True)
+class Requested:
+    """The agent needs a person; `tool` only where nobody could be asked."""
+
+    TYPE: ClassVar[str] = "request"
+    id: str
+    kind: str
+    summary: str
+    detail: dict[str, Any] | None = None
+    tool: str | None = None
+
+
+@record(frozen=True)
+class Replied:
+    """What became of the request of this id."""
+
+    TYPE: ClassVar[str] = "reply"
+    id: str
+    decision: str
+    message: str | None = None
+    answers: dict[str, Any] | None = None
+    input: dict[str, Any] | None = None
+    rules: tuple[str, ...] = ()
+
+
+@record(frozen=True)
+class SetUp:
+    """A line that preparing the worktree has printed."""
+
+    TYPE: ClassVar[str] = "setup"
+    line: str
+
+
+@record(frozen=True)
+class Mishap:
+    """Something went wrong; with `retry`, the agent tries again by itself for the so-and-so-manieth time."""
+
+    TYPE: ClassVar[str] = "error"
+    kind: str
+    message: str
+    hint: str | None
+    retry: int | None = None
+
+
+@record(frozen=True)
+class Turn:
+    """The agent has ended its answer; cost (US dollars) and tokens are this turn's alone."""
+
+    TYPE: ClassVar[str] = "turn"
+    result: str | None
+    cost_usd: float
+    model: str | None
+    tokens: Tokens
+    duration_ms: int
+    interrupted: bool
+
+
+What = (
+    StatusChanged
+    | MessageTaken
+    | Delta
+    | Text
+    | Thinking
+    | ToolCall
+    | ToolResult
+    | Requested
+    | Replied
+    | SetUp
+    | Mishap
+    | Turn
+)
+
+_KINDS: Mapping[str, type[What]] = {
+    kind.TYPE: kind
+    for kind in (
+        *(StatusChanged, MessageTaken, Delta, Text, Thinking, ToolCall),
+        *(ToolResult, Requested, Replied, SetUp, Mishap, Turn),
+    )
+}
+
+
+@record(frozen=True)
 class Event:
-    """One entry in a session's log."""
+    """One entry in a session's log; `seq` counts from 1."""
 
     seq: int
     time: str
-    type: str
-    data: Mapping[str, Any]
+    what: What
 
     def to_json(self) -> dict[str, Any]:
-        return {"seq": self.seq, "time": self.time, "type": self.type, **self.data}
+        """The event as JSON data; what doesn't apply is left out."""
+        what = self.what
+        data = {one.name: getattr(what, one.name) for one in fields(what)}
+        said = {one.name: data[one.name] for one in fields(what) if data[one.name] != one.default}
+        if isinstance(what, Turn):
+            said["tokens"] = dict(vars(what.tokens))
+        return {"seq": self.seq, "time": self.time, "type": what.TYPE, **said}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Event:
-        """The event of a line of a log; TypeError or ValueError where the line is damaged."""
-        rest = {key: value for key, value in data.items() if key not in ("seq", "time", "type")}
-        for key, kind in _EVENT_TYPES.items():
-            if type(rest.get(key)) not in kind:
-                raise TypeError(f"{key} is of the wrong type")
+        """The event of a line of a log; KeyError, TypeError or ValueError where the line is damaged."""
         if type(data["seq"]) is not int:
             raise TypeError("seq is no number")
-        return cls(seq=data["seq"], time=str(data["time"]), type=str(data["type"]), data=rest)
-
-
-_EVENT_TYPES: Mapping[str, set[type]] = {
-    "text": {str, type(None)},
-    "input": {dict, type(None)},
-    "duration_ms": {int, float, type(None)},
-    "cost_usd": {int, float, type(None)},
-    "tokens": {dict, type(None)},
-    "result": {str, type(None)},
-}
-"""What those who show events rely on."""
+        kind = data["type"]
+        return cls(seq=data["seq"], time=str(data["time"]), what=typed.build(_KINDS[kind], data, f"the {kind}"))

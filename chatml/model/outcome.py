@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from chatml.errors import ChatmlError
+from chatml.record import record
 
 FAILED = "failed"
 """The outcome of what could not be done."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Outcome:
     """What became of a session."""
 

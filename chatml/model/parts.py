@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timezone
+
+from chatml.record import record
 
 
 def now() -> str:
@@ -16,7 +18,7 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Base:
     """What the session's branch started from; `ref` is a full sha where no name was given."""
 
@@ -24,7 +26,7 @@ class Base:
     commit: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tokens:
     """Model tokens used by the whole session."""
 
@@ -37,7 +39,7 @@ class Tokens:
         return Tokens(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Changes:
     """All that the session would bring to its base, in numbers."""
 
@@ -46,9 +48,11 @@ class Changes:
     deletions: int
     commits: int
     uncommitted: bool
+    left_out: int = 0
+    """How many things in the worktree can't come along, such as the files of a repository inside of it."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FileChange:
     """One changed path; insertions and deletions are None for a binary file."""
 
@@ -60,7 +64,16 @@ class FileChange:
     uncommitted: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
+class Process:
+    """A process that an agent has left running after its turn: a development server, for one."""
+
+    pid: int
+    command: str
+    """Its program and arguments, with a space between them."""
+
+
+@record(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 
@@ -70,7 +83,7 @@ class PullRequest:
     checks: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Failure:
     """Why the session failed, and what a person can do about it."""
 

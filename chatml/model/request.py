@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from chatml.errors import UsageError
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Request:
     """What an agent needs a person for; `id` counts from 1 within the session."""
 
@@ -19,7 +19,7 @@ class Request:
     since: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Reply:
     """What a person decided about a request, by its id: `approve`, `deny` or `answer`."""
 
@@ -37,7 +37,7 @@ class Reply:
     """End the turn with this."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Question:
     """One question of a request, with its options: label and description."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from chatml import typed
-from chatml.model.parts import Base, Changes, Failure, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
+from chatml.record import record
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Session:
     """The record of one task; everything needed to go on with it later is in here."""
 
@@ -80,6 +81,10 @@ class Session:
     """Why `changes` could not be counted just now: computed when read, never written."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
+    leftovers: bool = False
+    """Something may still run that the agent has started; False only where its worker has looked, and found none."""
+    processes: tuple[Process, ...] | None = None
+    """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -103,6 +108,8 @@ class Session:
         for key in ("terms", "base", "tokens", *_OPTIONAL):
             if data[key] is not None:
                 data[key] = dict(vars(data[key]))
+        if self.processes is not None:
+            data["processes"] = [dict(vars(one)) for one in self.processes]
         data["requests"] = [dict(vars(one)) for one in self.requests]
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         data["status"] = self.status.value
@@ -157,6 +164,7 @@ PUBLIC_KEYS = (
     "max_budget_usd",
     "role",
     "scope",
+    "processes",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

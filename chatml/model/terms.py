@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Terms:
     """What holds for one session from its start on; only a person changes it later: more money, another rule.
 

@@ -61,10 +61,14 @@ def goes_on(session: Session) -> Session:
     return _moved(session, Status.RUNNING)
 
 
-def rested(session: Session, failure: Failure | None, broken_off: bool = False) -> Session:
-    """Its worker has nothing more to do; `broken_off`, where the turn was not gone on with."""
+def rested(session: Session, failure: Failure | None, broken_off: bool = False, leftovers: bool = True) -> Session:
+    """Its worker has nothing more to do; `broken_off`, where the turn was not gone on with.
+
+    `leftovers`, unless it has seen that its agent has left nothing running.
+    """
     end = Status.FAILED if failure else Status.STOPPED if broken_off else Status.DONE
-    return _moved(session, end, activity=None, requests=(), pid=None, queued_at=None, error=failure)
+    rest: dict[str, Any] = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
+    return _moved(session, end, leftovers=leftovers, **rest)
 
 
 def stopped(session: Session) -> Session:

@@ -1,6 +1,6 @@
 """Runs a command that nobody waits for: `python aside.py SECONDS BYTES PROGRAM [ARG…]`, as the leader of a group.
 
-After so many seconds the command and all of its group are killed, this process with them. Of what they print, the
+After so many seconds the command and all that it started are killed, this process with them. Of what they print, the
 first BYTES go to this process's output. Kept apart from the package and free of its imports, because it starts often.
 """
 
@@ -13,6 +13,7 @@ import time
 
 CHUNK = 1 << 16
 STEP = 0.02  # seconds between two looks whether a command that has closed all its files has ended
+MARK = "CHATML_NOTIFIER"  # what a process inherits that leaves the group
 NOT_STARTED = 127  # exit code of a shell for a program that is missing
 
 
@@ -22,6 +23,8 @@ def main() -> None:
     said, mouth = os.pipe()
     # What the command leaves in the background may have its output redirected, but holds this one open.
     pulse, heart = os.pipe()
+    mark = f"{os.getpid()}-{time.time_ns()}"
+    os.environ[MARK] = mark
     child = os.fork()
     if child == 0:
         os.dup2(mouth, 1)
@@ -32,6 +35,9 @@ def main() -> None:
     os.close(heart)
     if not (_listen(said, pulse, room, deadline) and _ended(child, deadline)):
         _write(f"notify: stopped after {seconds:g} s\n".encode())
+        for pid in _marked(f"{MARK}={mark}".encode()):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
 
 
@@ -64,6 +70,16 @@ def _ended(child: int, deadline: float) -> bool:
         how = f"exited with code {code}" if code > 0 else f"was killed (signal {-code})"
         _write(f"notify: the command {how}\n".encode())
     return True
+
+
+def _marked(mark: bytes) -> list[int]:
+    """The living processes that carry the mark; none where the system doesn't show that."""
+    found = []
+    for name in os.listdir("/proc") if os.path.exists("/proc/self/environ") else ():
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{int(name)}/environ", "rb") as file:
+            if mark in file.read().split(b"\0"):
+                found.append(int(name))
+    return found
 
 
 def _write(text: bytes) -> None:

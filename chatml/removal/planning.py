@@ -7,11 +7,12 @@ from pathlib import Path
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
+from chatml.project import Project
 from chatml.removal import safety
-from chatml.removal.safety import Place, locate
+from chatml.removal.place import Place, locate
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, resolve
-from chatml.state.store import CorruptRecordError, SessionStore
+from chatml.sessions.find import resolve
+from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.workspace import checkout
 
 
@@ -27,15 +28,19 @@ def merged(project: Project, session: Session) -> list[str] | None:
         return None
     session, place = find(project, session.name)
     tip = project.repo.tip(session.branch)
-    if tip is None or not safety.brought(session, project.repo, place, tip):
+    brought = False if tip is None else safety.brought(session, project.repo, place, tip)
+    if tip is None or brought is False or not landed.landed_in(project.repo, session, tip):
         return None
-    return safety.objections(project.repo, session, place) if landed.landed_in(project.repo, session, tip) else None
+    untold = ["its reflog is gone, so nobody can tell whether it made these commits"] if brought is None else []
+    return [*untold, *safety.objections(project.repo, session, place)]
 
 
 def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session | None:
     """The session that `remove` would remove; None for a damaged record. ChatmlError where it would refuse."""
     try:
         session, place = find(project, name)
+    except UnreadableRecordError:
+        raise
     except CorruptRecordError as error:
         if force:
             check_idle(project.store.session(name))

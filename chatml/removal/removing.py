@@ -21,15 +21,16 @@ from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
-from chatml.removal import planning, safety, trash
-from chatml.removal.safety import Place, locate
+from chatml.project import Project
+from chatml.removal import inner, planning, safety, trash
+from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions import control
-from chatml.sessions.find import Project
+from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore, remove_tree, write_json
-from chatml.workspace import checkout
+from chatml.workspace.mending import mend
 
 GONE, DONE = ".gone-", ".done-"
 """How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
@@ -44,7 +45,7 @@ PLAN = ".plan.json"
 class Fate:
     """What became of a session's branch, and where its commits are now."""
 
-    branch: str
+    name: str
     became: Literal["deleted", "kept", "gone"]
     """`gone`: it was so before."""
     why: str | None = None
@@ -53,6 +54,8 @@ class Fate:
     """The ref that it has landed in, as people write it."""
     also_on: str | None = None
     """Where it has not landed, another ref that has its commits."""
+    unknown: str | None = None
+    """Why that could not be found out."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Removed:
     """Repositories that were inside the worktree, where they are now."""
     not_deleted: Path | None = None
     """What is left of the worktree, because it could not be deleted."""
+    left_alone: Path | None = None
+    """What stands in the worktree's place and is none of the session's."""
 
 
 # --- remove -----------------------------------------------------------------------------------------------------
@@ -91,7 +96,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 if runners.alive(store, session):
                     continue  # a message came in and was taken up
                 runners.of(session).end(session)  # what a worker that was killed has left
-                current, place = _still(project, store, session)
+                current, place = _still(project, store, session, mending=force)
                 _check_again(project, current, place, stopped, force, keep_branch)
                 return _remove(project, store, current, place, keep_branch)
     except OSError as error:
@@ -100,11 +105,17 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     raise ChatmlError(f"'{name}' is started again and again by new messages", "try again when nobody sends any")
 
 
-def _still(project: Project, store: SessionStore, expected: Session) -> tuple[Session, Place]:
-    """The session as it is under its lock, if it is the one that was looked at."""
-    session = checkout.relocate(store.read(), project.repo)
+def _still(project: Project, store: SessionStore, expected: Session, mending: bool) -> tuple[Session, Place]:
+    """The session as it is under its lock, if it is the one that was looked at.
+
+    With `mending`, its worktree is first made whole where git's own folder of it is gone, so that its files are saved.
+    """
+    session = relocated(project, store)
     if session.id != expected.id:
         raise ChatmlError(f"session '{expected.name}' was removed just now", "there is a new one of that name")
+    if mending:
+        with contextlib.suppress(ChatmlError):  # then its folder stays where it is
+            mend(project.repo, session)
     return session, locate(project.repo, Path(session.worktree))
 
 
@@ -123,7 +134,7 @@ def _check_again(
 def _remove(project: Project, store: SessionStore, session: Session, place: Place, keep_branch: bool) -> Removed:
     """Save the session, take it out of sight and clear up; all as it was where that fails. Its lock is held."""
     tip = project.repo.tip(session.branch)
-    landed_in, also_on = _whereabouts(project.repo, session, tip)
+    where = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
     plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
     write_json(store.folder / PLAN, plan)
@@ -135,21 +146,24 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
         _undo(project, gone, store, session)
         raise
     assert removed.fate is not None
-    fate = replace(removed.fate, landed_in=landed_in, also_on=also_on)
-    return replace(removed, fate=fate, left_out=saved.left_out)
+    alone = place.path if place.stranger else None
+    fate = replace(removed.fate, landed_in=where.landed_in, also_on=where.also_on, unknown=where.unknown)
+    return replace(removed, fate=fate, left_alone=alone, left_out=saved.left_out)
 
 
-def _whereabouts(repository: Repository, session: Session, tip: str | None) -> tuple[str | None, str | None]:
+def _whereabouts(repository: Repository, session: Session, tip: str | None) -> Fate:
     """What the branch's commits have landed in, or else where they also are; neither where it has none."""
+    where = Fate(session.branch, "kept")
     if tip is None or tip == session.base.commit:
-        return None, None
-    with contextlib.suppress(ChatmlError):
+        return where
+    try:
         home = landed.landed_in(repository, session, tip)
         if home:
-            return landed.short(home), None
+            return replace(where, landed_in=landed.short(home))
         other = landed.also_on(repository, session, tip)
-        return None, landed.short(other) if other else None
-    return None, None
+        return replace(where, also_on=landed.short(other) if other else None)
+    except ChatmlError as error:
+        return replace(where, unknown=error.message)
 
 
 def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[str, Any]) -> Removed:
@@ -163,7 +177,7 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
     if place.admin is not None and (aside / ".git").is_file():
         # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
-        kept = safety.take_out(aside, safety.kept_repositories(repository, session))
+        kept = inner.take_out(aside, inner.kept_repositories(repository, session))
         (aside / ".git").unlink()
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:
@@ -185,7 +199,7 @@ def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Se
     with contextlib.suppress(OSError):
         if os.path.lexists(aside) and not os.path.lexists(worktree):
             aside.rename(worktree)
-            safety.put_back(safety.kept_repositories(project.repo, session), worktree)
+            inner.put_back(inner.kept_repositories(project.repo, session), worktree)
         if gone.folder.exists() and not store.folder.exists():
             (gone.folder / PLAN).unlink(missing_ok=True)
             gone.folder.rename(store.folder)

@@ -6,6 +6,7 @@ The trash is emptied last. Who is killed on the way leaves a worktree with a mar
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ from typing import Any
 
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, transitions
+from chatml.project import Project
 from chatml.removal import trash
-from chatml.removal.safety import Place, kept_repositories, locate, prune, put_back
+from chatml.removal.inner import kept_repositories, prune, put_back
+from chatml.removal.place import Place, locate
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
-from chatml.sessions.find import Project
 from chatml.state.store import CorruptRecordError, SessionStore, Store
 from chatml.text import nearest
 from chatml.workspace import checkout
@@ -101,7 +103,7 @@ def restore(project: Project, label: str) -> Restored:
 def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | None]:
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
-        _write_out(project.repo, f"{found.commit}:session", staged.folder)
+        _write_out(project.repo, found.commit, "session", staged.folder)
         session, remark = _bring_back_worktree(project.repo, _record(project, found, staged, name), found, undo)
         staged.write(session)
         with staged.lock():  # nobody may find a worker alive that isn't one
@@ -176,9 +178,15 @@ def _remove_worktree(repository: Repository, path: Path) -> None:
 
 def _make_branch(repository: Repository, branch: str, tip: str, found: Found) -> None:
     try:
-        repository.git("update-ref", f"refs/heads/{branch}", tip, "0" * len(tip))
+        repository.git("update-ref", "--create-reflog", f"refs/heads/{branch}", tip, "0" * len(tip))
     except GitError as error:
-        raise ChatmlError(error.message, "is a branch in the way whose name begins like this one's?") from error
+        other = repository.in_the_way(branch)
+        if other is None:
+            raise ChatmlError(error.message, "nothing was changed: it is still in the trash") from error
+        raise ChatmlError(
+            f"the branch '{other}' exists, so '{branch}' can't be brought back",
+            f"rename that one first: git branch -m {shlex.quote(other)} NAME",
+        ) from error
     for key, value in found.note.get("config") or ():
         repository.git("config", "--local", "--add", key, value, check=False)
 
@@ -199,16 +207,15 @@ def _fill(repository: Repository, found: Found, place: Place, head: str | None) 
     """Fill a worktree that was just registered: the files, git's state of it, and the index last."""
     assert place.folder is not None
     assert place.admin is not None
-    state = f"{found.commit}:git"
-    _write_out(repository, state, place.admin, lambda path: path not in ("HEAD", "index"))
+    _write_out(repository, found.commit, "git", place.admin, lambda path: path not in ("HEAD", "index"))
     if head is not None:
-        place.git("read-tree", "--reset", "-u", head)
+        place.git("read-tree", "--reset", "-u", head, fetching=True)
     for path in found.note.get("deleted", ()):
         if is_file(place.folder / path):
             (place.folder / path).unlink()
             prune(place.folder / path, place.folder)
-    _write_out(repository, f"{found.commit}:files", place.folder)
-    _write_out(repository, state, place.admin, lambda path: path == "index")
+    _write_out(repository, found.commit, "files", place.folder)
+    _write_out(repository, found.commit, "git", place.admin, lambda path: path == "index")
     place.git("update-index", "-q", "--refresh", check=False)
 
 
@@ -220,10 +227,15 @@ class _Entry:
     path: str
 
 
-def _write_out(repository: Repository, tree: str, folder: Path, wanted: Callable[[str], bool] = lambda _: True) -> None:
-    """Write the files of a tree, if there is one, into a folder byte for byte, in place of what is there."""
-    listed = repository.git("ls-tree", "-r", "-l", "-z", tree, check=False).text.split("\0")
-    parts = [(*about.split(), path) for about, _, path in (line.partition("\t") for line in listed if line)]
+def _write_out(
+    repository: Repository, commit: str, part: str, folder: Path, wanted: Callable[[str], bool] = lambda _: True
+) -> None:
+    """Write the files of that part of what was kept, if there is one, byte for byte, in place of what is there."""
+    listed = repository.git("ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", f"{part}/").text.split("\0")
+    found = (
+        (about, path.removeprefix(f"{part}/")) for about, _, path in (one.partition("\t") for one in listed if one)
+    )
+    parts = [(*about.split(), path) for about, path in found]
     entries = [_Entry(mode, sha, int(size), path) for mode, _, sha, size, path in parts if wanted(path)]
     for batch in _batches(entries):
         shas = "".join(f"{entry.sha}\n" for entry in batch)

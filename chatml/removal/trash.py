@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chatml.answers import OFFLINE, answer
 from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
-from chatml.removal.safety import Place
+from chatml.removal.place import Place
 from chatml.repo import Repository, git
 from chatml.state.store import SessionStore
 
@@ -51,8 +52,6 @@ SETTINGS = {
 OPTIONS = (
     "-c", f"core.hooksPath={os.devnull}",  # nobody's hook must keep us from saving
     "-c", "core.fsync=committed,loose-object",  # the worktree is deleted right after
-    "-c", "core.splitIndex=false",
-    "-c", "core.fsmonitor=false",
     "-c", "core.protectNTFS=false",  # file names that are odd only elsewhere
     "-c", "core.protectHFS=false",
 )  # fmt: skip
@@ -67,7 +66,7 @@ class Saved:
 
 
 def _git(repository: Repository, *args: str, index: Path | None = None, stdin: bytes | None = None) -> Result:
-    env = SETTINGS | ({"GIT_INDEX_FILE": str(index)} if index else {})
+    env = SETTINGS | OFFLINE | ({"GIT_INDEX_FILE": str(index)} if index else {})
     common = repository.common_dir
     return git(*OPTIONS, f"--git-dir={common}", *args, at=common, env=env, stdin=stdin)
 
@@ -98,8 +97,8 @@ def _save(
         note["branch"], note["tip"] = session.branch, repository.tip(session.branch)
         note["config"] = branch_config(repository, session.branch)
     if place is not None and place.admin is not None:
-        note["head"] = place.git("rev-parse", "--verify", "--quiet", "HEAD", check=False).text.strip() or None
-        note["head_ref"] = place.git("symbolic-ref", "--quiet", "HEAD", check=False).text.strip() or None
+        note["head"] = place.head()
+        note["head_ref"] = answer(place.git("symbolic-ref", "--quiet", "HEAD", check=False))
         content |= {f"git/{path}": place.admin / path for path in _plain_files(place.admin)}
         entries += _index_entries(place)
         if place.folder is not None:
@@ -109,8 +108,16 @@ def _save(
     (own / "note.json").write_text(json.dumps(note))
     entries += _hashed(repository, {**content, "note.json": own / "note.json"}, own)
     _git(repository, "update-index", "-z", "--index-info", index=own / "tree", stdin=b"".join(entries))
-    tree = _git(repository, "write-tree", index=own / "tree").text.strip()
+    # What a sparse index names need not be here in a partial clone, and is on the remote.
+    missing = ["--missing-ok"] if partial(repository) else []
+    tree = _git(repository, "write-tree", *missing, index=own / "tree").text.strip()
     return Saved(_record(repository, name, note["id"], tree, commits), tuple(left_out))
+
+
+def partial(repository: Repository) -> bool:
+    """Whether objects may be missing here that a remote has promised (partial clones)."""
+    asked = repository.git("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", check=False)
+    return answer(asked) is not None
 
 
 def _plain_files(folder: Path) -> list[str]:
@@ -222,13 +229,15 @@ def _commits(repository: Repository, note: dict[str, Any], content: dict[str, Pa
     for path, source in content.items():
         if path.startswith("git/") and path != "git/index":
             named |= set(re.findall(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b", source.read_bytes().decode("latin-1")))
-    log = repository.git("rev-list", "--walk-reflogs", f"refs/heads/{note['branch']}", "--", check=False).text
+    log = ""
+    if note["tip"]:
+        log = _git(repository, "rev-list", "--walk-reflogs", f"refs/heads/{note['branch']}", "--").text
     listed = "".join(f"{sha}\n" for sha in sorted(named | set(log.split())))
-    told = repository.git("cat-file", "--batch-check", stdin=listed.encode()).text.splitlines()
+    told = _git(repository, "cat-file", "--batch-check", stdin=listed.encode()).text.splitlines()
     known = [line.split()[0] for line in told if " commit " in line]
     ends = [sha for sha in (note["tip"], note.get("head")) if sha]
     asked = "".join(f"{sha}\n" for sha in known + [f"^{sha}" for sha in ends])
-    only_there = set(repository.git("rev-list", "--stdin", stdin=asked.encode()).text.split()) if known else set()
+    only_there = set(_git(repository, "rev-list", "--stdin", stdin=asked.encode()).text.split()) if known else set()
     return list(dict.fromkeys([*ends, *(sha for sha in known if sha in only_there)]))
 
 
@@ -251,7 +260,7 @@ def _record(repository: Repository, name: str, session_id: str | None, tree: str
 
 def rev(repository: Repository, name: str) -> str | None:
     """The object that `name` means in the repository, or None."""
-    return repository.git("rev-parse", "--verify", "--quiet", name, check=False).text.strip() or None
+    return answer(repository.git("rev-parse", "--verify", "--quiet", name, check=False))
 
 
 def note_of(repository: Repository, commit: str) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatml.model import Tokens
-from chatml.render.rows import Table
 from chatml.text import one_line, paint
+
+Table = tuple[list[list[str]], list[str]]
+"""Rows of painted cells, and their headers."""
 
 Row = tuple[str, int, float, Tokens]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.model.event import Replied
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 from chatml.text import one_line, paint, printable, shorten
 
@@ -48,7 +48,8 @@ def page(session: Session) -> Iterator[str]:
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }
-    for name, value in facts.items():
+    running = [("still running", f"{one.pid} {one.command}") for one in session.processes or ()]
+    for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
 
@@ -99,17 +100,16 @@ def _asked_call(one: Request) -> Iterator[str]:
 DECISIONS: Mapping[str, str] = {"approve": "approved", "deny": "denied", "answer": "answered", "withdrawn": "withdrawn"}
 
 
-def decision(data: Mapping[str, Any]) -> str:
+def decision(reply: Replied) -> str:
     """What became of a request, in one line."""
-    said = [DECISIONS.get(str(data.get("decision")), str(data.get("decision")))]
-    if data.get("input"):
+    said = [DECISIONS.get(reply.decision, reply.decision)]
+    if reply.input:
         said.append("changed")
-    if data.get("rules"):
-        said.append(f"from now on: {', '.join(map(str, data['rules']))}")
-    answers = data.get("answers")
-    said += map(str, answers.values()) if isinstance(answers, dict) else []
-    if data.get("message"):
-        said.append(str(data["message"]))
+    if reply.rules:
+        said.append(f"from now on: {', '.join(reply.rules)}")
+    said += map(str, (reply.answers or {}).values())
+    if reply.message:
+        said.append(reply.message)
     return one_line(f"{said[0]}{': ' if said[1:] else ''}{'; '.join(said[1:])}")
 
 

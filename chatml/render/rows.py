@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from chatml.model import Session, Status, parse_time
-from chatml.text import display_width, one_line, paint, shorten
+from chatml.text import columns, display_width, one_line, paint, shorten
 
 STATUS_COLORS: Mapping[Status, str] = {
     Status.QUEUED: "white",
@@ -18,9 +18,6 @@ STATUS_COLORS: Mapping[Status, str] = {
     Status.STOPPED: "magenta",
     Status.CRASHED: "red",
 }
-
-Table = tuple[list[list[str]], list[str]]
-"""Rows of painted cells, and their headers."""
 
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
@@ -36,15 +33,16 @@ def age(since: str) -> str:
 
 
 def changes(session: Session) -> str:
-    """`3 files +120 -4`, with a star while some of it is uncommitted; empty for none, `?` where nobody could look."""
+    """`3 files +120 -4`, a star while some of it is uncommitted, what can't come along; `?` where nobody could look."""
     counted = session.changes
     if session.not_counted is not None:
         return "?"
-    if counted is None or (not counted.files and not counted.uncommitted):
+    if counted is None or (not counted.files and not counted.uncommitted and not counted.left_out):
         return ""
     noun = "file" if counted.files == 1 else "files"
     star = " *" if counted.uncommitted else ""
-    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}"
+    left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
+    return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
 
 
 def activity(session: Session) -> str:
@@ -64,7 +62,8 @@ def activity(session: Session) -> str:
     else:
         denied = f"[{session.denied} denied] " if session.denied else ""
         text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
-    return one_line(text)
+    left = f"[{len(session.processes)} still running] " if session.processes else ""
+    return one_line(left + text)
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
@@ -90,8 +89,11 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
     return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or 0))
 
 
-def session_table(sessions: Sequence[Session], columns: int | None) -> Table:
-    """The rows of `ls`, fitted into so many columns; None for a pipe, where nothing is cut."""
+def session_table(sessions: Sequence[Session], width: int | None) -> str:
+    """The rows of `ls`, painted, fitted into so many columns; None for a pipe, where nothing is cut.
+
+    Not by tabulate, which takes longer to load than all the rest of `ls`.
+    """
     headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "COST", "AGE", "PR"]
     rows = [
         [
@@ -108,18 +110,18 @@ def session_table(sessions: Sequence[Session], columns: int | None) -> Table:
     # A column that says nothing takes no room.
     kept = [i for i, _ in enumerate(headers) if i < 3 or any(row[i] for row in rows)]
     headers, rows = [headers[i] for i in kept], [[row[i] for i in kept] for row in rows]
-    if columns is not None:
-        _fit(headers, rows, columns)
-    return [_painted(row) for row in rows], headers
+    if width is not None:
+        _fit(headers, rows, width)
+    return columns([headers, *map(_painted, rows)])
 
 
-def _fit(headers: list[str], rows: list[list[str]], columns: int) -> None:
+def _fit(headers: list[str], rows: list[list[str]], width: int) -> None:
     """Shorten the activity, and where that's not enough the names, until a row fits."""
     widths = [max(display_width(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     gaps = 2 * (len(widths) - 1)
-    spare = columns - gaps - sum(widths) + widths[2]
+    spare = width - gaps - sum(widths) + widths[2]
     room = min(widths[2], max(LEAST_ACTIVITY, spare))
-    name = min(widths[0], max(8, widths[0] + columns - gaps - sum(widths) + widths[2] - room))
+    name = min(widths[0], max(8, widths[0] + width - gaps - sum(widths) + widths[2] - room))
     for row in rows:
         row[0], row[2] = shorten(row[0], name), shorten(row[2], room)
 

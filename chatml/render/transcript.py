@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chatml.model import Event, Request
+from chatml.model.event import (
+    Delta,
+    MessageTaken,
+    Mishap,
+    Replied,
+    Requested,
+    SetUp,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
 from chatml.render.requests import decision, request
 from chatml.text import one_line, paint, printable, shorten
 
@@ -25,15 +38,13 @@ class Transcript:
         self._prefix = worktree.rstrip("/") + "/"
         self._columns = columns
         self._streamed = ""
-        self._calls: dict[str, str] = {}
 
     def __call__(self, event: Event) -> str:
         """What to print for this event, with its line ends; empty for nothing."""
-        data = event.data
-        if event.type == "delta":
-            return self._delta(str(data.get("text", "")))
-        if event.type == "text":
-            return self._text(str(data.get("text", "")))
+        if isinstance(event.what, Delta):
+            return self._delta(event.what.text)
+        if isinstance(event.what, Text):
+            return self._text(event.what.text)
         lines = "".join(line + "\n" for line in self._lines(event))
         return self._close() + lines if lines else ""
 
@@ -56,68 +67,47 @@ class Transcript:
         return "" if not streamed or streamed.endswith("\n") else "\n"
 
     def _lines(self, event: Event) -> Iterator[str]:
-        data = event.data
-        match event.type:
-            case "message":
-                yield ""
-                if data.get("auto"):
-                    yield paint("> (sent by chatml itself)", dim=True)
-                for line in str(data.get("text", "")).splitlines():
-                    yield paint("> " + printable(line), bold=True)
-                yield ""
-            case "thinking":
-                yield from self._folded(str(data.get("text", "")), dim=True, italic=True)
-            case "tool":
-                yield from self._tool(data)
-            case "tool_result":
-                mark, color = ("ok", "green") if data.get("ok") else ("failed", "red")
-                name = self._calls.get(str(data.get("id")), "")
-                text = str(data.get("output", "")).strip("\n")
-                if not text:
-                    yield paint(f"  └ {mark}", fg=color) + (f" {name}" if self._parallel() else "")
+        match event.what:
+            case MessageTaken() as message:
+                yield from _message(message)
+            case Thinking(text):
+                yield from self._folded(text, dim=True, italic=True)
+            case ToolCall() as call:
+                yield from self._tool(call)
+            case ToolResult(ok=ok, output=text):
+                mark, color = ("ok", "green") if ok else ("failed", "red")
+                if text.strip("\n"):
+                    yield from self._folded(text.strip("\n"), first=paint("  └ ", fg=color), dim=True)
                 else:
-                    yield from self._folded(text, first=paint("  └ ", fg=color), dim=True)
-            case "request":
-                detail = data.get("detail")
-                yield from request(
-                    Request(
-                        str(data.get("id")),
-                        str(data.get("kind")),
-                        str(data.get("summary", "")),
-                        detail if isinstance(detail, dict) else {},
-                        event.time,
-                    )
-                )
-            case "reply":
-                yield paint(f"  {decision(data)}", fg="yellow")
-            case "setup":
-                yield paint("| " + printable(str(data.get("line", ""))), dim=True)
-            case "error":
-                yield paint(f"! {data.get('kind')}: {one_line(str(data.get('message', '')))}", fg="red")
-                if data.get("hint"):
-                    yield paint(f"  {one_line(str(data['hint']))}", dim=True)
-            case "turn":
-                yield self._turn(data)
-            case _:
-                return
+                    yield paint(f"  └ {mark}", fg=color)
+            case Requested() as one:
+                yield from request(Request(one.id, one.kind, one.summary, one.detail or {}, event.time))
+            case Replied() as reply:
+                yield paint(f"  {decision(reply)}", fg="yellow")
+            case SetUp(line):
+                yield paint("| " + printable(line), dim=True)
+            case Mishap() as mishap:
+                yield paint(f"! {mishap.kind}: {one_line(mishap.message)}", fg="red")
+                if mishap.hint:
+                    yield paint(f"  {one_line(mishap.hint)}", dim=True)
+            case Turn() as turn:
+                what = "interrupted" if turn.interrupted else "turn ended"
+                yield paint(f"── {what} · {turn.duration_ms / 1000:.0f} s · ${turn.cost_usd:.2f}", dim=True)
 
-    def _parallel(self) -> bool:
-        return len(self._calls) > 1
-
-    def _tool(self, data: Mapping[str, Any]) -> Iterator[str]:
-        tool_input: Mapping[str, Any] = data.get("input") or {}
+    def _tool(self, call: ToolCall) -> Iterator[str]:
+        given = call.input
         subject = next(
-            (tool_input[key] for key in ("file_path", "notebook_path", "command", "pattern", "url", "description")
-             if isinstance(tool_input.get(key), str)),
-            json.dumps(tool_input, ensure_ascii=False) if tool_input and data.get("name") not in ASKING else "",
+            (given[key] for key in ("file_path", "notebook_path", "command", "pattern", "url", "description")
+             if isinstance(given.get(key), str)),
+            json.dumps(given, ensure_ascii=False) if given and call.name not in ASKING else "",
         )  # fmt: skip
         text = str(subject).removeprefix(self._prefix)
-        indent = "    " if data.get("parent") else ""
-        head = f"{indent}● {data.get('name')} "
+        indent = "    " if call.parent else ""
+        head = f"{indent}● {call.name}"
         lines = printable(text).splitlines() or [""]
         shown = lines[:1] if self._columns else lines
-        first = shorten(shown[0], max(20, self._columns() - len(head))) if self._columns else shown[0]
-        yield paint(f"{indent}● {data.get('name')}", fg="cyan") + f" {first}"
+        first = shorten(shown[0], max(20, self._columns() - len(head) - 1)) if self._columns else shown[0]
+        yield paint(head, fg="cyan") + f" {first}"
         for line in shown[1:]:
             yield f"{indent}  {line}"
 
@@ -130,7 +120,11 @@ class Transcript:
         if len(kept) < len(lines):
             yield paint(f"    … {len(lines) - len(kept)} more lines ('chatml logs' has all)", dim=True)
 
-    def _turn(self, data: Mapping[str, Any]) -> str:
-        what = "interrupted" if data.get("interrupted") else "turn ended"
-        seconds = int(data.get("duration_ms") or 0) / 1000
-        return paint(f"── {what} · {seconds:.0f} s · ${float(data.get('cost_usd') or 0):.2f}", dim=True)
+
+def _message(message: MessageTaken) -> Iterator[str]:
+    yield ""
+    if message.auto:
+        yield paint("> (sent by chatml itself)", dim=True)
+    for line in message.text.splitlines():
+        yield paint("> " + printable(line), bold=True)
+    yield ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from chatml.model import Session
+from chatml.model import Process, Session
 from chatml.state.store import SessionStore
 
 
@@ -23,6 +24,12 @@ class Runner(Protocol):
 
     def signal(self, session: Session, number: int) -> bool:
         """Send the worker that the record knows a signal; False where it is not known yet, or gone."""
+
+    def left(self, sessions: Sequence[Session]) -> Mapping[str, tuple[Process, ...]] | None:
+        """What agents of these sessions have left running, by the session's id; without their workers, in one look.
+
+        None where that can't be seen.
+        """
 
     def end(self, session: Session) -> int:
         """End what a worker that is no more has left running, and return how many processes that were."""

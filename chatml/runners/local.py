@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from chatml import environment, proc
-from chatml.model import Session
+from chatml.model import Process, Session
 from chatml.state.store import SessionStore
+
+WORKER = "chatml.worker"
+"""The module that runs as a worker."""
 
 
 class LocalRunner:
@@ -32,7 +36,7 @@ class LocalRunner:
 
     def command(self, store: SessionStore, lock: int) -> list[str]:
         """What runs as the worker; it inherits the open worker lock under that number."""
-        return [*proc.python(), "-m", "chatml.worker", str(store.folder), str(lock)]
+        return [*proc.python(), "-m", WORKER, str(store.folder), str(lock)]
 
     def alive(self, store: SessionStore) -> bool:
         return store.worker_lock.held()
@@ -43,6 +47,15 @@ class LocalRunner:
         with suppress(ProcessLookupError):
             os.kill(session.pid, number)
         return True
+
+    def left(self, sessions: Sequence[Session]) -> Mapping[str, tuple[Process, ...]] | None:
+        if not proc.sees_marks():
+            return None
+        found: dict[str, tuple[Process, ...]] = {session.id: () for session in sessions}
+        for pid, marker in sorted(proc.marks().items()):
+            if marker in found and (words := proc.words(pid)) and WORKER not in words:
+                found[marker] += (Process(pid, " ".join(words)),)
+        return found
 
     def end(self, session: Session) -> int:
         return proc.sweep(session.id)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Reply, Request, Session, Status, questions_of, transitions
+from chatml.model.entry import Answer
+from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.control import check_message, start_worker
-from chatml.sessions.find import Project, relocated, resolve, still_open
-from chatml.state import events
+from chatml.sessions.find import relocated, resolve, still_open
+from chatml.state.inbox import posted
 
 
 def reply(project: Project, name: str, decided: Reply) -> None:
@@ -26,8 +26,7 @@ def reply(project: Project, name: str, decided: Reply) -> None:
         session = relocated(project, store)
         waiting = still_open(store, session)
         _choose(session, waiting, decided.request)
-        entry = {"id": str(uuid.uuid4()), "type": "reply", **asdict(decided)}
-        with events.posted(store, entry):
+        with posted(store, Answer(decided)):
             if not runners.alive(store, session):
                 start_worker(store, session)
             elif len(waiting) == 1:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 import signal
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Session, Status, transitions
+from chatml.model import Message, Session, Status, transitions
+from chatml.model.entry import Interrupt
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, relocated, resolve, still_open
+from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, Limits
-from chatml.state import events
+from chatml.state import inbox
 from chatml.state.store import SessionStore
 from chatml.workspace import checkout
 from chatml.workspace.mending import TOLD
@@ -94,25 +95,24 @@ def send(
     name: str,
     text: str,
     interrupt: bool = False,
-    queue: bool = False,
+    queued: bool = False,
     limits: Limits = AS_BEFORE,
 ) -> str:
     """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
-    With `interrupt` the current turn ends first; with `queue` the message waits for its end. UsageError, and nothing
+    With `interrupt` the current turn ends first; with `queued` the message waits for its end. UsageError, and nothing
     sent, where the new limits would be reached already.
     """
     text = check_message(text)
     store = _existing(project, name)
-    message = {"id": str(uuid.uuid4()), "type": "message", "text": text, **({"queue": True} if queue else {})}
-    first = [{"id": str(uuid.uuid4()), "type": "interrupt"}] if interrupt else []
+    first = [Interrupt()] if interrupt else []
     with store.lock():
         session = relocated(project, store)
         check_fits(text, session.terms.command, session.terms.resume_command)
         session = _limited(store, session, limits)
-        with events.posted(store, *first, message):
+        with inbox.posted(store, *first, Message(text, queue=queued)):
             start_or_queue(project, store, session)
-        number = len(events.messages(store))
+        number = len(inbox.messages(store))
     project.queue.fill()
     return str(number)
 
@@ -137,14 +137,6 @@ def locate(project: Project, name: str) -> SessionStore:
     return store
 
 
-def _pending(store: SessionStore) -> list[dict[str, Any]]:
-    """The messages that no agent has taken yet, as they stand in the inbox."""
-    entries = events.Inbox(store).take()
-    gone = {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
-    gone |= events.taken_back(entries)
-    return [entry for entry in entries if entry.get("type") == "message" and entry["id"] not in gone]
-
-
 def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["resumed", "at work", "nothing to do"]:
     """Go on with the interrupted turn, if there is one and no worker is at it; tells which.
 
@@ -161,12 +153,12 @@ def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["
         session = _limited(store, session, limits)
         if runners.alive(store, session):
             return "at work"
-        pending = _pending(store)
+        pending = inbox.pending(store)
         if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
-        if session.status is not Status.DONE and all(entry.get("queue") is True for entry in pending):
-            events.post(store, {"id": str(uuid.uuid4()), "type": "message", "text": GO_ON, "auto": True})
+        if session.status is not Status.DONE and all(message.queue for message in pending):
+            inbox.post(store, Message(GO_ON, auto=True))
         start_or_queue(project, store, session)
     project.queue.fill()
     return "resumed"
@@ -187,19 +179,19 @@ def remade(project: Project, name: str) -> str | None:
 
 
 def stop(project: Project, name: str) -> bool:
-    """End the session's turn and worker, and keep everything; False where it was at rest already.
+    """End the session's turn, its worker and what its agent has left running; False where there was none of these.
 
     ChatmlError where the worker doesn't end.
     """
     store = _existing(project, name)
     with store.lock():
         session = store.read()
-        alive = runners.alive(store, session)
+        stopped = alive = runners.alive(store, session)
         if alive:
             store.write(replace(session, stopping=True))
         elif session.status is Status.QUEUED:
             store.write(transitions.stopped(session))  # whoever was about to start it looks first
-            return True
+            stopped = True
     if alive:
         _end_worker(store, session)
         project.queue.fill()  # a worker that had to be killed did not
@@ -208,16 +200,14 @@ def stop(project: Project, name: str) -> bool:
         if session.status is Status.QUEUED and session.stopping:
             store.write(transitions.stopped(session))
         if not store.worker_lock.take():
-            return alive  # a message came in meanwhile: what runs now is not what was to be stopped
+            return stopped  # a message came in meanwhile: what runs now is not what was to be stopped
         try:
-            runners.of(session).end(session)
-            session = store.read()
-            if session.status.open:
-                store.write(transitions.stopped(session))
-                return True
+            ended = runners.of(session).end(session)
+            session = replace(store.read(), leftovers=False)
+            store.write(transitions.stopped(session) if session.status.open else session)
+            return stopped or ended > 0 or session.status.open
         finally:
             store.worker_lock.release()
-    return alive
 
 
 def _end_worker(store: SessionStore, session: Session) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chatml import typed
 from chatml.model import Session, Tokens, parse_time
-from chatml.sessions.find import Project
-from chatml.state import events
+from chatml.project import Project
+from chatml.state import log
 
 By = Literal["session", "day", "model"]
 
@@ -47,14 +46,7 @@ def _costs(project: Project, session: Session, by: By) -> Iterator[Cost]:
             return session.name
         return model or session.terms.agent if by == "model" else parse_time(time).astimezone().date().isoformat()
 
-    for event in events.turns(project.store.session(session.name).events):
-        data = event.data
-        model = data.get("model")
-        usd = float(data.get("cost_usd") or 0)
-        try:
-            tokens = typed.build(Tokens, data.get("tokens"), "tokens")
-        except (TypeError, ValueError):
-            tokens = Tokens()
-        yield Cost(key(event.time, str(model) if model else session.model), 1, usd, tokens)
+    for time, turn in log.turns(project.store.session(session.name).events):
+        yield Cost(key(time, turn.model or session.model), 1, turn.cost_usd, turn.tokens)
     if session.running_usd:
         yield Cost(key(session.updated_at, session.model), 0, session.running_usd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 import uuid
 from collections.abc import Iterable
@@ -14,13 +15,14 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Session, Status, Terms, now
+from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
-from chatml.sessions.find import Project, load, with_places
-from chatml.state import events
+from chatml.sessions.find import load, with_places
+from chatml.state import inbox
 from chatml.state.store import SessionStore
 
 MAX_NAME = 40
@@ -90,7 +92,7 @@ def create(project: Project, task: Task) -> Session:
     draft = _draft(project, task)
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
-        events.post(staged, {"id": str(uuid.uuid4()), "type": "message", "text": draft.terms.prompt})
+        inbox.post(staged, Message(draft.terms.prompt))
         store = _claim(project, staged, draft, name, task.stem)
         undo.callback(_forget, store)
         session = store.read()
@@ -100,7 +102,8 @@ def create(project: Project, task: Task) -> Session:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
                 project.repo.add_worktree(Path(session.worktree), session.branch, start)
         except GitError as error:
-            raise ChatmlError(error.message, _why_no_worktree(project, session)) from error
+            hint = f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+            raise ChatmlError(error.message, hint) from error
         with store.lock():
             if session.terms.max_parallel is None:
                 session = start_worker(store, session)
@@ -215,19 +218,23 @@ def _numbered(wanted: str) -> Iterable[str]:
 def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
     if project.store.session(name).folder.exists():
         return f"a session named '{name}' exists already"
-    if branch is not None and project.repo.tip(branch) is not None:
-        return f"a branch named '{branch}' exists already"
+    if branch is not None and (other := project.repo.in_the_way(branch)) is not None:
+        if other == branch:
+            return f"a branch named '{branch}' exists already"
+        if branch.startswith(f"{other}/"):
+            raise _blocked(branch, other)  # no other name gets around that
+        return f"the branch '{other}' exists, so there can't be one named '{branch}'"
     if os.path.lexists(folder):
         return f"{folder} exists already"
     return None
 
 
-def _why_no_worktree(project: Project, session: Session) -> str:
-    parts = session.branch.split("/")
-    for end in range(1, len(parts)):
-        if project.repo.tip("/".join(parts[:end])):
-            return f"the branch '{'/'.join(parts[:end])}' is in the way: set another branch_prefix in the configuration"
-    return f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
+def _blocked(branch: str, other: str) -> ChatmlError:
+    return ChatmlError(
+        f"the branch '{other}' exists, so there can't be one named '{branch}'",
+        "set another 'branch_prefix' in the configuration (CHATML_BRANCH_PREFIX=ai/ for once), "
+        f"or rename that branch: git branch -m {shlex.quote(other)} NAME",
+    )
 
 
 def _forget(store: SessionStore) -> None:

@@ -1,48 +1,18 @@
-"""A repository and its sessions: finds them, and reconciles what their records say with what is true."""
+"""Finds sessions, and reconciles what their records say with what is true."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
-from chatml import config
-from chatml.changes.compare import measure, measure_branch
-from chatml.changes.standing import Standing, WorktreeGoneError, standing
-from chatml.config import Config
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Changes, Failure, Request, Session, Status, transitions
-from chatml.queue import Queue
-from chatml.repo import Repository
+from chatml.model import Failure, Request, Session, Status, transitions
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.state import events
-from chatml.state.store import CorruptRecordError, SessionStore, Store
+from chatml.state.store import CorruptRecordError, SessionStore, UnreadableRecordError
 from chatml.text import nearest
-from chatml.workspace import checkout
-
-
-@dataclass(frozen=True)
-class Project:
-    """One repository and its sessions, as seen from one directory."""
-
-    repo: Repository
-    store: Store
-
-    @cached_property
-    def config(self) -> Config:
-        return config.load(state_dir=self.store.root, top=self.repo.top)
-
-    @cached_property
-    def queue(self) -> Queue:
-        return Queue(self.store, lambda: config.max_parallel(state_dir=self.store.root, top=self.repo.top))
-
-
-def open_project(start: Path) -> Project:
-    """The project that `start` lies in. ChatmlError outside of a repository."""
-    repository = Repository.discover(start)
-    return Project(repository, Store(repository.common_dir))
+from chatml.workspace.branch import follow
 
 
 def load(project: Project, name: str) -> Session:
@@ -80,8 +50,10 @@ def still_open(store: SessionStore, session: Session) -> list[Request]:
     """What the session asks and nobody has answered, oldest first."""
     if session.status is not Status.WAITING:
         return []
-    answered = {entry.get("request") for entry in events.Inbox(store).take() if entry.get("type") == "reply"}
-    return [request for request in session.requests if request.id not in answered]
+    from chatml.state.inbox import answered  # here alone, as below: hardly any look at the sessions needs it
+
+    closed = answered(store)
+    return [request for request in session.requests if request.id not in closed]
 
 
 def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]:
@@ -94,6 +66,8 @@ def load_all(project: Project) -> tuple[list[Session], list[CorruptRecordError]]
             continue  # removed meanwhile
         except CorruptRecordError as error:
             damaged.append(error)
+        except OSError as error:
+            damaged.append(UnreadableRecordError(name, project.store.session(name).record, error))
     return sorted(found, key=lambda session: (session.created_at, session.name)), damaged
 
 
@@ -123,79 +97,16 @@ def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
     ]
 
 
-def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
-    """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
-
-    A living worker counts by itself. Those at rest are counted again where the worktree looks different from
-    outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
-    """
-    stale = [one for one in found if _filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
-    if not stale:
-        return list(found)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(8) as pool:
-        counted = dict(
-            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one, every), stale), strict=True)
-        )
-    return [counted.get(one.name, one) for one in found]
-
-
-def _filled(session: Session) -> bool:
-    """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
-    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
-
-
-def _doubtful(project: Project, session: Session) -> bool:
-    """Whether the count in the record may be wrong, as far as that can be told without git."""
-    if session.status.active:
-        try:
-            return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
-        except OSError:
-            return True
-    seen = checkout.glance(session)
-    return seen is None or seen != session.changes_seen
-
-
-def _counted(project: Project, session: Session, anew: bool) -> Session:
-    """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
-    try:
-        if session.repository != str(project.repo.home) and not session.status.active:
-            _mend(project, session.name)
-            session = replace(load(project, session.name), queue_place=session.queue_place)
-        changes, seen = _measured(project, session, anew)
-        if changes != session.changes or seen != session.changes_seen:
-            project.store.session(session.name).update(
-                lambda now_: replace(now_, changes=changes, changes_seen=seen) if now_.id == session.id else now_
-            )
-    except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error))
-    return replace(session, changes=changes, changes_seen=seen)
-
-
-def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:
-    """The changes, and what tells that they are still the same; those of the branch where the worktree is gone."""
-    try:
-        changes = measure(project.repo.common_dir, Path(session.worktree), session.base)
-        return changes, checkout.glance(session)
-    except WorktreeGoneError:
-        tip = project.repo.tip(session.branch)
-        if tip is None:
-            raise
-        seen = f"branch at {tip}"
-        known = session.changes if seen == session.changes_seen and not anew else None
-        return known or measure_branch(project.repo.common_dir, tip, session.base), seen
-
-
 def resolve(project: Project, name: str | None) -> Session:
     """The session of that name, or the one in whose worktree the command was called."""
     if name is None:
         return _here(project)
     try:
+        project.store.named(name)
         session = load(project, name)
-        if session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session):
-            _mend(project, name)
-            session = load(project, name)
+        moved = session.repository != str(project.repo.home) and not runners.alive(project.store.session(name), session)
+        if moved or follow(session, project.repo) != session:
+            session = mended(project, name)
         return session
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise ChatmlError(
@@ -203,11 +114,12 @@ def resolve(project: Project, name: str | None) -> Session:
         ) from None
 
 
-def _mend(project: Project, name: str) -> None:
-    """Find the session's worktree again, after its repository was moved."""
+def mended(project: Project, name: str) -> Session:
+    """The session, once its record says where its worktree is since its repository was moved, and its branch's name."""
     store = project.store.session(name)
     with store.lock():
         relocated(project, store)
+    return load(project, name)
 
 
 def _here(project: Project) -> Session:
@@ -215,7 +127,7 @@ def _here(project: Project) -> Session:
     if top is not None:
         for session in load_all(project)[0]:
             if os.path.realpath(session.worktree) == os.path.realpath(top):
-                return session
+                return resolve(project, session.name)
     raise UsageError("no session named", "name one (see 'chatml ls'), or go into a session's worktree")
 
 
@@ -225,6 +137,10 @@ def relocated(project: Project, store: SessionStore) -> Session:
         session = store.read()
     except FileNotFoundError:
         raise ChatmlError(f"session '{store.name}' was removed just now") from None
+    if session.repository == str(project.repo.home):
+        return session
+    from chatml.workspace import checkout
+
     here = checkout.relocate(session, project.repo)
     if here != session:
         store.write(here)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from chatml.errors import UsageError
 from chatml.model import Session
+from chatml.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Amount:
     """A new limit; or, with `more`, how much more than the old one, or than what is spent where that is more."""
 
@@ -19,12 +18,16 @@ class Amount:
         return max(limit or 0, spent) + self.value if self.more else self.value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Limits:
     """What is to change about a session's limits; None leaves one as it is."""
 
     max_turns: Amount | None = None
     max_budget_usd: Amount | None = None
+
+    def any(self) -> bool:
+        """Whether one is to change."""
+        return self != AS_BEFORE
 
     def of(self, session: Session) -> Session:
         """The session with these limits. UsageError where one would be reached already."""

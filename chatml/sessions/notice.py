@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status, transitions
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, failure_of
+from chatml.sessions.find import failure_of
 from chatml.state.store import SessionStore
 
 

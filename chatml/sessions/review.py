@@ -13,8 +13,9 @@ from chatml.changes.standing import WorktreeGoneError
 from chatml.config import role_of, terms_of
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.sessions.create import MAX_NAME, Task, create
-from chatml.sessions.find import Project, load_all
+from chatml.sessions.find import load_all
 
 ROLE = "reviewer"
 
@@ -69,7 +70,8 @@ def review(project: Project, session: Session, model: str | None = None) -> tupl
     """
     commit, left_out = _state(project, session)
     since = project.repo.merge_base(commit, session.base.ref, session.base.commit)
-    stat = project.repo.git("diff-tree", "-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", since, commit).text
+    form = ("-r", "-M", "--stat=100", f"--stat-count={MAX_STAT}", "--ignore-submodules=none")
+    stat = project.repo.git("diff-tree", *form, since, commit).text
     if not stat.strip():
         raise ChatmlError(f"'{session.name}' has no changes to review", f"see 'chatml ls {session.name}'")
     known = [one for one in load_all(project)[0] if one.terms.reviews == session.id and one.base.commit == commit]

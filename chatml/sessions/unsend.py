@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from chatml.agents import table
 from chatml.errors import ChatmlError
-from chatml.model import Session
+from chatml.model import Message, Session
+from chatml.model.entry import Handed, Unsend
+from chatml.project import Project
 from chatml.runners import table as runners
-from chatml.sessions.find import Project, resolve
-from chatml.state import events
+from chatml.sessions.find import resolve
+from chatml.state import inbox
 from chatml.state.store import SessionStore
 
 QUEUED, UNREAD, HANDED = "queued", "unread", "handed"
 """It waits for the end of the turn; for an agent to give it to; or the agent's process has it, and will read it."""
+
+
+TASK = "1"
+"""The number of the message that is the session's task."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,11 @@ class Unsent:
 
 def unsent(store: SessionStore, session: Session) -> list[Unsent]:
     """The messages that no agent has taken yet, oldest first; without the task itself, and what chatml itself says."""
-    entries = events.Inbox(store).take()
-    gone = _taken(store) | events.taken_back(entries)
-    handed = _handed(store, session, entries)
+    handed = _handed(store, session)
     return [
-        Unsent(number, HANDED if i in handed else _state(entry), str(entry.get("text", "")), str(entry.get("time")))
-        for number, (i, entry) in _numbered(entries).items()
-        if i not in gone and number != "1" and not entry.get("auto")
+        Unsent(number, _state(message, handed), message.text, message.time)
+        for number, message in _waiting(store).items()
+        if number != TASK and not message.auto
     ]
 
 
@@ -47,57 +49,55 @@ def unsend(project: Project, name: str, ids: Sequence[str] | None) -> list[Unsen
     store = project.store.session(name)
     with store.lock():
         there = {one.id: one for one in unsent(store, store.read()) if one.state != HANDED}
-        numbered = _numbered(events.Inbox(store).take())
+        numbered = _waiting(store)
         for i in ids or ():
             if i not in there:
-                raise ChatmlError(*_why_not(store, i, numbered))
+                raise ChatmlError(*_why_not(store, i))
         chosen = list(there.values()) if ids is None else [there[i] for i in dict.fromkeys(ids)]
         if chosen:
-            keys = [numbered[one.id][0] for one in chosen]
-            events.post(store, {"id": str(uuid.uuid4()), "type": "unsend", "messages": keys})
+            inbox.post(store, Unsend(tuple(numbered[one.id].id for one in chosen)))
     return chosen
 
 
-def _numbered(entries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """The messages of the inbox, each with its own id, by their number."""
-    messages = (entry for entry in entries if entry.get("type") == "message")
-    return {str(number): (entry["id"], entry) for number, entry in enumerate(messages, 1)}
+def _numbered(store: SessionStore) -> dict[str, Message]:
+    """The messages of the inbox by their number."""
+    return {str(number): message for number, message in enumerate(inbox.messages(store), 1)}
 
 
-def _state(entry: Mapping[str, Any]) -> str:
-    return QUEUED if entry.get("queue") is True else UNREAD
+def _waiting(store: SessionStore) -> dict[str, Message]:
+    """Those that no agent has read and nobody has taken back."""
+    pending = {message.id for message in inbox.pending(store)}
+    return {number: message for number, message in _numbered(store).items() if message.id in pending}
 
 
-def _taken(store: SessionStore) -> set[Any]:
-    return {event.data.get("id") for event in events.read(store.events) if event.type == "message"}
+def _state(message: Message, handed: set[str]) -> str:
+    return HANDED if message.id in handed else QUEUED if message.queue else UNREAD
 
 
-def _handed(store: SessionStore, session: Session, entries: Sequence[Mapping[str, Any]]) -> set[str]:
+def _handed(store: SessionStore, session: Session) -> set[str]:
     """What the living agent has been given, and of what an earlier one was given, that which it has read."""
     now: set[str] = set()
     before: set[str] = set()
     alive = runners.alive(store, session)
-    for entry in entries:
-        if entry.get("type") == "handed" and isinstance(entry.get("messages"), list):
-            (now if alive and entry.get("pid") == session.pid else before).update(map(str, entry["messages"]))
-    unclear = before - _taken(store)
+    for entry in inbox.entries(store):
+        if isinstance(entry, Handed):
+            (now if alive and entry.pid == session.pid else before).update(entry.messages)
+    unclear = before & {message.id for message in inbox.pending(store)}
     memory = table.memory_of(session.terms, session.session_id) if unclear else None
     if memory is not None:
         now |= {i for i in unclear if memory.holds(i)}
     return now
 
 
-def _why_not(
-    store: SessionStore, number: str, numbered: Mapping[str, tuple[str, Mapping[str, Any]]]
-) -> tuple[str, str]:
+def _why_not(store: SessionStore, number: str) -> tuple[str, str]:
     """Why the message of that number can't be taken back, and what can be done."""
     see = f"see 'chatml unsend {store.name}'"
-    if number not in numbered:
+    message = _numbered(store).get(number)
+    if message is None:
         return f"'{store.name}' has no message {number}", see
-    i = numbered[number][0]
-    if i in events.taken_back(events.Inbox(store).take()):
+    if message.id in inbox.taken_back(inbox.entries(store)):
         return f"message {number} was taken back already", see
-    if number == "1" and i not in _taken(store):
+    if number == TASK and number in _waiting(store):
         return (
             "message 1 is the session's task",
             f"'chatml stop {store.name}' ends it, 'chatml rm {store.name}' removes it",

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chatml.errors import ChatmlError
@@ -17,6 +17,17 @@ LOCK_TIMEOUT = 20.0
 LOCK_POLL = 0.01
 """Seconds between two tries for a lock that somebody holds."""
 
+PATIENCE = 1.0
+"""Seconds of waiting after which a person is told what for."""
+
+
+def _nobody(path: Path) -> None:
+    del path
+
+
+on_wait: Callable[[Path], None] = _nobody
+"""Is told of the lock that has been waited for for so long; set by the command line, which alone prints."""
+
 PROBED = 2.0
 """Seconds to try for a lock that nobody holds: those who look whether it's held hold it themselves for microseconds."""
 
@@ -25,13 +36,18 @@ PROBED = 2.0
 def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     """Hold the file lock at `path`; the file itself stays.
 
-    ChatmlError after `timeout` seconds; FileNotFoundError where its folder is gone, also while waiting. Not left to
-    filelock, which makes missing folders anew (a removed session would come back as an empty one), and which takes
-    the lock of a file that was moved away for the one at the path.
+    ChatmlError after `timeout` seconds; FileNotFoundError where its folder is gone, also while waiting. The file is
+    opened here, and only locked by filelock: that makes missing folders anew (a removed session would come back as an
+    empty one), and takes the lock of a file that was moved away for the one at the path.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    told = False
     while (fd := _lock_at(path)) is None:
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - began
+        if waited >= PATIENCE and not told:
+            told = True
+            on_wait(path)
+        if waited >= timeout:
             raise ChatmlError(
                 f"another chatml command has held {path} for {timeout:.0f} s",
                 hint="wait for it, or end it if it hangs",
@@ -45,9 +61,11 @@ def lock(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
 
 def _lock_at(path: Path) -> int | None:
     """The open, locked file at `path`; None where another holds it, or has put another one there meanwhile."""
+    from filelock import lock_descriptor  # here alone: whoever only reads takes no lock
+
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if _try_lock(fd, shared=False) and os.path.samestat(os.fstat(fd), os.stat(path)):
+        if lock_descriptor(fd, blocking=False) and os.path.samestat(os.fstat(fd), os.stat(path)):
             return fd
     except FileNotFoundError:
         pass  # moved away between the two looks: the next open tells what is there now

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
+import shlex
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,8 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Replace `path` by `content` through a synced temporary file in the same folder."""
+    import tempfile  # here and below alone: whoever only reads needs no part of it
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -55,6 +57,16 @@ class CorruptRecordError(ChatmlError):
             hint=f"its worktree and branch are untouched; see 'chatml doctor' and {path}",
         )
         self.name = name
+
+
+class UnreadableRecordError(CorruptRecordError):
+    """A session's files can't be looked at: they are another user's, or the disk fails. Nothing is known of it."""
+
+    def __init__(self, name: str, path: Path, error: OSError) -> None:
+        super().__init__(name, path, "")
+        reason = (error.strerror or str(error)).lower()
+        self.message = f"the record of session '{name}' can't be read: {reason}"
+        self.hint = f"nothing is known of it, so nothing of it is touched; see 'ls -l {shlex.quote(str(path.parent))}'"
 
 
 class SessionStore:
@@ -98,7 +110,7 @@ class SessionStore:
             yield
 
     def read(self, name: str | None = None) -> Session:
-        """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood.
+        """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood or read.
 
         `name` is the session that it must be about, where that is not the folder's name: in a staged one.
         """
@@ -108,8 +120,12 @@ class SessionStore:
             if self.folder.is_dir():
                 raise CorruptRecordError(self.name, self.record, "it is missing") from None
             raise
+        except NotADirectoryError:
+            raise
         except IsADirectoryError as error:
             raise CorruptRecordError(self.name, self.record, "a folder stands in its place") from error
+        except OSError as error:
+            raise UnreadableRecordError(self.name, self.record, error) from error
         try:
             data = json.loads(raw.decode("utf-8", "surrogatepass"))
             schema = data["schema"]
@@ -160,6 +176,28 @@ class Store:
         except FileNotFoundError:
             return []
 
+    def repositories(self) -> Iterator[Path]:
+        """The main checkouts that the records name, each once: where git can't tell."""
+        seen = set()
+        for name in self.names():
+            with contextlib.suppress(OSError, ChatmlError):
+                path = self.session(name).read().repository
+                if path not in seen:
+                    seen.add(path)
+                    yield Path(path)
+
+    def named(self, name: str) -> SessionStore:
+        """The files of the session that a person has named so. FileNotFoundError where that is another one's name.
+
+        A disk that ignores case leads to `task` by `TASK` as well.
+        """
+        store = self.session(name)
+        if not name.isascii() or os.path.lexists(self.sessions / name.swapcase()):
+            with os.scandir(self.sessions) as entries:
+                if all(entry.name != name for entry in entries):
+                    raise FileNotFoundError(errno.ENOENT, "no such session", name)
+        return store
+
     def session(self, name: str) -> SessionStore:
         """The files of that session, if there are any. FileNotFoundError for a text that can't be a name.
 
@@ -176,6 +214,8 @@ class Store:
         Its worker lock is held from the start: a session whose maker lives is no crashed one, and nobody else starts
         a worker for it. What makers left who were killed is removed.
         """
+        import tempfile
+
         self.sessions.mkdir(parents=True, exist_ok=True)
         with self.lock():
             self._sweep_stages()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from chatml import notify, typed
+from chatml import notify
 from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
 from chatml.model import Event, Failure, Reply, Request, Status, now, transitions
+from chatml.model.event import Replied, Requested
 from chatml.worker.journal import Journal
 
 
@@ -19,8 +19,8 @@ class Asking:
     def __init__(self, journal: Journal, past: Sequence[Event]) -> None:
         """`past` is the log as it was when this worker began."""
         self._journal = journal
-        self._count = sum(event.type == "request" for event in past)
-        self._answered = {str(event.data.get("id")) for event in past if event.type == "reply"}
+        self._count = sum(isinstance(event.what, Requested) for event in past)
+        self._answered = {event.what.id for event in past if isinstance(event.what, Replied)}
         self._calls: dict[str, Request] = {}
         """What the living agent waits for, by its call."""
         self._left = {one.id: one for one in journal.session.requests if one.id not in self._answered}
@@ -37,7 +37,7 @@ class Asking:
         self._count += 1
         request = Request(str(self._count), one.kind, one.summary, one.detail, now())
         self._calls[one.call] = request
-        self._journal.log.append("request", id=request.id, kind=one.kind, summary=one.summary, detail=one.detail)
+        self._journal.log.append(Requested(request.id, one.kind, one.summary, one.detail))
         if self._journal.session.terms.on_request == "fail":
             hint = f"tell it what to do instead: chatml send {self._journal.session.name} …"
             self.failure = Failure(Kind.AGENT.value, f"it needs a person: {one.summary}", hint)
@@ -55,12 +55,8 @@ class Asking:
         if request is not None:
             self._close(request, Reply(request.id, "withdrawn"))
 
-    def take(self, entry: Mapping[str, Any]) -> None:
+    def take(self, reply: Reply) -> None:
         """A reply from the inbox. One that was logged before, or that nobody waits for, is past."""
-        try:
-            reply = typed.build(Reply, dict(entry), "the reply")
-        except (TypeError, ValueError):
-            return
         if reply.request in self._answered:
             return
         if reply.request in self._left:
@@ -82,10 +78,8 @@ class Asking:
 
     def _close(self, request: Request, reply: Reply) -> None:
         self._answered.add(request.id)
-        said = {"message": reply.message, "answers": reply.answers, "input": reply.input, "rules": list(reply.rules)}
-        self._journal.log.append(
-            "reply", id=request.id, decision=reply.decision, **{key: value for key, value in said.items() if value}
-        )
+        said = Replied(request.id, reply.decision, reply.message, reply.answers, reply.input, reply.rules)
+        self._journal.log.append(said)
         self._journal.change(lambda session: transitions.answered(session, request.id))
 
     def _keep(self, request: Request, reply: Reply) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from chatml import environment
 from chatml.agents import base, briefing, table
-from chatml.agents.base import Agent, AgentError, MakeAgent, Message
+from chatml.agents.base import Agent, AgentError, MakeAgent
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Session, transitions
-from chatml.state.events import read
+from chatml.model import Event, Failure, Message, Session, transitions
+from chatml.model.entry import Answer, Interrupt
+from chatml.model.event import MessageTaken, Mishap, ToolResult
+from chatml.state.log import read, taken
 from chatml.worker import scoping
 from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal
@@ -37,9 +39,9 @@ class Conversation:
         self.limits = Limits(journal)
         self.asking = Asking(journal, past)
         self.mail = Mail(journal.store, past)
-        self.taken = {str(event.data.get("id")) for event in past if event.type == "message"}
+        self.taken = set(taken(past))
         self.unanswered = unanswered(past)
-        self.sent: dict[str, str] = {}
+        self.sent: dict[str, Message] = {}
         self.recap = ""
         self.idle = True
         self.failure: Failure | None = None
@@ -83,7 +85,7 @@ class Conversation:
                     reader.result()
                 ready = self.ready()
                 handed = self.mail.hand_over(ready) if ready and self.limits.allow(self.idle) else []
-                self.sent |= {message.id: message.text for message in handed}
+                self.sent |= {message.id: message for message in handed}
                 for message in handed:
                     self.idle, self.worked = False, True
                     await agent.send(replace(message, text=self.recap + message.text))
@@ -98,7 +100,7 @@ class Conversation:
             await self.journal.measuring
             await self.journal.measure()
             # What the agent did not take is still in the inbox, and goes to the next one.
-            self.mail.waiting = [Message(i, text) for i, text in self.sent.items()] + self.mail.waiting
+            self.mail.waiting = [*self.sent.values(), *self.mail.waiting]
             self.sent = {}
 
     async def _start_agent(self, make_agent: MakeAgent) -> Agent:
@@ -137,7 +139,7 @@ class Conversation:
         forgotten = [message for message in self.unanswered.values() if agent.holds(message) is False]
         self.mail.waiting = forgotten + self.mail.waiting
         held = self.mail.take_out(agent.holds)
-        self.sent = {message.id: message.text for message in held}
+        self.sent = {message.id: message for message in held}
         self._consumed(tuple(self.sent))
         if held:
             self.mail.go_on()
@@ -150,11 +152,11 @@ class Conversation:
 
     def _begin_anew(self) -> Session:
         """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
-        said = [event.data["text"] for event in read(self.journal.store.events) if event.type == "message"]
+        said = [*taken(read(self.journal.store.events)).values()]
         self.journal.update(session_id=str(uuid.uuid4()), agent_started=False, agent_cost_usd=0.0)
         if said:
             lost = "the agent's conversation was lost; it starts anew"
-            self.journal.log.append("error", kind=Kind.AGENT.value, message=lost)
+            self.journal.log.append(Mishap(Kind.AGENT.value, lost, hint=None))
             self.unanswered.clear()
             self.recap = briefing.recap(briefing.LOST, said)
             self.mail.go_on()
@@ -164,10 +166,10 @@ class Conversation:
         """Take what came in; whether somebody asked to interrupt the turn."""
         interrupt = False
         for entry in self.mail.receive():
-            if entry.get("type") == "interrupt":
+            if isinstance(entry, Interrupt):
                 interrupt = not self.idle
-            elif entry.get("type") == "reply":
-                self.asking.take(entry)
+            elif isinstance(entry, Answer):
+                self.asking.take(entry.reply)
         return interrupt
 
     async def _read(self, agent: Agent) -> None:
@@ -175,7 +177,7 @@ class Conversation:
         try:
             async for one in agent.signals():
                 self._take_in(one)
-                if isinstance(one, base.ToolResult):
+                if isinstance(one, ToolResult):
                     self.journal.measure_now_and_then()
         finally:
             self.changed.set()
@@ -211,16 +213,16 @@ class Conversation:
 
     def _consumed(self, ids: tuple[str, ...]) -> None:
         for i in ids:
-            text = self.sent.pop(i, None)
-            if text is None:
+            message = self.sent.pop(i, None)
+            if message is None:
                 continue
             self.recap = ""
             self.asking.settle()
             denied = self.journal.session.denied if self.unanswered else 0  # only a new turn counts anew
-            self.unanswered[i] = Message(i, text)
+            self.unanswered[i] = message
             if i not in self.taken:
                 self.taken.add(i)
-                self.journal.log.append("message", id=i, text=text, **({"auto": True} if i in self.mail.auto else {}))
+                self.journal.log.append(MessageTaken(i, message.text, message.auto))
             self.idle = False
             self.failure = None
             self.journal.update(agent_started=True, denied=denied, error=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 import traceback
 import uuid
@@ -16,12 +17,24 @@ from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.changes.compare import measure
 from chatml.errors import ChatmlError, Kind
-from chatml.model import Event, Failure, Session, Status, Tokens, transitions
-from chatml.state.events import Log
+from chatml.model import Event, Failure, Session, Status, transitions
+from chatml.model.event import (
+    Delta,
+    Mishap,
+    Replied,
+    Requested,
+    SetUp,
+    StatusChanged,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from chatml.state.log import Log
 from chatml.state.store import SessionStore
-from chatml.typed import build
 from chatml.worker.places import let_next
-from chatml.workspace import checkout
+from chatml.workspace.glance import glance
 
 MEASURE_EVERY = 2.0
 """Seconds at least between two counts of the changes while the agent works."""
@@ -62,7 +75,7 @@ class Journal:
             self.session = self.store.update(how)
         after = self.session.status
         if after is not before or how == self.preparing:
-            self.log.append("status", status=after.value)
+            self.log.append(StatusChanged(after.value))
         if after is not before and after is Status.WAITING:  # for hours, maybe: the next one may run meanwhile
             self.letting = asyncio.create_task(asyncio.to_thread(let_next, self.store))
 
@@ -89,37 +102,32 @@ class Journal:
             return
         ended = time.monotonic()
         self._measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
-        self.update(changes=changes, changes_seen=checkout.glance(self.session))
+        self.update(changes=changes, changes_seen=glance(self.session))
 
     def count_lost_turns(self, past: Sequence[Event]) -> None:
         """Turns that the log has and the record has not: the last worker was killed between the two."""
-        turns = [event.data for event in past if event.type == "turn"]
-        for data in turns[self.session.turns :]:
-            cost = float(data.get("cost_usd") or 0)
+        turns = [event.what for event in past if isinstance(event.what, Turn)]
+        for turn in turns[self.session.turns :]:
             self.update(
                 turns=self.session.turns + 1,
-                cost_usd=round(self.session.cost_usd + cost, 6),
+                cost_usd=round(self.session.cost_usd + turn.cost_usd, 6),
                 running_usd=0.0,
-                agent_cost_usd=self.session.agent_cost_usd + cost,
-                tokens=self.session.tokens + _tokens(data.get("tokens")),
-                result=data.get("result") or self.session.result,
+                agent_cost_usd=self.session.agent_cost_usd + turn.cost_usd,
+                tokens=self.session.tokens + turn.tokens,
+                result=turn.result or self.session.result,
             )
 
     def tell(self, one: base.Signal) -> None:
         """What the agent says and does, into the log; and in a few words into the record."""
         match one:
-            case base.Delta():
-                self.log.append("delta", text=one.text)
-            case base.Text():
-                self.log.append("text", text=one.text)
+            case Delta() | Thinking() | ToolResult():
+                self.log.append(one)
+            case Text():
+                self.log.append(one)
                 self.activity(one.text)
-            case base.Thinking():
-                self.log.append("thinking", text=one.text)
-            case base.ToolCall():
-                self.log.append("tool", id=one.id, name=one.name, input=dict(one.input), **_parent(one))
+            case ToolCall():
+                self.log.append(one)
                 self.activity(base.summarize(one.name, one.input, self.session.worktree))
-            case base.ToolResult():
-                self.log.append("tool_result", id=one.id, ok=one.ok, output=one.output, **_parent(one))
             case base.Spent():
                 if round(one.usd, 6) != self.session.running_usd:
                     self.update(running_usd=round(one.usd, 6))
@@ -131,31 +139,23 @@ class Journal:
     def denied(self, one: base.Denied) -> None:
         """Nobody can be asked yet: the log shows the request and that it was refused."""
         i = str(uuid.uuid4())
-        self.log.append("request", id=i, kind="permission", summary=one.summary, tool=one.tool)
-        self.log.append("reply", id=i, decision="deny", message="nobody can be asked")
+        self.log.append(Requested(i, "permission", one.summary, tool=one.tool))
+        self.log.append(Replied(i, "deny", "nobody can be asked"))
         self.update(denied=self.session.denied + 1, activity=f"denied: {one.summary}"[:200])
 
     def trouble(self, one: base.Trouble) -> None:
         failure = one.failure
         wait = f", next try in {one.wait_ms / 1000:.0f} s"
         text = f"retrying {one.attempt}/{one.attempts}: {failure.message}{wait}"
-        self.log.append("error", kind=failure.kind, message=text, retry=one.attempt)
+        self.log.append(Mishap(failure.kind, text, hint=None, retry=one.attempt))
         self.update(activity=text)
 
     def failed(self, failure: Failure) -> None:
-        self.log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+        self.log.append(Mishap(failure.kind, failure.message, failure.hint))
 
     def turn_ended(self, one: base.TurnEnd) -> None:
-        tokens = {name: getattr(one.tokens, name) for name in one.tokens.__dataclass_fields__}
-        self.log.append(
-            "turn",
-            result=one.result,
-            cost_usd=one.cost_usd,
-            model=self.session.model,
-            tokens=tokens,
-            duration_ms=one.duration_ms,
-            interrupted=one.interrupted,
-        )
+        model, cost = self.session.model, one.cost_usd
+        self.log.append(Turn(one.result, cost, model, one.tokens, one.duration_ms, one.interrupted))
         if one.failure:
             self.failed(one.failure)
         self.update(
@@ -169,11 +169,18 @@ class Journal:
         )
 
 
-def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
-    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died."""
+def fail(store: SessionStore, failure: Failure, log: Log | None = None, said: Sequence[str] = ()) -> None:
+    """Write down why the worker ends, as far as the disk takes it: without, readers see a worker that died.
+
+    `said` is all that git said about it: the failure has the gist of that, the log and worker.log have the rest.
+    """
     try:
+        for line in said:
+            print(line, file=sys.stderr)
         if log is not None:
-            log.append("error", kind=failure.kind, message=failure.message, hint=failure.hint)
+            for line in said:
+                log.append(SetUp(line))
+            log.append(Mishap(failure.kind, failure.message, failure.hint))
     finally:
         with store.lock():
             try:
@@ -182,17 +189,6 @@ def fail(store: SessionStore, failure: Failure, log: Log | None = None) -> None:
             finally:
                 store.worker_lock.release()
         notify.tell(session, store.log)
-
-
-def _parent(one: base.ToolCall | base.ToolResult) -> dict[str, str]:
-    return {"parent": one.parent} if one.parent else {}
-
-
-def _tokens(data: Any) -> Tokens:
-    try:
-        return build(Tokens, data, "tokens")
-    except (TypeError, ValueError):
-        return Tokens()
 
 
 def failure_of(error: Exception) -> Failure:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
-from chatml.model import transitions
-from chatml.state.events import read
+from chatml.errors import words
+from chatml.model import Event, Status, transitions
+from chatml.model.event import SetUp, StatusChanged
+from chatml.runners import table as runners
+from chatml.state.log import read
 from chatml.state.store import SessionStore
 from chatml.worker.conversation import Conversation, Stopped
 from chatml.worker.journal import Journal, fail, failure_of
@@ -40,7 +43,7 @@ class Worker:
         except Stopped:
             self._end_stopped()
         except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
-            fail(self.journal.store, failure_of(error), self.journal.log)
+            fail(self.journal.store, failure_of(error), self.journal.log, words(error))
 
     async def _work(self) -> bool:
         """Converse until there is nothing more to do; False where something came in just then."""
@@ -49,7 +52,8 @@ class Worker:
         except AgentError as error:
             if self.talk.stopping or not self.journal.store.worker_lock.ours():
                 raise Stopped from error  # with the agent, by whoever ends or replaces this worker
-            proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
+            if not isinstance(error, LimitReachedError):
+                proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
             self.talk.failure = error.failure
             if not isinstance(error, LimitReachedError):
                 self.journal.failed(error.failure)
@@ -61,7 +65,8 @@ class Worker:
 
     async def _prepare(self) -> None:
         if self.past:
-            proc.sweep(self.journal.session.id)  # what a worker that was killed has left
+            if not came_to_rest(self.past):
+                proc.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
         self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
@@ -73,13 +78,15 @@ class Worker:
         finally:
             self.make_agent = await loading
         for line in said.splitlines():
-            self.journal.log.append("setup", line=line)
+            self.journal.log.append(SetUp(line))
 
     def _rest(self, known: Collection[str] = ()) -> bool:
         """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.
 
         What is `known` has waited already when the agent failed, and waits on.
         """
+        left = runners.of(self.journal.session).left([self.journal.session])
+        leftovers = left is None or any(left.values())
         with self.journal.store.lock():
             if not self.journal.store.worker_lock.ours():
                 raise Stopped  # another worker has taken over
@@ -88,7 +95,7 @@ class Worker:
                 return False
             failure = self.talk.failure or (None if self.talk.worked else self.earlier)
             open_turn = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with it was taken back
-            self.journal.change(lambda session: transitions.rested(session, failure, open_turn), locked=True)
+            self.journal.change(lambda session: transitions.rested(session, failure, open_turn, leftovers), locked=True)
             self.journal.store.worker_lock.release()
         if self.talk.worked or self.talk.failure:
             notify.tell(self.journal.session, self.journal.store.log)
@@ -102,3 +109,9 @@ class Worker:
                 self.journal.session = session
                 self.journal.change(transitions.stopped, locked=True)
             self.journal.store.worker_lock.release()
+
+
+def came_to_rest(past: Sequence[Event]) -> bool:
+    """Whether the last worker has ended its work in order: then what its agent has left running may stay."""
+    last = next((one.what.status for one in reversed(past) if isinstance(one.what, StatusChanged)), None)
+    return last in (Status.DONE.value, Status.FAILED.value)

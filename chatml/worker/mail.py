@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
-from chatml.agents.base import Message
 from chatml.agents.briefing import GO_ON
-from chatml.model import Event
-from chatml.state import events
+from chatml.model import Event, Message
+from chatml.model.entry import Entry, Handed, Unsend
+from chatml.model.event import MessageTaken, Turn
+from chatml.state.inbox import Inbox, entries, post, taken_back
+from chatml.state.log import taken
 from chatml.state.store import SessionStore
 
 
@@ -19,32 +19,28 @@ class Mail:
 
     def __init__(self, store: SessionStore, past: Sequence[Event]) -> None:
         self._store = store
-        self._inbox = events.Inbox(store)
-        self._seen = {str(event.data.get("id")) for event in past if event.type == "message"}
+        self._inbox = Inbox(store)
+        self._seen = set(taken(past))
         self.waiting: list[Message] = []
         self.queued: list[Message] = []
         """What waits for the end of the turn, and then starts the next one, each its own."""
-        self.auto: set[str] = set()
-        """The ids of the messages that no person wrote."""
 
-    def receive(self) -> list[dict[str, Any]]:
+    def receive(self) -> list[Entry]:
         """Take what came in; returns what is no message."""
-        others = []
+        others: list[Entry] = []
         for entry in self._inbox.take():
-            if entry.get("type") == "message":
+            if isinstance(entry, Message):
                 self._add(entry)
-            elif entry.get("type") == "unsend":
-                self._forget(events.taken_back([entry]))
+            elif isinstance(entry, Unsend):
+                self._forget(entry.messages)
             else:
                 others.append(entry)
         return others
 
-    def _add(self, entry: dict[str, Any]) -> None:
-        if entry["id"] not in self._seen:
-            self._seen.add(entry["id"])
-            self.auto |= {entry["id"]} if entry.get("auto") is True else set()
-            place = self.queued if entry.get("queue") is True else self.waiting
-            place.append(Message(entry["id"], str(entry.get("text", ""))))
+    def _add(self, message: Message) -> None:
+        if message.id not in self._seen:
+            self._seen.add(message.id)
+            (self.queued if message.queue else self.waiting).append(message)
 
     def ready(self, *, idle: bool, failed: bool = False, joins: bool = True) -> list[Message]:
         """What the agent is to have now.
@@ -63,15 +59,14 @@ class Mail:
             return []
         self._forget({message.id for message in ready})
         with self._store.lock():
-            back = events.taken_back(events.Inbox(self._store).take())
+            back = taken_back(entries(self._store))
             handed = [message for message in ready if message.id not in back]
-            mark = {"type": "handed", "messages": [message.id for message in handed], "pid": os.getpid()}
-            events.post(self._store, {"id": str(uuid.uuid4()), **mark})
+            post(self._store, Handed(tuple(message.id for message in handed), os.getpid()))
         return handed
 
     def go_on(self) -> None:
         """Have the agent go on where it left off, unless a person has said something else."""
-        self.waiting = self.waiting or [Message(str(uuid.uuid4()), GO_ON)]
+        self.waiting = self.waiting or [Message(GO_ON)]
 
     def take_out(self, known: Callable[[Message], bool | None]) -> list[Message]:
         """Those that the agent has had already, before it or the last worker was killed."""
@@ -88,9 +83,9 @@ def unanswered(past: Sequence[Event]) -> dict[str, Message]:
     """The messages that were taken since the last turn that ended with an answer, by id."""
     found: dict[str, Message] = {}
     for event in past:
-        if event.type == "turn" and event.data.get("result") is not None:
+        what = event.what
+        if isinstance(what, Turn) and what.result is not None:
             found.clear()
-        elif event.type == "message":
-            i = str(event.data.get("id"))
-            found[i] = Message(i, str(event.data.get("text", "")))
+        elif isinstance(what, MessageTaken):
+            found[what.id] = Message(what.text, what.id)
     return found

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from typing import Any
 
 from chatml.agents import briefing
 from chatml.changes.compare import strayed
 from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
-from chatml.model import Failure
-from chatml.state import events
+from chatml.model import Failure, Message
+from chatml.state.inbox import messages, post
 from chatml.worker.journal import Journal
 
 
@@ -32,21 +30,18 @@ async def check(journal: Journal) -> tuple[bool, Failure | None]:
         f"changed {named(out)}, outside of {scope}",
         f"see 'chatml diff {name}'; tell it what to do about that with 'chatml send {name}'",
     )
-    journal.log.append("error", kind=found.kind, message=found.message, hint=found.hint)
+    journal.failed(found)
     return False, found
 
 
 def _ask(journal: Journal, out: list[str]) -> None:
     text = briefing.out_of_scope(out, journal.session.terms.scope, NAMED)
-    entry = {"id": str(uuid.uuid4()), "type": "message", "text": text, "auto": True, "scope": out}
     with journal.store.lock():
-        events.post(journal.store, entry)
+        post(journal.store, Message(text, auto=True, scope=tuple(out)))
 
 
 def _was_asked(journal: Journal) -> bool:
     """Whether the agent was asked since a person said something: once is enough."""
-    entries: list[dict[str, Any]] = [
-        entry for entry in events.Inbox(journal.store).take() if entry.get("type") == "message"
-    ]
-    by_person = [place for place, entry in enumerate(entries) if not entry.get("auto")]
-    return any("scope" in entry for entry in entries[by_person[-1] if by_person else 0 :])
+    found = messages(journal.store)
+    by_person = [place for place, message in enumerate(found) if not message.auto]
+    return any(message.scope for message in found[by_person[-1] if by_person else 0 :])

@@ -17,6 +17,8 @@ from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
 from chatml.state.store import Store, remove_tree
+from chatml.workspace.branch import follow
+from chatml.workspace.glance import git_folder
 from chatml.workspace.mending import TOLD, mend
 
 OURS = "chatml-index"
@@ -74,7 +76,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
     Git writes them into a folder beside their places, from where whole ones are moved: one that is killed leaves
     half a file there only, never among those that a person may have edited since.
     """
-    admin = _admin(worktree)
+    admin = git_folder(worktree)
     index, ours = admin / "index", admin / OURS
     files = worktree / FILLING / "files"
     if not (ours.exists() and index.exists() and files.exists()):  # else git was done, and only the moving is left
@@ -84,8 +86,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
         files.mkdir()
         env = {"GIT_DIR": str(admin), "GIT_WORK_TREE": str(files), "GIT_INDEX_FILE": str(ours)}
         repo.git(
-            "-c", "core.fsmonitor=false", "read-tree", "-m", "-u", "--no-recurse-submodules", "HEAD",
-            at=files, env=env, cancelled=cancelled,
+            "read-tree", "-m", "-u", "HEAD", at=files, env=env, cancelled=cancelled,
         )  # fmt: skip
         _give(ours, index)
     _give_all(files, worktree)
@@ -93,7 +94,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
 
 def _clear_up(worktree: Path) -> None:
     """Remove what is left of a filling, done or not: first what says that it is done, last what hides it from git."""
-    ours = _admin(worktree) / OURS
+    ours = git_folder(worktree) / OURS
     for file in (ours, ours.with_name(f"{OURS}.lock")):
         file.unlink(missing_ok=True)
     for folder in (worktree / FILLING / "files", worktree / FILLING):
@@ -124,19 +125,13 @@ def _give(source: Path, target: Path) -> None:
             os.rename(source, target)
 
 
-def _admin(worktree: Path) -> Path:
-    """Where git keeps what it knows of a linked worktree (gitrepository-layout(5)). OSError where none stands there."""
-    link = os.fsdecode((worktree / ".git").read_bytes())
-    return Path(worktree, link.removeprefix("gitdir: ").rstrip("\n"))
-
-
 def _check_head(session: Session) -> None:
     """An agent on a branch that is gone would commit a history of its own, without its base."""
     worktree = Path(session.worktree)
     if answer(repo.git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", at=worktree, check=False)) is not None:
         return
     try:
-        last = (_admin(worktree) / "logs" / "HEAD").read_text(errors="replace").splitlines()[-1].split()[1]
+        last = (git_folder(worktree) / "logs" / "HEAD").read_text(errors="replace").splitlines()[-1].split()[1]
     except (OSError, IndexError):
         last = session.base.commit
     hint = f"bring it back where it was: git -C {shlex.quote(session.worktree)} update-ref HEAD {last}"
@@ -171,10 +166,16 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
 
 
+def how_to_make_again(session: Session) -> str:
+    """The command that makes a worktree anew whose folder was deleted, for hints: `resume` does only for a turn."""
+    place = shlex.join([session.worktree, session.branch])
+    return f"git -C {shlex.quote(session.repository)} worktree add --force {place}"
+
+
 def _half_registered(worktree: Path) -> bool:
     """Whether a `git worktree add` was killed before it had given the worktree its HEAD."""
     try:
-        return _is_unfinished(_admin(worktree))
+        return _is_unfinished(git_folder(worktree))
     except OSError:
         return False
 
@@ -197,49 +198,27 @@ def _never_made(session: Session) -> bool:
     return session.owns_branch and not session.agent_started
 
 
-def glance(session: Session) -> str | None:
-    """What a few `stat` calls tell of a worktree; another text means that `changes` may be another too.
-
-    Sees every commit, every `git add`, every reset, and files made or removed at the top; a file that somebody edits
-    deeper inside is only seen by git itself.
-    """
-    worktree = session.worktree
-    try:
-        admin = _admin(Path(worktree))
-        seen = [os.stat(worktree).st_mtime_ns]
-    except OSError:
-        return None
-    return ",".join(map(str, seen + [_mtime(f"{admin}/{name}") for name in ("index", "logs/HEAD", "HEAD")]))
-
-
-def _mtime(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
-
-
 def _is_ours(admin: Path, common_dir: Path) -> bool:
     """Whether a worktree belongs to this repository: the one that it names is this one, or is no more."""
     return not admin.exists() or os.path.realpath(admin.parent.parent) == os.path.realpath(common_dir)
 
 
 def relocate(session: Session, repository: Repository) -> Session:
-    """The session with its worktree and repository where they are now, after the repository was moved.
+    """The session with its worktree and repository where they are now, and its branch by the name that it has now.
 
     Git keeps absolute paths in both directions; `git worktree repair` mends them once the new place is known. Where
     the repository was copied instead, the worktree stays with the first one: ChatmlError.
     """
     if session.repository == str(repository.home):
-        return session
+        return follow(session, repository)
     relative = os.path.relpath(session.worktree, session.repository)
     moved = Path(os.path.normpath(repository.home / relative))
     here = Path(session.worktree) if is_worktree(Path(session.worktree)) else moved
-    if is_worktree(here) and not _is_ours(_admin(here), repository.common_dir):
+    if is_worktree(here) and not _is_ours(git_folder(here), repository.common_dir):
         raise ChatmlError(
             f"the worktree of '{session.name}' belongs to another copy of this repository: {here}",
             f"go on with it there; to forget it here, delete {repository.common_dir}/chatml/sessions/{session.name}",
             Kind.WORKTREE,
         )
     repository.git("worktree", "repair", str(here), check=False)  # what it could not repair is seen by the next look
-    return replace(session, repository=str(repository.home), worktree=str(here))
+    return follow(replace(session, repository=str(repository.home), worktree=str(here)), repository)

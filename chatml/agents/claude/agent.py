@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from chatml import proc
-from chatml.agents.base import AgentError, Message, Setting, Signal, Started, used_up
+from chatml.agents.base import AgentError, Setting, Signal, Started, used_up
 from chatml.agents.claude.lean import import_sdk
 from chatml.errors import Kind
-from chatml.model import Failure, Reply, Session
+from chatml.model import Failure, Message, Reply, Session
 
 import_sdk()
 

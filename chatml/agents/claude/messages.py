@@ -10,17 +10,12 @@ import claude_agent_sdk as sdk
 
 from chatml.agents.base import (
     Answered,
-    Delta,
     Denied,
     Idle,
     Signal,
     Spent,
     Started,
     Taken,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
     Trouble,
     TurnEnd,
     summarize,
@@ -28,6 +23,7 @@ from chatml.agents.base import (
 )
 from chatml.errors import Kind
 from chatml.model import Failure, Session, Tokens
+from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
 
 HINTS = {
     Kind.AUTH: "set ANTHROPIC_API_KEY, or log in by running 'claude' once; then 'chatml resume {name}'",

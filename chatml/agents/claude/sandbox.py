@@ -24,6 +24,9 @@ from chatml.repo import git
 NO_REFS = "# pack-refs with: peeled fully-peeled sorted \n"
 """What git writes into `packed-refs` where there are none: only a file that is there can be closed."""
 
+TEMPORARY = "chatml-"
+"""How the folders for temporary files begin."""
+
 CLOSED = ("COMMIT_EDITMSG", "FETCH_HEAD", "HEAD", "MERGE_HEAD", "ORIG_HEAD", "index", "info", "packed-refs", "shallow")
 """Parts of the git directory that belong to the main checkout or to all, and that no commit in a worktree writes."""
 
@@ -39,6 +42,8 @@ class ClaudeSandbox:
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
         self._temporary: Path | None = None
+        self._noted = setting.state_dir / "temporary"
+        """Where the folder for temporary files lies, for the next one to remove should this be killed."""
         self.unasked = "dontAsk" not in (session.terms.permission_mode, session.terms.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
 
@@ -47,13 +52,12 @@ class ClaudeSandbox:
         self._tidy()
         # Its commands may write in its folder for temporary files, where the settings of other agents would lie too.
         # Of a short name: sockets are put into it, whose paths may have 107 bytes (sun_path of unix(7)).
-        self._temporary = Path(tempfile.mkdtemp(prefix="chatml-"))
+        self._temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+        self._noted.write_text(str(self._temporary), "utf-8", "surrogateescape")
         self.prepare()
 
     def end(self) -> None:
         """Clear up, once the agent and all its commands have ended."""
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
         self._tidy()
 
     def settings(self) -> dict[str, Any]:
@@ -97,10 +101,15 @@ class ClaudeSandbox:
             self._excludes.write_text(text, "utf-8", "surrogateescape")
 
     def _tidy(self) -> None:
-        """Remove what a sandbox that was killed has left; while commands run, it belongs there.
+        """Remove what a sandbox has left, be it that it was killed; while commands run, it belongs there.
 
         An empty `config.lock` would keep everybody from changing the repository's settings.
         """
+        with suppress(OSError):
+            folder = Path(self._noted.read_text("utf-8", "surrogateescape"))
+            if folder.name.startswith(TEMPORARY) and folder.lstat().st_uid == os.geteuid():
+                shutil.rmtree(folder, ignore_errors=True)
+            self._noted.unlink()
         lock = self._git_dir / "config.lock"
         left = [self._worktree / name for name in containment.stand_ins(self._worktree)]
         for path in (*left, *([lock] if containment.is_stand_in(lock) else ())):

@@ -1,0 +1,97 @@
+"""Runs git: in one place for all calls, with the environment and the settings that our own calls need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from chatml import environment, proc
+from chatml.answers import answer, failed
+from chatml.errors import ChatmlError
+
+MINIMUM_GIT = (2, 31)
+"""First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""
+
+
+PLAIN = {
+    "color.ui": "false",
+    "core.quotePath": "false",
+    "diff.ignoreSubmodules": "none",
+    "i18n.logOutputEncoding": "UTF-8",
+    "log.showSignature": "false",
+    "status.showUntrackedFiles": "normal",
+    # What would have git see or do something else than is asked for.
+    "core.ignoreStat": "false",  # a checkout of ours would hide what is changed after it
+    "submodule.recurse": "false",  # a worktree's submodules are not there yet
+    # What would leave something behind: a daemon or a hook's work, a shared index, a refusal.
+    "core.fsmonitor": "false",
+    "core.splitIndex": "false",
+    "core.safecrlf": "false",
+}
+"""Settings under which our own calls run, whatever the person's: no answer may depend on how somebody likes to look at
+things. What decides about content (filters, line ends, ignored files, merge drivers), names (identity, signing) and
+hooks stays theirs."""
+
+_PLAIN = tuple(word for key, value in PLAIN.items() for word in ("-c", f"{key}={value}"))
+
+UNCOMMITTED = ("status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=none")
+"""Says something where there is work in no commit. As options, because submodule.NAME.ignore wins over a setting."""
+
+
+def git(
+    *args: str,
+    at: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    check: bool = True,
+    cancelled: Callable[[], bool] | None = None,
+    as_person: bool = False,
+) -> proc.Result:
+    """Run git in the directory `at`, whatever GIT_* a surrounding hook has set. GitError where it fails.
+
+    `as_person` for what git does in the person's name, with all settings, also those that its hooks would inherit.
+    """
+    # GIT_OPTIONAL_LOCKS: our looking around must never make the agent's own git command fail on index.lock.
+    settings = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
+    try:
+        argv = ["git", "-C", str(at), *(() if as_person else _PLAIN), *args]
+        result = proc.run(argv, env=environment.clean_env(settings), stdin=stdin, cancelled=cancelled)
+    except FileNotFoundError as error:
+        raise ChatmlError("git is not installed, or not in PATH", hint="install git 2.31 or later") from error
+    if check and result.code:
+        raise failed(result)
+    return result
+
+
+def version() -> tuple[int, ...]:
+    """The version of the git that runs."""
+    text = git("version", at=Path("/")).text
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
+    """Run git for the person to look at, with the terminal or pipe of this process; returns its exit code."""
+    return proc.attach(["git", "-C", str(at), *args], env=environment.clean_env({"GIT_OPTIONAL_LOCKS": "0", **env}))
+
+
+def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
+    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
+
+    GitError where git can't tell.
+    """
+    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
+    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
+    for other in (base_commit,) if relative else (base_ref, base_commit):
+        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
+        if result.code > 1 and _is_there(other, at, env):
+            raise failed(result)
+        if result.code == 0:
+            return result.text.split("\n")[0]
+    return base_commit
+
+
+def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:
+    """Whether there is such a ref, also one whose commit is missing."""
+    asked = git("rev-parse", "--verify", "--quiet", "--end-of-options", name, at=at, env=env, check=False)
+    return answer(asked) is not None

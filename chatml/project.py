@@ -1,0 +1,47 @@
+"""One repository and its sessions, as seen from one directory."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatml.repo import Repository
+from chatml.state.store import Store
+
+if TYPE_CHECKING:
+    from chatml.config import Config
+    from chatml.queue import Queue
+
+
+class Project:
+    """The repository, the state of its sessions, and their settings: those are loaded once somebody asks."""
+
+    def __init__(self, repo: Repository, store: Store) -> None:
+        self.repo = repo
+        self.store = store
+
+    @cached_property
+    def config(self) -> Config:
+        from chatml import config
+
+        return config.load(state_dir=self.store.root, top=self.repo.top)
+
+    @cached_property
+    def queue(self) -> Queue:
+        from chatml.queue import Queue
+
+        return Queue(self.store, self._max_parallel)
+
+    def _max_parallel(self) -> int | None:
+        from chatml import config
+
+        return config.max_parallel(state_dir=self.store.root, top=self.repo.top)
+
+
+def open_project(start: Path) -> Project:
+    """The project that `start` lies in. ChatmlError outside of a repository."""
+    repository = Repository.discover(start)
+    store = Store(repository.common_dir)
+    repository.noted = store.repositories
+    return Project(repository, store)

@@ -1,0 +1,83 @@
+"""Counts again what the sessions have changed, where a person was at their worktrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from chatml.changes.standing import Standing, WorktreeGoneError, standing
+from chatml.errors import ChatmlError
+from chatml.model import Changes, Session, Status
+from chatml.project import Project
+from chatml.sessions import find
+from chatml.workspace.branch import follow
+from chatml.workspace.glance import glance
+
+
+def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
+    """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
+
+    A living worker counts by itself. Those at rest are counted again where the worktree looks different from
+    outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
+    """
+    stale = [one for one in found if _filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
+    if not stale:
+        return list(found)
+    from concurrent.futures import ThreadPoolExecutor  # here alone, as git's comparing: mostly nothing is counted
+
+    with ThreadPoolExecutor(8) as pool:
+        counted = dict(
+            zip((one.name for one in stale), pool.map(lambda one: _counted(project, one, every), stale), strict=True)
+        )
+    return [counted.get(one.name, one) for one in found]
+
+
+def _filled(session: Session) -> bool:
+    """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
+    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
+
+
+def _doubtful(project: Project, session: Session) -> bool:
+    """Whether the count in the record may be wrong, as far as that can be told without git."""
+    if session.status.active:
+        try:
+            return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
+        except OSError:
+            return True
+    seen = glance(session)
+    return seen is None or seen != session.changes_seen
+
+
+def _counted(project: Project, session: Session, anew: bool) -> Session:
+    """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
+    try:
+        if session.repository != str(project.repo.home) and not session.status.active:
+            session = replace(find.mended(project, session.name), queue_place=session.queue_place)
+        changes, seen = _measured(project, session, anew)
+        counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
+        if counted != session:
+            known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
+            project.store.session(session.name).update(
+                lambda now_: replace(now_, **known) if now_.id == session.id else now_
+            )
+    except (ChatmlError, OSError) as error:
+        return replace(session, changes=None, not_counted=str(error))
+    return counted
+
+
+def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:
+    """The changes, and what tells that they are still the same; those of the branch where the worktree is gone."""
+    from chatml.changes.compare import measure, measure_branch
+
+    try:
+        changes = measure(project.repo.common_dir, Path(session.worktree), session.base)
+        return changes, glance(session)
+    except WorktreeGoneError:
+        tip = project.repo.tip(session.branch)
+        if tip is None:
+            raise
+        seen = f"branch at {tip}"
+        known = session.changes if seen == session.changes_seen and not anew else None
+        return known or measure_branch(project.repo.common_dir, tip, session.base), seen

@@ -1,0 +1,24 @@
+"""What the agents of sessions at rest have left running: development servers, watchers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chatml.model import Process, Session, Status
+from chatml.runners import table as runners
+
+
+def with_processes(found: Sequence[Session]) -> list[Session]:
+    """The sessions, those without a worker with what their agents have left running.
+
+    Looked for only where a worker has seen some, or did not come to look: without any, none can come to be.
+    """
+    resting = [one for one in found if one.pid is None and not one.status.active]
+    unsure = [one for one in resting if one.leftovers or one.status in (Status.CRASHED, Status.WAITING)]
+    left: dict[str, tuple[Process, ...] | None] = {one.id: () for one in resting}
+    for name in {one.terms.runner for one in unsure}:
+        theirs = [one for one in unsure if one.terms.runner == name]
+        seen = runners.named(name).left(theirs)
+        left |= {one.id: None if seen is None else seen.get(one.id, ()) for one in theirs}
+    return [replace(one, processes=left[one.id]) if one.id in left else one for one in found]
