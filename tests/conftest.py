@@ -31,6 +31,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest alone comes first, so that the rest runs beside it: the types of the whole package."""
+    items.sort(key=lambda item: item.path.stem != "test_quality")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _default_signals() -> None:
     """Every child begins with the signals of a person's shell, also where a script runs the tests in its background.

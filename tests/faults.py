@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -34,16 +33,12 @@ def agents(sandbox: Sandbox) -> list[int]:
 
 def record(sandbox: Sandbox, name: str) -> dict[str, Any]:
     """The record as it lies on the disk, read without starting chatml: for waits that must not miss a moment."""
-    found: dict[str, Any] = json.loads((sandbox.state(name) / "session.json").read_text())
-    return found
+    return sandbox.written(name)
 
 
 def logged(sandbox: Sandbox, name: str, *types: str) -> list[dict[str, Any]]:
     """Events of the log as it lies on the disk."""
-    with contextlib.suppress(FileNotFoundError):
-        lines = (sandbox.state(name) / "events.jsonl").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["type"] in types]
-    return []
+    return sandbox.events(name, *types)
 
 
 def worker(sandbox: Sandbox, name: str) -> int:

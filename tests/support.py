@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -150,8 +151,11 @@ class Sandbox:
             text = (self.state(name) / "events.jsonl").read_text("utf-8", "surrogatepass")
         except FileNotFoundError:
             return []
-        events = map(json.loads, text[: text.rfind("\n") + 1].split("\n")[:-1])
-        return [event for event in events if not types or event["type"] in types]
+        found = []
+        for line in text.split("\n")[:-1]:
+            with contextlib.suppress(ValueError):  # damaged, or torn by a crash: skipped by every reader
+                found.append(json.loads(line))
+        return [event for event in found if not types or event["type"] in types]
 
     def commit(self, message: str, **files: str) -> str:
         """Commit files (name with `__` for a slash and `_dot_` for a dot) in the main checkout."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
-from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
 from chatml.text import printable
-from tests.faults import logged
+from tests.faults import Serve, logged
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal
-
-Serve = Callable[[Script], ScriptedApi]
 
 TALK: Script = {
     "*": {

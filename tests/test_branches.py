@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.made import make_session
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_branch_in_place_of_the_folder(sandbox: Sandbox, other: str) -> None:
         assert "CHATML_BRANCH_PREFIX=ai/" in hint
     assert sandbox.chatml("new", "fix", "--wait", "-q", env={"CHATML_BRANCH_PREFIX": "ai/"}).out == "fix\n"
     command = hint.strip().partition("rename that branch: ")[2].replace("NAME", "kept")
-    subprocess.run(shlex.split(command), cwd=sandbox.repo, env=sandbox.env, check=True)
+    subprocess.run(shlex.split(command), cwd=sandbox.repo, env=sandbox.env, check=True, timeout=TIMEOUT)
     sandbox.chatml("new", "x", "--name", "other", "--wait", "-q", env=prefix)
     assert sandbox.session("other")["branch"] == f"{other}/other"
 
@@ -62,7 +62,7 @@ def test_a_session_comes_back_once_the_branch_in_its_way_has_another_name(sandbo
     assert said == f"error: the branch '{other}' exists, so 'chatml/x' can't be brought back"
     assert sandbox.chatml("ls", "-q").out == ""
     command = hint.strip().partition("rename that one first: ")[2].replace("NAME", "kept")
-    subprocess.run(shlex.split(command), cwd=sandbox.repo, env=sandbox.env, check=True)
+    subprocess.run(shlex.split(command), cwd=sandbox.repo, env=sandbox.env, check=True, timeout=TIMEOUT)
     sandbox.chatml("restore", "x")
     assert sandbox.session("x")["branch"] == "chatml/x"
 

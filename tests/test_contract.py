@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from chatml.scripted.api import ScriptedApi
-from chatml.scripted.script import Script
+from tests.faults import Serve
 from tests.support import TIMEOUT, Sandbox
-
-Serve = Callable[[Script], ScriptedApi]
 
 SESSION_KEYS = {
     "name", "status", "prompt", "activity", "request", "branch", "base", "worktree", "agent", "model",

@@ -8,18 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatml.scripted.api import ScriptedApi
-from chatml.scripted.script import Script
 from tests.contained import needs_sandbox
+from tests.faults import Serve
 from tests.support import TIMEOUT, Sandbox
 
-Serve = Callable[[Script], ScriptedApi]
 Found = list[dict[str, Any]]
 
 SECRET = "sk-ant-not-to-be-seen"

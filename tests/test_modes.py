@@ -7,20 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.calls import bash, writing
 from tests.faults import Serve
 from tests.support import Sandbox
 
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto")
 
 A, ASK, D, NO = "runs", "asks", "denied", "no such call"
-
-
-def bash(command: str) -> dict[str, Any]:
-    return {"Bash": {"command": command}}
-
-
-def write(path: str) -> dict[str, Any]:
-    return {"Write": {"file_path": path, "content": "x"}}
 
 
 OPTIONS = [{"label": label, "description": label} for label in ("A", "B")]
@@ -36,12 +29,12 @@ TABLE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "git elsewhere": (bash("git -C {app} commit -q --allow-empty -m x"), (ASK, ASK, ASK, D, A, D)),
     "shell removes outside": (bash("rm -rf {out}/gone"), (ASK, ASK, ASK, D, A, D)),
     "read outside": ({"Read": {"file_path": "{out}/note"}}, (ASK, ASK, ASK, D, A, A)),
-    "write": (write("{cwd}/new.txt"), (ASK, A, D, D, A, A)),
+    "write": (writing("{cwd}/new.txt"), (ASK, A, D, D, A, A)),
     "edit": ({"Edit": {"file_path": "{cwd}/README.md", "old_string": "s", "new_string": "S"}}, (ASK, A, D, D, A, A)),
-    "write outside": (write("{out}/new.txt"), (ASK, ASK, D, D, A, ASK)),
-    "write through a link": (write("{cwd}/link/new.txt"), (ASK, ASK, D, D, A, ASK)),
-    "write a hook": (write("{app}/.git/hooks/pre-commit"), (ASK, ASK, D, D, A, D)),
-    "write settings": (write("{cwd}/.claude/settings.json"), (ASK, ASK, D, D, A, D)),
+    "write outside": (writing("{out}/new.txt"), (ASK, ASK, D, D, A, ASK)),
+    "write through a link": (writing("{cwd}/link/new.txt"), (ASK, ASK, D, D, A, ASK)),
+    "write a hook": (writing("{app}/.git/hooks/pre-commit"), (ASK, ASK, D, D, A, D)),
+    "write settings": (writing("{cwd}/.claude/settings.json"), (ASK, ASK, D, D, A, D)),
     "fetch": ({"WebFetch": {"url": "http://127.0.0.1:9/", "prompt": "read"}}, (ASK, ASK, ASK, D, A, D)),
     "question": ({"AskUserQuestion": {"questions": [QUESTION]}}, (ASK, ASK, ASK, D, ASK, ASK)),
     "plan": ({"ExitPlanMode": {}}, (NO, NO, ASK, NO, NO, NO)),

@@ -92,7 +92,8 @@ def test_options_in_the_table_exist() -> None:
 
 def test_ci_runs_the_line_for_tests() -> None:
     (line,) = [line for line in shown() if line.endswith("&& .venv/bin/pytest")]
-    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == line
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert run[-2:] == [line, ".venv/bin/pytest -m long"]
 
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:

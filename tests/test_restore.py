@@ -6,18 +6,13 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chatml.scripted.api import ScriptedApi
-from chatml.scripted.script import Script
+from tests.faults import Serve
 from tests.made import assert_comes_back, commit, files, make_session, raw, write
 from tests.support import Sandbox
-
-Serve = Callable[[Script], ScriptedApi]
-
 
 # --- any worktree -----------------------------------------------------------------------------------------------
 

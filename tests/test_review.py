@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from chatml.sessions.review import Finding, findings
+from tests.calls import bash
 from tests.faults import Serve, snapshot
 from tests.support import Sandbox, wait_until
 from tests.test_roles import configure
-from tests.test_scope import bash, write
+from tests.test_scope import write
 
 FOUND = "high a.py:1 it says nothing; say more\nlow docs/b c.md:12 a word is missing"
 REVIEWER = "Review the changes"

@@ -9,9 +9,10 @@ import pytest
 
 from chatml.changes.scope import outside
 from chatml.config.roles import TEST_FILES
+from tests.calls import bash
 from tests.faults import Serve
 from tests.support import Sandbox
-from tests.test_scope import bash, results, write
+from tests.test_scope import results, write
 
 
 def configure(sandbox: Sandbox, text: str) -> None:

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.calls import bash
 from tests.faults import Serve
 from tests.support import Sandbox
-
-
-def bash(command: str) -> dict[str, Any]:
-    return {"Bash": {"command": command}}
 
 
 def configure(sandbox: Sandbox, text: str) -> Path:

@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.calls import bash
 from tests.contained import needs_sandbox, path_without
 from tests.faults import Serve, agents, kill, worker
-from tests.support import Sandbox, wait_until
+from tests.support import Sandbox, needs, wait_until
 
 COMMIT = {"Bash": {"command": "echo new > new.txt && git add -A && git commit -qm 'Add it' && git status --porcelain"}}
-
-
-def bash(command: str, **more: Any) -> dict[str, Any]:
-    return {"Bash": {"command": command, **more}}
 
 
 PLAN = ["# The plan", {"ExitPlanMode": {}}]
@@ -192,6 +189,7 @@ def test_the_modes_that_do_not_ask_keep_their_meaning(sandbox: Sandbox, serve: S
     assert not Path(session["worktree"], "made.txt").exists()
 
 
+@needs("socat")
 def test_without_the_tools_a_command_is_asked_about(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     sandbox.env["PATH"] = path_without(tmp_path / "bin", "bwrap")
     assert begin(sandbox, serve, bash("python3 -V"), code=3)["request"]["summary"] == "Bash: python3 -V"
@@ -200,6 +198,7 @@ def test_without_the_tools_a_command_is_asked_about(sandbox: Sandbox, serve: Ser
     sandbox.chatml("stop", "t")
 
 
+@needs("socat")
 def test_where_the_kernel_forbids_it_a_command_is_asked_about(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     sandbox.env["PATH"] = path_without(tmp_path / "bin", "bwrap")
     forbidden = tmp_path / "bin" / "bwrap"
@@ -210,6 +209,7 @@ def test_where_the_kernel_forbids_it_a_command_is_asked_about(sandbox: Sandbox, 
     assert "the kernel forbids it: bwrap: No permissions" in finding["message"]
 
 
+@needs("bwrap")
 def test_a_required_sandbox_that_is_not_there_stops_the_session_before_the_agent(
     sandbox: Sandbox, serve: Serve, tmp_path: Path
 ) -> None:

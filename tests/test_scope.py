@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatml.changes.scope import outside
+from tests.calls import bash, writing
 from tests.faults import Serve, agents, arrived, fifo, kill, worker
 from tests.support import Sandbox, wait_until
 
@@ -17,11 +18,8 @@ SCOPE = ("--scope", "src/**")
 
 
 def write(path: str, text: str = "x\n") -> dict[str, Any]:
-    return {"Write": {"file_path": f"{{cwd}}/{path}", "content": text}}
-
-
-def bash(command: str) -> dict[str, Any]:
-    return {"Bash": {"command": command}}
+    """Writes a file of the worktree."""
+    return writing(f"{{cwd}}/{path}", text)
 
 
 def begin(sandbox: Sandbox, *options: str) -> dict[str, Any]:

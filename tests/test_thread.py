@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from chatml.scripted.api import ScriptedApi
-from chatml.scripted.script import Script
+from tests.faults import Serve
 from tests.support import Sandbox
-
-Serve = Callable[[Script], ScriptedApi]
 
 
 def test_a_task_from_start_to_answer(sandbox: Sandbox, serve: Serve) -> None:
