@@ -15,8 +15,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from chatml import proc
 from chatml.agents import briefing
 from chatml.agents.base import AgentError, Idle, Setting, Signal, Started, Taken, TurnEnd
+from chatml.agents.plain import PlainAgent
 from chatml.errors import Kind
-from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model import Failure, Session, Tokens
 from chatml.model.event import Delta, Text
 from chatml.pipes import Pipes
 
@@ -27,32 +28,21 @@ GRACE = 5.0
 """Seconds between asking a program to end and killing it."""
 
 
-class CommandAgent:
+class CommandAgent(PlainAgent):
     """Runs the session's command for each turn; it can't be talked to meanwhile, so messages wait for its end."""
 
     def __init__(self, session: Session, setting: Setting) -> None:
-        self._session = session
-        self._setting = setting
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        super().__init__(session, setting)
         self._process: asyncio.subprocess.Process | None = None
         self._interrupted = False
         self._began = session.agent_started
         self._open = list(setting.unanswered)
 
     async def start(self) -> None:
-        program = (self._session.terms.command or ("",))[0]
+        program = (self.session.terms.command or ("",))[0]
         if shutil.which(program) is None:
-            hint = f"install it, or correct 'agents: {self._session.terms.agent}' in the configuration"
+            hint = f"install it, or correct 'agents: {self.session.terms.agent}' in the configuration"
             raise AgentError(Failure(Kind.AGENT.value, f"the agent's program '{program}' is not in PATH", hint))
-
-    def holds(self, message: Message) -> bool | None:  # noqa: ARG002
-        return None
-
-    async def send(self, message: Message) -> None:
-        self._messages.put_nowait(message)
-
-    def answer(self, call: str, reply: Reply) -> None:
-        """Never called: a program has no way to ask."""
 
     async def interrupt(self) -> None:
         self._interrupted = self._process is not None
@@ -62,10 +52,10 @@ class CommandAgent:
         await self._end_process()
 
     async def signals(self) -> AsyncIterator[Signal]:
-        assert self._session.session_id is not None
-        yield Started(self._session.session_id, self._session.model)
+        assert self.session.session_id is not None
+        yield Started(self.session.session_id, self.session.model)
         while True:
-            message = await self._messages.get()
+            message = await self.messages.get()
             self._interrupted = False
             with Pipes(None) as pipes:
                 self._process = process = await self._spawn(message.text, pipes)
@@ -74,7 +64,7 @@ class CommandAgent:
                 async with contextlib.aclosing(self._turn(process, pipes)) as turn:
                     async for one in turn:
                         yield one
-            if self._messages.empty():
+            if self.messages.empty():
                 yield Idle()
 
     async def _turn(self, process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[Signal, None]:
@@ -94,8 +84,8 @@ class CommandAgent:
         if code and not self._interrupted:
             last = complaint.splitlines()[-1:] or text.splitlines()[-1:] or [""]
             how = f"was killed (signal {-code})" if code < 0 else f"exited with code {code}"
-            hint = f"see 'chatml logs {self._session.name}'"
-            failure = Failure(Kind.AGENT.value, f"{self._session.terms.agent} {how}: {last[0]}".rstrip(": "), hint)
+            hint = f"see 'chatml logs {self.session.name}'"
+            failure = Failure(Kind.AGENT.value, f"{self.session.terms.agent} {how}: {last[0]}".rstrip(": "), hint)
         answered = failure is None and not self._interrupted
         if answered:
             self._open.clear()
@@ -114,8 +104,8 @@ class CommandAgent:
 
         AgentError where it can't be started.
         """
-        again = self._session.terms.resume_command if self._began else None
-        words = again or self._session.terms.command or ()
+        again = self.session.terms.resume_command if self._began else None
+        words = again or self.session.terms.command or ()
         said = [] if again else [one for one in self._open if one != briefing.GO_ON]
         before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
         try:
@@ -124,13 +114,13 @@ class CommandAgent:
             except OSError as error:
                 if error.errno != errno.E2BIG or not said:
                     raise
-                repeated = briefing.too_long_to_repeat(self._session.name, text)
+                repeated = briefing.too_long_to_repeat(self.session.name, text)
                 return await self._execute(words, repeated, pipes)
         except OSError as error:
-            what = f"{self._session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
+            what = f"{self.session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
             hint = "go on with 'chatml resume' once that is mended"
             if error.errno == errno.E2BIG:
-                what = f"the message is longer than {self._session.terms.agent} can be given as an argument"
+                what = f"the message is longer than {self.session.terms.agent} can be given as an argument"
                 hint = "put it into a file, and name that file to a new session"
             raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
 
@@ -139,8 +129,8 @@ class CommandAgent:
         program = shutil.which(argv[0]) or argv[0]
         process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
-            cwd=self._setting.worktree,
-            env={**os.environ, "PWD": str(self._setting.worktree), **self._setting.env},
+            cwd=self.setting.worktree,
+            env={**os.environ, "PWD": str(self.setting.worktree), **self.setting.env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=pipes.stdout,
             stderr=pipes.stderr,
