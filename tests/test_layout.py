@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,27 @@ def test_imports_point_downwards(path: Path) -> None:
         if parts[0] != "chatml" or len(parts) < 2 or parts[1] in (here, "__version__"):
             continue
         assert level(parts[1]) < level(here), f"{path.name} imports {name}"
+
+
+def test_each_name_of_a_class_has_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path.name)
+    assert not {name: places for name, places in homes.items() if len(places) > 1}
+
+
+def test_no_modules_import_each_other_in_a_ring() -> None:
+    """Also within a folder, and wherever in a module the import stands: each has its place below or above."""
+    graph: dict[str, set[str]] = {}
+    modules = {"chatml." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in SOURCES}
+    for module, path in modules.items():
+        wanted = imports(path)
+        graph[module] = {other for other in modules if any(f"{name}.".startswith(f"{other}.") for name in wanted)} - {
+            module
+        }
+    TopologicalSorter(graph).prepare()
 
 
 SHARED = {"completion", "conversation", "decisions", "each", "options", "rest"}

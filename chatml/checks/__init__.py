@@ -19,7 +19,7 @@ class Level(str, Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """What one check saw, in one line, and what to do about it."""
 
     check: str
@@ -31,16 +31,16 @@ class Finding:
         return {**asdict(self), "level": self.level.value}
 
 
-def ok(check: str, message: str, hint: str | None = None) -> Finding:
-    return Finding(check, Level.OK, message, hint)
+def ok(check: str, message: str, hint: str | None = None) -> Diagnosis:
+    return Diagnosis(check, Level.OK, message, hint)
 
 
-def warning(check: str, message: str, hint: str | None = None) -> Finding:
-    return Finding(check, Level.WARNING, message, hint)
+def warning(check: str, message: str, hint: str | None = None) -> Diagnosis:
+    return Diagnosis(check, Level.WARNING, message, hint)
 
 
-def problem(check: str, message: str, hint: str | None = None) -> Finding:
-    return Finding(check, Level.PROBLEM, message, hint)
+def problem(check: str, message: str, hint: str | None = None) -> Diagnosis:
+    return Diagnosis(check, Level.PROBLEM, message, hint)
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

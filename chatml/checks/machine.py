@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chatml import __version__, containment, environment, proc, repo
-from chatml.checks import Finding, ok, problem, warning
+from chatml.checks import Diagnosis, ok, problem, warning
 from chatml.errors import ChatmlError
 
 TIMEOUT = 20.0
@@ -28,7 +28,7 @@ PROVIDERS = {
 """Claude Code's switches to other clouds, which have credentials of their own (code.claude.com/docs, "Settings")."""
 
 
-def check() -> Iterator[Finding]:
+def check() -> Iterator[Diagnosis]:
     """All findings about the machine, whatever repository."""
     yield _git()
     yield ok("python", f"Python {'.'.join(map(str, sys.version_info[:3]))}, chatml {__version__}")
@@ -37,7 +37,7 @@ def check() -> Iterator[Finding]:
     yield _gh()
 
 
-def _git() -> Finding:
+def _git() -> Diagnosis:
     try:
         found = repo.version()
     except ChatmlError as error:
@@ -48,7 +48,7 @@ def _git() -> Finding:
     return ok("git", text)
 
 
-def _claude() -> Iterator[Finding]:
+def _claude() -> Iterator[Diagnosis]:
     try:
         from chatml.agents.claude import agent as claude
         from chatml.agents.claude import transcript as claude_transcript
@@ -74,7 +74,7 @@ def _claude() -> Iterator[Finding]:
     yield _credentials(claude_transcript.config_dir())
 
 
-def _credentials(folder: Path) -> Finding:
+def _credentials(folder: Path) -> Diagnosis:
     source = credentials(os.environ, folder)
     if source is not None:
         return ok("credentials", f"credentials for Claude: {source}")
@@ -113,14 +113,14 @@ def _json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _sandbox() -> Finding:
+def _sandbox() -> Diagnosis:
     lack = containment.lack()
     if lack is None:
         return ok("sandbox", "sandbox: agents' shell commands run in it unasked")
     return warning("sandbox", f"no sandbox, so agents ask before commands: {lack.reason}", lack.remedy)
 
 
-def _gh() -> Finding:
+def _gh() -> Diagnosis:
     if shutil.which("gh") is None:
         return warning("gh", "gh is not installed: only 'chatml pr' needs it", "see https://cli.github.com")
     try:

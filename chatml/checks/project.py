@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chatml import config, proc
 from chatml.changes.standing import WorktreeGoneError, check_standing
-from chatml.checks import Finding, count, ok, problem, warning
+from chatml.checks import Diagnosis, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
@@ -36,7 +36,7 @@ ENDING = 3.0
 
 def check(
     repository: Repository, store: Store, found: Sequence[Session], damaged: Sequence[CorruptRecordError]
-) -> Iterator[Finding]:
+) -> Iterator[Diagnosis]:
     """All findings about a repository and its sessions, as they were found just now."""
     names = {*(one.name for one in found), *(one.name for one in damaged)}
     for name, findings in (
@@ -61,12 +61,12 @@ def check(
             yield problem(name, f"{(error.strerror or str(error)).lower()}: {error.filename}")
 
 
-def _commits(repository: Repository) -> Iterator[Finding]:
+def _commits(repository: Repository) -> Iterator[Diagnosis]:
     repository.resolve("HEAD")
     yield ok("repository", f"repository {repository.home}")
 
 
-def _identity(repository: Repository) -> Iterator[Finding]:
+def _identity(repository: Repository) -> Iterator[Diagnosis]:
     repository.setting("user.email")  # a configuration that can't be read is another fault
     for which in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
         if git("var", which, at=repository.cwd, check=False).code:
@@ -76,7 +76,7 @@ def _identity(repository: Repository) -> Iterator[Finding]:
     yield ok("identity", "git knows whose name commits carry")
 
 
-def _settings(repository: Repository, store: Store) -> Iterator[Finding]:
+def _settings(repository: Repository, store: Store) -> Iterator[Diagnosis]:
     settings = config.load(state_dir=store.root, top=repository.top)
     for sentence in settings.ignored:
         yield warning("config", sentence)
@@ -111,7 +111,7 @@ def _among_worktrees(repository: Repository, store: Store, pattern: str) -> list
         return []
 
 
-def _state(repository: Repository, store: Store) -> Iterator[Finding]:
+def _state(repository: Repository, store: Store) -> Iterator[Diagnosis]:
     for folder in (store.root, store.sessions, repository.common_dir / "worktrees", repository.common_dir / "refs"):
         if blocked := _writable(folder):
             yield problem("state", f"can't write in {blocked}", "check its owner and permissions, and the file system")
@@ -119,7 +119,7 @@ def _state(repository: Repository, store: Store) -> Iterator[Finding]:
     yield ok("state", f"state in {store.root}")
 
 
-def _locks(repository: Repository) -> Iterator[Finding]:
+def _locks(repository: Repository) -> Iterator[Diagnosis]:
     """Take a lock twice, on a file that is there anyway and that nobody else locks."""
     first, second = (WorkerLock(repository.common_dir / "config") for _ in range(2))
     try:
@@ -141,7 +141,7 @@ def _locks(repository: Repository) -> Iterator[Finding]:
         second.release()
 
 
-def _space(repository: Repository, store: Store) -> Iterator[Finding]:
+def _space(repository: Repository, store: Store) -> Iterator[Diagnosis]:
     folder = _worktrees_dir(repository, store)
     if blocked := _writable(folder):
         yield problem("worktrees", f"can't write in {blocked}", "see 'worktrees' in the configuration")
@@ -156,7 +156,7 @@ def _space(repository: Repository, store: Store) -> Iterator[Finding]:
         yield ok("worktrees", text)
 
 
-def _trust(repository: Repository) -> Iterator[Finding]:
+def _trust(repository: Repository) -> Iterator[Diagnosis]:
     try:
         from chatml.agents.claude.agent import trusts
     except ImportError:
@@ -173,7 +173,7 @@ def _trust(repository: Repository) -> Iterator[Finding]:
         yield ok("trust", text)
 
 
-def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -> Iterator[Finding]:
+def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -> Iterator[Diagnosis]:
     for error in damaged:
         yield problem("sessions", error.message, error.hint)
     for session in found:
@@ -186,7 +186,7 @@ def _sessions(found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -
     yield ok("sessions", count(len(found), "session") + (f": {kinds}" if kinds else ""))
 
 
-def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iterator[Finding]:
+def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iterator[Diagnosis]:
     gone = {str(worktree.path) for worktree in repository.worktrees()[1:] if worktree.prunable}
     for session in found:
         try:
@@ -205,7 +205,7 @@ def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iter
         yield warning("worktrees", f"git knows a worktree that is gone: {path}", "forget it with 'git worktree prune'")
 
 
-def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) -> Iterator[Finding]:
+def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) -> Iterator[Diagnosis]:
     """What lies among the worktrees and belongs to no session, also not to one whose record is damaged."""
     known = {os.path.realpath(worktree.path) for worktree in repository.worktrees()}
     for path in _among_worktrees(repository, store, "[!.]*"):
@@ -222,7 +222,7 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
             yield warning("leftovers", f"a folder that is no worktree of this repository: {path}", "look into it")
 
 
-def _unfinished(repository: Repository, store: Store) -> Iterator[Finding]:
+def _unfinished(repository: Repository, store: Store) -> Iterator[Diagnosis]:
     """What a `new`, `restore` or `rm` that was killed has left."""
     made = sorted(store.sessions.glob(".new-*"))
     records = [path for start in (".gone-*", ".done-*") for path in sorted(store.sessions.glob(start))]
@@ -244,7 +244,7 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Finding]:
+def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Diagnosis]:
     """Processes of sessions that have no worker, once those that are just ending had their time."""
 
     def left() -> dict[str, list[int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from chatml import output
-from chatml.checks import Finding, Level, count, machine, problem, project
+from chatml.checks import Diagnosis, Level, count, machine, problem, project
 from chatml.commands import options
 from chatml.errors import ChatmlError, NotARepositoryError
 from chatml.project import open_project
@@ -40,7 +40,7 @@ def command(at: Path, as_json: bool) -> int:
     return 1 if any(finding.level is Level.PROBLEM for finding in found) else 0
 
 
-def _check(at: Path) -> Iterator[Finding]:
+def _check(at: Path) -> Iterator[Diagnosis]:
     on_machine = list(machine.check())
     yield from on_machine
     try:
@@ -58,14 +58,14 @@ def _check(at: Path) -> Iterator[Finding]:
     yield from project.check(here.repo, here.store, found, damaged)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: Diagnosis) -> None:
     level = output.style(f"{finding.level.value:<9}", fg=COLORS[finding.level])
     output.answer(level + one_line(finding.message))
     if finding.hint:
         output.answer(" " * 9 + output.style(one_line(finding.hint), fg="cyan"))
 
 
-def _summary(found: list[Finding]) -> str:
+def _summary(found: list[Diagnosis]) -> str:
     problems, warnings = (sum(one.level is level for one in found) for level in (Level.PROBLEM, Level.WARNING))
     text = f"{count(problems, 'problem')}, {count(warnings, 'warning')}" if problems or warnings else "all is well"
     inside = any(one.check == "repository" for one in found)

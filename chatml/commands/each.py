@@ -15,7 +15,7 @@ from chatml.project import Project
 from chatml.sessions import find
 
 if TYPE_CHECKING:
-    from chatml.sessions.limits import Limits
+    from chatml.sessions.limits import NewLimits
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Each:
         failure = of_machine(error) if isinstance(error, OSError) else error
         self.outcomes.append(Outcome(name, FAILED, failure=failure))
 
-    def tell_limits(self, name: str, limits: Limits, say: Callable[[str], None]) -> None:
+    def tell_limits(self, name: str, limits: NewLimits, say: Callable[[str], None]) -> None:
         """What the session may use now, where that was changed."""
         from chatml.render import outcomes  # here alone: those who only look change no limits
 

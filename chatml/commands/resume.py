@@ -14,7 +14,7 @@ from chatml.model.outcome import Outcome
 from chatml.project import open_project
 from chatml.render import outcomes
 from chatml.sessions import control
-from chatml.sessions.limits import Amount, Limits
+from chatml.sessions.limits import Amount, NewLimits
 
 
 @click.command()
@@ -41,7 +41,7 @@ def command(
     """
     each = Each(open_project(at))
     say = output.narrator(quiet)
-    limits = Limits(max_turns, max_budget_usd)
+    limits = NewLimits(max_turns, max_budget_usd)
 
     def resume(name: str) -> Outcome:
         amiss = control.remade(each.project, name)

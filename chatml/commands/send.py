@@ -14,7 +14,7 @@ from chatml.errors import UsageError
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
 from chatml.sessions import control
-from chatml.sessions.limits import Amount, Limits
+from chatml.sessions.limits import Amount, NewLimits
 from chatml.sessions.running import with_processes
 
 
@@ -56,7 +56,7 @@ def command(
     if not names and not everyone and message in each.project.store.names():
         raise UsageError(f"no message for '{message}'", f'chatml send {message} "what to do next"')
     text = control.check_message(_read(message))
-    limits = Limits(max_turns, max_budget_usd)
+    limits = NewLimits(max_turns, max_budget_usd)
     say = output.narrator(quiet)
 
     def send(name: str) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chatml.model import Session
-from chatml.sessions.limits import Limits
+from chatml.sessions.limits import NewLimits
 
 SAYS: Mapping[str, str] = {
     "stopped": "stopped {}",
@@ -17,7 +17,7 @@ SAYS: Mapping[str, str] = {
 """What `stop` and `resume` say of a session, by the outcome."""
 
 
-def allowed(session: Session, limits: Limits) -> str:
+def allowed(session: Session, limits: NewLimits) -> str:
     """What a session may use now, of what was changed."""
     said = []
     if limits.max_budget_usd is not None:

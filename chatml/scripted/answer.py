@@ -31,7 +31,7 @@ ERROR_TYPES = {
 }
 
 
-class Gate:
+class Holding:
     """What answers wait for and count, shared by all connections of a server."""
 
     def __init__(self, delay: float) -> None:
@@ -70,10 +70,10 @@ class Gate:
             self.changed.notify_all()
 
 
-class Answer:
+class Playing:
     """Plays one step to one client; `place` names the step in its conversation, for faults that strike N times."""
 
-    def __init__(self, http: BaseHTTPRequestHandler, gate: Gate, body: dict[str, Any], talk: Talk) -> None:
+    def __init__(self, http: BaseHTTPRequestHandler, gate: Holding, body: dict[str, Any], talk: Talk) -> None:
         self.http, self.gate, self.talk = http, gate, talk
         self.stream = bool(body.get("stream"))
         self.model = body.get("model", "")

@@ -19,14 +19,14 @@ from socketserver import ThreadingTCPServer
 from types import TracebackType
 from typing import Any, TypeVar
 
-from chatml.scripted.answer import Answer, Gate, send
+from chatml.scripted.answer import Holding, Playing, send
 from chatml.scripted.script import DONE, Book, Part, Script, Step, Talk, read_talk, summary
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Request:
+class Received:
     """One request of an agent's main loop; `time` is `time.monotonic()`, `agent` the id of a subagent."""
 
     time: float
@@ -50,8 +50,8 @@ class ScriptedApi:
 
     def __init__(self, script: Script, port: int = 0, log: Path | None = None, delay: float = 0) -> None:
         self.book = Book(script)
-        self.gate = Gate(delay)
-        self.requests: list[Request] = []
+        self.gate = Holding(delay)
+        self.requests: list[Received] = []
         self.auxiliary: Counter[str] = Counter()
         self.holding = self.gate.holding
         self._places: dict[str, str] = {}
@@ -91,7 +91,7 @@ class ScriptedApi:
                 raise TimeoutError(f"not reached in {timeout} s; requests: {seen}; holding: {dict(self.holding)}")
             return value
 
-    def record(self, request: Request) -> Request:
+    def record(self, request: Received) -> Received:
         """Notes a request; its directory is remembered, since a compacted conversation states it no more."""
         with self.gate.changed:
             cwd = request.talk.cwd or self._places.get(request.session)
@@ -108,7 +108,7 @@ class ScriptedApi:
             self.auxiliary[kind] += 1
             self.gate.changed.notify_all()
 
-    def _write_log(self, request: Request) -> None:
+    def _write_log(self, request: Received) -> None:
         if self._log:
             line = {"time": request.time, "session": request.session, "agent": request.agent, **vars(request.talk)}
             with self._log.open("a", encoding="utf-8") as log:
@@ -179,11 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
         kind, step = _auxiliary(body, talk)
         session, agent = self._session(body), self.headers.get("x-claude-code-agent-id")
         if step is None:
-            talk = api.record(Request(time.monotonic(), session, agent, talk, body)).talk
+            talk = api.record(Received(time.monotonic(), session, agent, talk, body)).talk
             step = api.book.step(talk, subagent=agent is not None)
         else:
             api.count(kind)
-        Answer(self, api.gate, body, talk).play(step, (session, agent, id(step)))
+        Playing(self, api.gate, body, talk).play(step, (session, agent, id(step)))
 
     def _session(self, body: dict[str, Any]) -> str:
         if header := self.headers.get("x-claude-code-session-id"):

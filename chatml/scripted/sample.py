@@ -29,7 +29,7 @@ QUESTION = {
 
 
 @dataclass(frozen=True)
-class Task:
+class Scene:
     """What a session is asked for, the name that follows from it, and what it must have changed at the end."""
 
     prompt: str
@@ -37,9 +37,9 @@ class Task:
     changes: Changes
 
 
-DATES = Task("Add due dates", "add-due-dates", Changes(2, 13, 2, 1, False))
-CRASH = Task("Fix first-run crash", "fix-first-run-crash", Changes(2, 5, 0, 1, False))
-GUIDE = Task("Write a guide", "write-a-guide", Changes(2, 20, 0, 2, False))
+DATES = Scene("Add due dates", "add-due-dates", Changes(2, 13, 2, 1, False))
+CRASH = Scene("Fix first-run crash", "fix-first-run-crash", Changes(2, 5, 0, 1, False))
+GUIDE = Scene("Write a guide", "write-a-guide", Changes(2, 20, 0, 2, False))
 TASKS = (DATES, CRASH, GUIDE)
 
 

@@ -19,7 +19,7 @@ from chatml.model.entry import Interrupt
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.find import relocated, resolve, still_open
-from chatml.sessions.limits import AS_BEFORE, Limits
+from chatml.sessions.limits import AS_BEFORE, NewLimits
 from chatml.state import inbox
 from chatml.state.store import SessionStore
 from chatml.workspace import checkout
@@ -96,7 +96,7 @@ def send(
     text: str,
     interrupt: bool = False,
     queued: bool = False,
-    limits: Limits = AS_BEFORE,
+    limits: NewLimits = AS_BEFORE,
 ) -> str:
     """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
@@ -117,7 +117,7 @@ def send(
     return str(number)
 
 
-def _limited(store: SessionStore, session: Session, limits: Limits) -> Session:
+def _limited(store: SessionStore, session: Session, limits: NewLimits) -> Session:
     changed = limits.of(session)
     if changed != session:
         store.write(changed)
@@ -137,7 +137,9 @@ def locate(project: Project, name: str) -> SessionStore:
     return store
 
 
-def resume(project: Project, name: str, limits: Limits = AS_BEFORE) -> Literal["resumed", "at work", "nothing to do"]:
+def resume(
+    project: Project, name: str, limits: NewLimits = AS_BEFORE
+) -> Literal["resumed", "at work", "nothing to do"]:
     """Go on with the interrupted turn, if there is one and no worker is at it; tells which.
 
     ChatmlError where a person's answer is all that it waits for.

@@ -19,7 +19,7 @@ class Amount:
 
 
 @record(frozen=True)
-class Limits:
+class NewLimits:
     """What is to change about a session's limits; None leaves one as it is."""
 
     max_turns: Amount | None = None
@@ -50,4 +50,4 @@ class Limits:
         return session
 
 
-AS_BEFORE = Limits()
+AS_BEFORE = NewLimits()
