@@ -182,6 +182,7 @@ class RequestsMachine(Machine):
     def answer(self, call: str, reply: Reply) -> None:
         """What the agent hears."""
         assert call in self.calls, reply
+        assert call == f"call {reply.request}"  # both count from 1 over the whole session
         self.calls.remove(call)
         self.heard.append(call)
 
