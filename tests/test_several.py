@@ -198,13 +198,15 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
         [
             {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
             | {
+                "left_alone": None,
                 "branch": {
                     "name": "chatml/idle",
                     "became": "deleted",
                     "why": None,
                     "landed_in": None,
                     "also_on": None,
-                }
+                    "unknown": None,
+                },
             },
             {"name": "nobody", "outcome": "failed", "error": GONE},
         ],
