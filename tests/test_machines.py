@@ -169,7 +169,7 @@ class RequestsMachine(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.store = self.add(session("x"))
-        self.numbers = itertools.count(1)
+        self.asked = 0
         self.heard: list[str] = []
         self.asking: Asking
         self.begin()
@@ -182,18 +182,21 @@ class RequestsMachine(Machine):
     def answer(self, call: str, reply: Reply) -> None:
         """What the agent hears."""
         assert call in self.calls, reply
+        assert call == f"call {reply.request}"  # both count from 1 over the whole session
         self.calls.remove(call)
         self.heard.append(call)
 
     @rule()
     def ask(self) -> None:
-        call = f"call {next(self.numbers)}"
+        self.asked += 1
+        call = f"call {self.asked}"
         self.calls.append(call)
         self.asking.opened(Ask(call, "permission", call, {"tool": "Bash", "input": {"command": call}}))
 
-    @rule(number=st.integers(1, 6), decision=st.sampled_from(["approve", "deny"]))
-    def reply(self, number: int, decision: str) -> None:
-        self.asking.take(Reply(str(number), decision))
+    @rule(back=st.integers(0, 3), decision=st.sampled_from(["approve", "deny"]))
+    def reply(self, back: int, decision: str) -> None:
+        """To one of the last requests, whatever has become of it."""
+        self.asking.take(Reply(str(max(1, self.asked - back)), decision))
 
     @rule()
     def hand_over(self) -> None:
