@@ -117,7 +117,7 @@ def test_a_message_that_no_program_could_be_started_for_is_not_taken(
     said: list[object] = []
 
     async def listen() -> None:
-        await agent.send(Message("1", text))
+        await agent.send(Message(text, "1"))
         async for one in agent.signals():
             said.append(one)
 

@@ -43,6 +43,7 @@ ask: [WebFetch]
 allow: ["Bash(npm test:*)", mcp__docs__search]
 sandbox: off
 on_request: deny
+runner: local
 roles:
   scribe:
     instruction: Write for people.

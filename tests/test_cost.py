@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.faults import ANSWER_USD, Serve
 from tests.support import Sandbox
@@ -12,11 +11,9 @@ from tests.support import Sandbox
 def turn(sandbox: Sandbox, name: str, time: str, usd: float, model: str | None) -> None:
     """One more turn in the log, as if of that time."""
     tokens = {"input": 10, "output": 2, "cache_read": 5, "cache_creation": 0}
-    event: dict[str, Any] = {"seq": 99, "time": time, "type": "turn", "result": "x", "cost_usd": usd, "tokens": tokens}
-    if model:
-        event["model"] = model
+    event = {"seq": 99, "time": time, "type": "turn", "result": "x", "cost_usd": usd, "tokens": tokens, "model": model}
     with (sandbox.state(name) / "events.jsonl").open("a") as log:
-        log.write(json.dumps({**event, "duration_ms": 1}, separators=(",", ":")) + "\n")
+        log.write(json.dumps({**event, "duration_ms": 1, "interrupted": False}, separators=(",", ":")) + "\n")
 
 
 def test_cost_by_session_day_and_model(sandbox: Sandbox, serve: Serve) -> None:

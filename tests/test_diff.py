@@ -112,7 +112,7 @@ def test_json(work: Work) -> None:
             {**plain, "path": "bin", "status": "added", "insertions": None, "deletions": None, "binary": True},
             {**plain, "path": "done", "status": "added", "insertions": 1, "deletions": 0, "uncommitted": False},
         ],
-        "changes": {"files": 4, "insertions": 2, "deletions": 3, "commits": 1, "uncommitted": True},
+        "changes": {"files": 4, "insertions": 2, "deletions": 3, "commits": 1, "uncommitted": True, "left_out": 0},
         "out_of_scope": [],
     }
 
@@ -251,6 +251,7 @@ def test_git_that_can_not_be_asked_is_an_error_and_no_answer(work: Work) -> None
         "deletions": 0,
         "commits": 2,
         "uncommitted": False,
+        "left_out": 0,
     }
     (work.sandbox.repo / ".git" / "refs" / "heads" / "main").write_text("f" * 40 + "\n")
     assert "git merge-base" in work.sandbox.chatml("diff", "work", code=1).err

@@ -60,8 +60,8 @@ def _nothing(sandbox: Sandbox) -> None:
 
 
 CASES: dict[str, Case] = {
-    "a worktree that is gone": Case(_delete_worktree, "path x", "git -C"),
-    "a worktree that is gone, seen by doctor": Case(_delete_worktree, "doctor", "git -C", "path x"),
+    "a worktree that is gone": Case(_delete_worktree, "path x", "chatml resume"),
+    "a worktree that is gone, seen by doctor": Case(_delete_worktree, "doctor", "chatml resume", "path x"),
     "work that is nowhere else": Case(_nothing, "rm x", "chatml restore", "show x"),
     "a damaged record": Case(_damage, "rm x", "chatml rm --force", "ls"),
     "a branch that gave way": Case(_delete_branch, "pr x", "git -C", "diff x"),
@@ -81,4 +81,5 @@ def test_a_hint_works_when_it_is_followed(sandbox: Sandbox, case: str) -> None:
     if provoked.names == "chatml restore" and provoked.fails.startswith("rm"):
         sandbox.chatml("rm", "--force", "x")  # the hint says so: with --force, and then that brings it back
     follow(sandbox, failed, provoked.names)
+    sandbox.chatml("wait", code=None)
     sandbox.chatml(*(provoked.then or provoked.fails).split())

@@ -139,7 +139,7 @@ CHECKOUT = {
 }
 """Programs that git runs while it fills a worktree: after all files, and amid them."""
 
-NOTHING = {"files": 0, "insertions": 0, "deletions": 0, "commits": 0, "uncommitted": False}
+NOTHING = {"files": 0, "insertions": 0, "deletions": 0, "commits": 0, "uncommitted": False, "left_out": 0}
 
 
 class Checkout:

@@ -18,10 +18,8 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "proc"},
-    {"answers", "containment"},
-    {"plumbing"},
-    {"layout"},
-    {"state", "config", "repo", "objects"},
+    {"containment"},
+    {"state", "config", "repo"},
     {"terminal"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
@@ -36,7 +34,7 @@ LEVELS = [
 """Modules (or packages) by level, the lowest first: each may import those of lower levels, and inside its package."""
 
 DOORS = {
-    "git": {"objects"},
+    "git": {"repo"},
     "yaml": {"config"},
     "subprocess": {"proc"},
     "claude_agent_sdk": {"agents"},

@@ -29,7 +29,8 @@ def test_a_task_from_start_to_answer(sandbox: Sandbox, serve: Serve) -> None:
 
     session = sandbox.session("add-rate-limiting")
     assert session["result"] == "Done: ten requests a second."
-    assert session["changes"] == {"files": 1, "insertions": 1, "deletions": 0, "commits": 1, "uncommitted": False}
+    changes = {"files": 1, "insertions": 1, "deletions": 0, "commits": 1, "uncommitted": False, "left_out": 0}
+    assert session["changes"] == changes
     assert session["turns"] == 1
     assert session["cost_usd"] > 0
     assert session["pid"] is None

@@ -37,6 +37,9 @@ class CommandAgent(PlainAgent):
         self._interrupted = False
         self._began = session.agent_started
         self._open = list(setting.unanswered)
+        self._ended = asyncio.Event()
+        """No turn is under way, and the last one's end was told."""
+        self._ended.set()
 
     async def start(self) -> None:
         program = (self.session.terms.command or ("",))[0]
@@ -47,6 +50,8 @@ class CommandAgent(PlainAgent):
     async def interrupt(self) -> None:
         self._interrupted = self._process is not None
         await self._end_process()
+        with contextlib.suppress(asyncio.TimeoutError):  # what it said last, and that the turn is over, is told first
+            await asyncio.wait_for(self._ended.wait(), GRACE)
 
     async def stop(self) -> None:
         await self._end_process()
@@ -62,8 +67,12 @@ class CommandAgent(PlainAgent):
                 yield Taken((message.id,))  # not before it runs: what could not start is said again
                 self._open.append(message.text)
                 async with contextlib.aclosing(self._turn(process, pipes)) as turn:
-                    async for one in turn:
-                        yield one
+                    self._ended.clear()
+                    try:
+                        async for one in turn:
+                            yield one
+                    finally:
+                        self._ended.set()
             if self.messages.empty():
                 yield Idle()
 

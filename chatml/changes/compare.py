@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chatml import repo
-from chatml.answers import holds
 from chatml.changes import inner
 from chatml.changes.scope import named, outside
 from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
 from chatml.changes.standing import WorktreeGoneError
 from chatml.model import Base, Changes, FileChange, Session
 from chatml.repo import Repository, git
+from chatml.repo.answers import holds
 
 EXACT = (
     # Plumbing reads few of the person's settings; the rest of this closes those that it does read.

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from chatml.answers import OFFLINE
 from chatml.changes.snapshot import Snapshot
-from chatml.plumbing import UNCOMMITTED
 from chatml.proc import Result
 from chatml.repo import git
+from chatml.repo.answers import OFFLINE
+from chatml.repo.plumbing import UNCOMMITTED
 
 
 def nested(at: Path, now: Snapshot, links: Mapping[str, str]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from chatml.answers import holds
 from chatml.repo import git
+from chatml.repo.answers import holds
 
 
 def outside(scope: Sequence[str], paths: Iterable[str]) -> list[str]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import containment
-from chatml.answers import OFFLINE, answer, failed
 from chatml.changes.standing import check_standing
 from chatml.repo import git
+from chatml.repo.answers import OFFLINE, answer, failed
 
 ADD_TRIES = 5
 """How often git is asked again where files come and go under its eyes; each try sees the worktree anew."""

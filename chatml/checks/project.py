@@ -19,7 +19,6 @@ from chatml.repo import Repository, git
 from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
-from chatml.workspace import checkout
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -196,7 +195,7 @@ def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iter
             yield warning(
                 "worktrees",
                 f"the worktree of '{session.name}' is gone: {session.worktree}",
-                f"make it again from its branch: {checkout.how_to_make_again(session)}",
+                f"make it again from its branch: chatml resume {session.name}",
             )
         except (ChatmlError, OSError) as error:
             gone.discard(session.worktree)

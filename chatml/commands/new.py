@@ -12,7 +12,7 @@ import click
 
 from chatml import output
 from chatml.commands import conversation, options, rest
-from chatml.config import role_of, scope_of, terms_of
+from chatml.config import flag, role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
@@ -93,7 +93,7 @@ def command(
     flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
     plays = role_of(project.config, role) if role is not None else None
     terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
-    task = Task(terms, name, base or project.config.base, branch)
+    task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     session = create(project, task)

@@ -11,7 +11,6 @@ from chatml.commands import options
 from chatml.errors import ChatmlError
 from chatml.project import open_project
 from chatml.sessions import find
-from chatml.workspace import checkout
 
 
 @click.command()
@@ -28,7 +27,7 @@ def command(at: Path, name: str | None, as_json: bool) -> None:
     if not Path(session.worktree).is_dir():
         raise ChatmlError(
             f"the worktree of '{session.name}' is gone: {session.worktree}",
-            f"make it again from its branch: {checkout.how_to_make_again(session)}",
+            f"make it again from its branch: chatml resume {session.name}",
         )
     if as_json:
         output.json_answer({"name": session.name, "worktree": session.worktree})

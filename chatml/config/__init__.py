@@ -37,6 +37,7 @@ __all__ = [
     "AgentCommand",
     "Config",
     "Role",
+    "flag",
     "load",
     "max_parallel",
     "role_of",
@@ -119,14 +120,15 @@ def terms_of(config: Config, flags: Mapping[str, Any], role: Role | None = None)
     A flag that is None says nothing. UsageError names the one that is wrong.
     """
     before = _with_role(config.terms, role) if role is not None else config.terms
-    terms = replace(before, **{name: _flag(name, raw) for name, raw in flags.items() if raw is not None})
+    terms = replace(before, **{name: flag(name, raw) for name, raw in flags.items() if raw is not None})
     if terms.permission_mode != "plan":
         return terms
     without = before.permission_mode if before.permission_mode != "plan" else Terms.permission_mode
     return replace(terms, mode_after_plan=without)
 
 
-def _flag(name: str, raw: Any) -> Any:
+def flag(name: str, raw: Any) -> Any:
+    """The value of a setting as the command line gives it. UsageError where it is wrong."""
     key = KEYS.get(name)
     if key is None:
         return raw

@@ -6,10 +6,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from chatml import objects
 from chatml.model import Session
-from chatml.objects import Commit
-from chatml.repo import Repository
+from chatml.repo import Repository, objects
+from chatml.repo.objects import Commit
 from chatml.text import one_line, shorten
 
 MAX_TITLE = 72

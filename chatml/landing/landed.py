@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from chatml.answers import OFFLINE, answer, holds
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
 from chatml.repo import Repository, git
+from chatml.repo.answers import OFFLINE, answer, holds
 from chatml.state.store import Store
 
 SCAN = 300

@@ -14,16 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chatml import objects, repo
-from chatml.answers import failed
+from chatml import repo
 from chatml.changes import compare
 from chatml.errors import ChatmlError, GitError
 from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, destination, push
 from chatml.landing.destination import Destination
 from chatml.model import PullRequest, Session
-from chatml.objects import Commit
-from chatml.repo import Repository, Worktree
+from chatml.repo import Repository, Worktree, objects
+from chatml.repo.answers import failed
+from chatml.repo.objects import Commit
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore
 from chatml.text import one_line, shorten

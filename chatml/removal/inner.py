@@ -6,13 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from chatml.answers import OFFLINE, failed
 from chatml.changes.standing import pointed, same
 from chatml.errors import ChatmlError
 from chatml.model import Session
-from chatml.plumbing import UNCOMMITTED
 from chatml.removal.place import Place
 from chatml.repo import Repository, git
+from chatml.repo.answers import OFFLINE, failed
+from chatml.repo.plumbing import UNCOMMITTED
 from chatml.text import is_safe
 
 

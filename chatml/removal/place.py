@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatml.answers import OFFLINE, answer
 from chatml.changes.standing import Standing, pointed, registered, standing
 from chatml.proc import Result
 from chatml.repo import Repository, git
+from chatml.repo.answers import OFFLINE, answer
 
 
 @dataclass(frozen=True)

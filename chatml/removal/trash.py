@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatml.answers import OFFLINE, answer
 from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
 from chatml.removal.place import Place
 from chatml.repo import Repository, git
+from chatml.repo.answers import OFFLINE, answer
 from chatml.state.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"

@@ -195,6 +195,8 @@ def _prompted(talk: Talk, texts: list[str]) -> Talk:
             talk = replace(talk, over=True, last="")
         elif text.startswith(_COMPACT):
             talk = replace(talk, compacting=True)
+        elif sent := _SENT.findall(text):  # beside the result of a tool, where there is one
+            talk = _said(talk, [one.strip() for one in sent])
         elif not text.startswith(_NOTES):
             if talk.over:
                 talk = replace(talk, turn=talk.turn + 1, step=0, over=False)

@@ -132,16 +132,17 @@ def _here(project: Project) -> Session:
 
 
 def relocated(project: Project, store: SessionStore) -> Session:
-    """The record, mended if the repository was moved; the caller holds the session's lock."""
+    """The record, mended if the repository was moved or the branch renamed; the caller holds the session's lock."""
     try:
         session = store.read()
     except FileNotFoundError:
         raise ChatmlError(f"session '{store.name}' was removed just now") from None
     if session.repository == str(project.repo.home):
-        return session
-    from chatml.workspace import checkout
+        here = follow(session, project.repo)
+    else:
+        from chatml.workspace import checkout  # here alone: hardly ever is a repository moved
 
-    here = checkout.relocate(session, project.repo)
+        here = checkout.relocate(session, project.repo)
     if here != session:
         store.write(here)
     return here

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml import repo
-from chatml.answers import answer
 from chatml.changes.snapshot import FILLING
 from chatml.changes.standing import Standing, check_standing, standing
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Session
 from chatml.repo import Repository
+from chatml.repo.answers import answer
 from chatml.state.store import Store, remove_tree
 from chatml.workspace.branch import follow
 from chatml.workspace.glance import git_folder
@@ -164,12 +164,6 @@ def restore_folder(session: Session, record: Callable[..., None]) -> None:
         # Not `git worktree prune`: it would forget all those, too, whose disk just isn't mounted.
         repository.git("worktree", "remove", "--force", str(worktree), check=False)
         repository.add_worktree(worktree, session.branch, None if made else session.base.commit)
-
-
-def how_to_make_again(session: Session) -> str:
-    """The command that makes a worktree anew whose folder was deleted, for hints: `resume` does only for a turn."""
-    place = shlex.join([session.worktree, session.branch])
-    return f"git -C {shlex.quote(session.repository)} worktree add --force {place}"
 
 
 def _half_registered(worktree: Path) -> bool:

@@ -16,10 +16,10 @@ from typing import Any
 
 from chatml import containment
 from chatml.agents.base import AgentError, Setting
-from chatml.answers import answer
 from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
+from chatml.repo.answers import answer
 
 NO_REFS = "# pack-refs with: peeled fully-peeled sorted \n"
 """What git writes into `packed-refs` where there are none: only a file that is there can be closed."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chatml import environment, proc
-from chatml.answers import answer, failed
 from chatml.errors import ChatmlError
+from chatml.repo.answers import answer, failed
 
 MINIMUM_GIT = (2, 31)
 """First git with `rev-parse --path-format` (release notes of 2.31); all else that is used is older."""

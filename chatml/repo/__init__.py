@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from chatml import layout, proc
-from chatml.answers import answer, failed
+from chatml import proc
 from chatml.errors import ChatmlError
-from chatml.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
 from chatml.record import record
+from chatml.repo import layout
+from chatml.repo.answers import answer, failed
+from chatml.repo.plumbing import MINIMUM_GIT, UNCOMMITTED, git, merge_base, show, version
 
 __all__ = ["MINIMUM_GIT", "Repository", "Worktree", "git", "merge_base", "show", "version"]
 

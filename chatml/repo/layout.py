@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from chatml.answers import answer
 from chatml.errors import ChatmlError, NotARepositoryError, reason
-from chatml.plumbing import MINIMUM_GIT, git, version
+from chatml.repo.answers import answer
+from chatml.repo.plumbing import MINIMUM_GIT, git, version
 
 
 def home(common_dir: Path, noted: Callable[[], Iterable[Path]]) -> Path:
