@@ -178,7 +178,13 @@ def _outcome(check: Mapping[str, Any]) -> str:
 
 
 def _json(args: Sequence[str], at: Path) -> Any:
-    return json.loads(_gh(args, at).stdout)
+    answer = _gh(args, at)
+    try:
+        return json.loads(answer.stdout)
+    except ValueError as error:
+        command = f"gh {' '.join(args[:2])}"
+        said = (answer.errors or answer.text).strip().partition("\n")[0] or "nothing"
+        raise ChatmlError(f"{command} gave no proper answer: {said}", f"try it yourself: {command}") from error
 
 
 def _gh(args: Sequence[str], at: Path, stdin: str | None = None, timeout: float = TIMEOUT) -> proc.Result:
@@ -207,7 +213,8 @@ def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
         line = next((line for line in said.splitlines() if re.search(pattern, line)), None)
         if line is not None:
             return ChatmlError(f"{meaning}: {_plain(line)}", hint)
-    last = _plain(said.splitlines()[-1]) if said else f"exit code {result.code}"
+    ended = f"killed by signal {-result.code}" if result.code < 0 else f"exit code {result.code}"
+    last = _plain(said.splitlines()[-1]) if said else ended
     command = f"gh {' '.join(args[:2])}"
     return ChatmlError(f"{command}: {last}", f"see '{command} --help' and 'gh auth status'")
 
