@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.model import Base, Session, Status, Terms, now
+from chatml.model.entry import Message
 from chatml.model.event import MessageTaken, StatusChanged
 from chatml.state import inbox
 from chatml.state.log import Log

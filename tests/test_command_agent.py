@@ -10,7 +10,7 @@ import pytest
 from chatml.agents.base import AgentError, Setting, Taken
 from chatml.agents.briefing import GO_ON
 from chatml.agents.command import CommandAgent
-from chatml.model import Message
+from chatml.model.entry import Message
 from chatml.state.store import Store
 from tests.faults import kill, logged, worker
 from tests.made import make_session

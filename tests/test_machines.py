@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatml import queue
 from chatml.agents.base import Agent, Ask
-from chatml.model import Base, Message, Reply, Session, Status, now
-from chatml.model.entry import Handed, Unsend
+from chatml.model import Base, Reply, Session, Status, now
+from chatml.model.entry import Handed, Message, Unsend
 from chatml.model.event import MessageTaken, Replied
 from chatml.model.terms import Terms
 from chatml.state import inbox

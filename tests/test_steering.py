@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatml.model import Message
-from chatml.model.entry import Unsend
+from chatml.model.entry import Message, Unsend
 from chatml.scripted.api import ScriptedApi
 from chatml.sessions import control
 from chatml.state import inbox

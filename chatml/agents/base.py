@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chatml.errors import Kind
-from chatml.model import Failure, Message, Reply, Session, Tokens
+from chatml.model import Failure, Reply, Session, Tokens
+from chatml.model.entry import Message
 from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
 
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")

@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncIterator
 
 from chatml.agents.base import Idle, Setting, Signal, Started, Taken, TurnEnd
-from chatml.model import Message, Reply, Session, Tokens
+from chatml.model import Reply, Session, Tokens
+from chatml.model.entry import Message
 from chatml.model.event import Text
 
 

@@ -1,8 +1,6 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
-from chatml.model.entry import Message
-from chatml.model.event import Event
 from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
@@ -15,10 +13,8 @@ __all__ = [
     "TRANSITIONS",
     "Base",
     "Changes",
-    "Event",
     "Failure",
     "FileChange",
-    "Message",
     "Process",
     "PullRequest",
     "Question",

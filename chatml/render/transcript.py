@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chatml.model import Event, Request
+from chatml.model import Request
 from chatml.model.event import (
     Delta,
+    Event,
     MessageTaken,
     Mishap,
     Replied,

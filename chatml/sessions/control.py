@@ -14,8 +14,8 @@ from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Message, Session, Status, transitions
-from chatml.model.entry import Interrupt
+from chatml.model import Session, Status, transitions
+from chatml.model.entry import Interrupt, Message
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.find import relocated, resolve, still_open

@@ -15,7 +15,8 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Message, Session, Status, Terms, now
+from chatml.model import Base, Session, Status, Terms, now
+from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository

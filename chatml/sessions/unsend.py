@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from chatml.agents import table
 from chatml.errors import ChatmlError
-from chatml.model import Message, Session
-from chatml.model.entry import Handed, Unsend
+from chatml.model import Session
+from chatml.model.entry import Handed, Message, Unsend
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.find import resolve

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from chatml.model import Event, now
-from chatml.model.event import MessageTaken, Mishap, Replied, Requested, StatusChanged, Turn, What
+from chatml.model import now
+from chatml.model.event import Event, MessageTaken, Mishap, Replied, Requested, StatusChanged, Turn, What
 
 DURABLE = (StatusChanged, MessageTaken, Turn, Requested, Replied, Mishap)
 """Events synced to disk at once: what a restarted worker decides by. Text of the agent is in its own transcript too."""

@@ -8,8 +8,8 @@ from chatml import notify
 from chatml.agents import base, briefing
 from chatml.agents.base import Agent, Decided
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Reply, Request, Status, now, transitions
-from chatml.model.event import Replied, Requested
+from chatml.model import Failure, Reply, Request, Status, now, transitions
+from chatml.model.event import Event, Replied, Requested
 from chatml.worker.journal import Journal
 
 

@@ -12,9 +12,9 @@ from chatml import environment
 from chatml.agents import base, briefing, table
 from chatml.agents.base import Agent, AgentError, MakeAgent
 from chatml.errors import Kind
-from chatml.model import Event, Failure, Message, Session, transitions
-from chatml.model.entry import Answer, Interrupt
-from chatml.model.event import MessageTaken, Mishap, ToolResult
+from chatml.model import Failure, Session, transitions
+from chatml.model.entry import Answer, Interrupt, Message
+from chatml.model.event import Event, MessageTaken, Mishap, ToolResult
 from chatml.state.log import read, taken
 from chatml.worker import scoping
 from chatml.worker.asking import Asking

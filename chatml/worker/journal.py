@@ -17,9 +17,10 @@ from chatml.agents import base
 from chatml.agents.base import AgentError
 from chatml.changes.compare import measure
 from chatml.errors import ChatmlError, Kind
-from chatml.model import Event, Failure, Session, Status, transitions
+from chatml.model import Failure, Session, Status, transitions
 from chatml.model.event import (
     Delta,
+    Event,
     Mishap,
     Replied,
     Requested,

@@ -10,8 +10,8 @@ from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
 from chatml.errors import words
-from chatml.model import Event, Status, transitions
-from chatml.model.event import SetUp, StatusChanged
+from chatml.model import Status, transitions
+from chatml.model.event import Event, SetUp, StatusChanged
 from chatml.runners import table as runners
 from chatml.state.log import read
 from chatml.state.store import SessionStore

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Collection, Sequence
 
 from chatml.agents.briefing import GO_ON
-from chatml.model import Event, Message
-from chatml.model.entry import Entry, Handed, Unsend
-from chatml.model.event import MessageTaken, Turn
+from chatml.model.entry import Entry, Handed, Message, Unsend
+from chatml.model.event import Event, MessageTaken, Turn
 from chatml.state.inbox import Inbox, entries, post, taken_back
 from chatml.state.log import taken
 from chatml.state.store import SessionStore

@@ -8,7 +8,8 @@ from chatml.agents import briefing
 from chatml.changes.compare import strayed
 from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
-from chatml.model import Failure, Message
+from chatml.model import Failure
+from chatml.model.entry import Message
 from chatml.state.inbox import messages, post
 from chatml.worker.journal import Journal
 

@@ -17,7 +17,8 @@ from chatml import proc
 from chatml.agents.base import AgentError, Setting, Signal, Started, used_up
 from chatml.agents.claude.lean import import_sdk
 from chatml.errors import Kind
-from chatml.model import Failure, Message, Reply, Session
+from chatml.model import Failure, Reply, Session
+from chatml.model.entry import Message
 
 import_sdk()
 
