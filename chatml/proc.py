@@ -207,9 +207,10 @@ def sees_marks() -> bool:
 def words(pid: int) -> list[str]:
     """A process's program and arguments; empty for one that is gone, or that can't be seen."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0").split("\0")
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0")
     except OSError:
         return []
+    return line.split("\0") if line else []  # nothing: it has ended, and waits to be reaped
 
 
 def marked(marker: str) -> list[int]:

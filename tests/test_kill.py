@@ -278,10 +278,14 @@ def test_a_worker_that_is_told_to_end_leaves_the_turn_to_be_resumed(sandbox: San
     delivered_once(sandbox, api, "task", "first-message", "second-message")
 
 
-def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox: Sandbox, serve: Serve) -> None:
+def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(
+    sandbox: Sandbox, serve: Serve, tmp_path: Path
+) -> None:
     """The worker stands still while the agent reads a message, so that it can't write down that it was read."""
-    api = serve({"*": [[HOLD, {"Read": {"file_path": "{cwd}/README.md"}}], [{"hold": "there"}, "All right."]]})
-    sandbox.chatml("new", "first-message", "--name", "task")
+    pipe = fifo(tmp_path / "pipe")
+    tool = {"Bash": {"command": f"echo >> {pipe.with_suffix('.at')}; cat {pipe}"}}
+    api = serve({"*": [[HOLD, tool], [{"hold": "there"}, "All right."]]})
+    sandbox.chatml("new", "first-message", "--name", "task", "--permission-mode", "bypassPermissions")
     api.wait_for(lambda: api.holding["here"])
     sandbox.chatml("send", "task", "second-message")
     kept = sandbox.home / ".claude" / "projects"
@@ -290,8 +294,10 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(sandbox:
         "the message to reach the agent",
     )
     pid = worker(sandbox, "task")
-    os.kill(pid, signal.SIGSTOP)
     api.release("here")
+    arrived(pipe)  # the worker has had its say about the call; the message is read at the end of it
+    os.kill(pid, signal.SIGSTOP)
+    pipe.write_text("")
     api.wait_for(lambda: api.holding["there"])
     kill(pid)
     all_gone(sandbox)

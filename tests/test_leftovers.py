@@ -74,7 +74,8 @@ def test_other_ways_to_end_it(sandbox: Sandbox, server: Path, how: list[str]) ->
 
 def test_what_has_ended_by_itself_is_shown_no_more(sandbox: Sandbox, server: Path) -> None:
     sandbox.chatml("new", "build it", "--name", "t", "--wait")
-    kill(left(sandbox)[0]["pid"])
+    (one,) = left(sandbox)
+    kill(one["pid"])
     wait_until(lambda: not runs(server), "the server's end")
     assert left(sandbox) == []
     assert "still running" not in sandbox.chatml("ls").out + sandbox.chatml("show", "t").out
