@@ -67,7 +67,7 @@ def test_an_agent_and_a_runner_live_like_those_that_are_built_in(sandbox: Sandbo
 def test_a_runner_stops_and_resumes_its_worker(sandbox: Sandbox) -> None:
     plug(sandbox, "chatml.runners", "nice", RUNNER)
     (sandbox.repo / ".git" / "chatml").mkdir()
-    slow = "agents: {slow: {command: [sh, -c, 'ps -o ni= -p $$ > nice; sleep 600', '{prompt}']}}\n"
+    slow = "agents: {slow: {command: [sh, -c, 'command nice > nice; sleep 600', '{prompt}']}}\n"
     (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(f"agent: slow\nrunner: nice\n{slow}")
     sandbox.chatml("new", "hello", "-q", "--name", "t")
     nice = Path(record(sandbox, "t")["worktree"], "nice")
