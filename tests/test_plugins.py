@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_unknown_ones_are_an_error_and_a_session_whose_runner_is_gone_is_told(sa
 def test_a_session_whose_runner_is_gone_keeps_nobody_else_from_its_place(sandbox: Sandbox) -> None:
     (sandbox.repo / ".git" / "chatml").mkdir()
     (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(f"agent: shell\nmax_parallel: 1\n{SHELL}")
-    gone = {"runner": "nice", "max_parallel": 1}
+    gone: dict[str, Any] = {"runner": "nice", "max_parallel": 1}
     make_session(sandbox, "first", status=Status.QUEUED, queued_at="2020-01-01T00:00:00.000Z", **gone)
     make_session(sandbox, "busy", status=Status.RUNNING, **gone)
     make_session(sandbox, "resting", leftovers=True, **gone)
