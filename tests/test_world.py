@@ -335,6 +335,7 @@ def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: 
     try:
         (sandbox.repo / "README.md").write_text("changed\n")
         assert sandbox.session("task")["status"] == "done"
+        assert sandbox.session("task")["changes"]["files"] == before + 1
         assert "Made." in sandbox.chatml("logs", "task").out
         for args in (["send", "task", "x"], ["new", "x"], ["resume", "task"]):
             refused = sandbox.chatml(*args, code=1)
