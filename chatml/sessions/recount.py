@@ -63,7 +63,7 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
                 lambda now_: replace(now_, **known) if now_.id == session.id else now_
             )
     except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error))
+        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
     return counted
 
 
