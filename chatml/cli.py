@@ -142,7 +142,7 @@ def run(argv: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        output.error(_lower(error.format_message()), _usage_hint(error, argv))
+        output.error(_usage(error), _usage_hint(error, argv))
         return 2
     except click.ClickException as error:
         output.error(_lower(error.format_message()))
@@ -162,8 +162,16 @@ def _usage_hint(error: click.UsageError, argv: list[str]) -> str | None:
     path = error.ctx.command_path
     text = next((word for word in argv if word.startswith("-") and len(word.split()) > 1), None)
     if isinstance(error, click.NoSuchOption) and text is not None:
-        return f"a text that begins with '-' goes behind '--': {path} -- {shlex.quote(text)}"
+        rest = [word for word in argv if word != text]
+        return f"a text that begins with '-' goes behind '--': {shlex.join(['chatml', *rest, '--', text])}"
     return f"see '{path} --help'"
+
+
+def _usage(error: click.UsageError) -> str:
+    """What click says, in the words of our own messages."""
+    if isinstance(error, click.NoSuchOption) and error.option_name is not None:
+        return f"no such option '{error.option_name}'{nearest(error.option_name, error.possibilities or ())}"
+    return _lower(error.format_message())
 
 
 def _lower(message: str) -> str:

@@ -74,7 +74,11 @@ def test_a_text_that_looks_like_an_option_is_told_where_it_goes(sandbox: Sandbox
     sandbox.chatml(*words[1:], "--name", "x", code=2)  # behind `--` all is text
     sandbox.chatml("new", "--name", "x", "--wait", *words[2:])
     assert sandbox.session("x")["prompt"] == "--help me"
-    assert "see 'chatml new --help'" in sandbox.chatml("new", "--hlep", code=2).err
+    mistyped = "error: no such option '--hlep'; did you mean '--help'?\nhint: see 'chatml new --help'\n"
+    assert sandbox.chatml("new", "--hlep", code=2).err == mistyped
+    sent = sandbox.chatml("send", "x", "--wait", "-1 and - 2", code=2)
+    words = shlex.split(sent.err.strip().rpartition("'--': ")[2])
+    assert words[1:] == ["send", "x", "--wait", "--", "-1 and - 2"]
 
 
 def test_all_that_git_says_is_kept_where_a_checkout_fails(sandbox: Sandbox) -> None:

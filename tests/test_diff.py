@@ -288,10 +288,13 @@ def _could_not_look(work: Work, why: str) -> str:
     assert [line.split()[3] for line in work.sandbox.chatml("ls").out.splitlines()[1:]] == ["?"]
     assert work.sandbox.session("work")["changes"] is None
     assert work.sandbox.chatml("ls", "--json").json[0]["changes"] is None
-    assert "changes: could not look" in work.sandbox.chatml("show", "work").out
+    shown = work.sandbox.chatml("show", "work").out.splitlines()
+    hint = said.err.splitlines()[1]
+    assert hint in shown
+    assert shown[shown.index(hint) - 1].startswith("changes: could not look")
     found = {finding["message"]: finding for finding in work.sandbox.chatml("doctor", "--json", code=None).json}
     assert any(message.startswith("'work': could not look: ") for message in found)
-    return said.err.splitlines()[1].removeprefix("hint: ")
+    return hint.removeprefix("hint: ")
 
 
 def _follow(work: Work, hint: str) -> None:

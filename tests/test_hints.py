@@ -64,6 +64,8 @@ CASES: dict[str, Case] = {
     "a worktree that is gone, seen by doctor": Case(_delete_worktree, "doctor", "chatml resume", "path x"),
     "work that is nowhere else": Case(_nothing, "rm x", "chatml restore", "show x"),
     "a damaged record": Case(_damage, "rm x", "chatml rm --force", "ls"),
+    "a damaged record, seen by doctor": Case(_damage, "doctor", "chatml rm --force", "ls"),
+    "a damaged record, spoken to": Case(_damage, "send x go", "chatml rm --force", "ls"),
     "a branch that gave way": Case(_delete_branch, "pr x", "git -C", "diff x"),
     "no remote": Case(_nothing, "pr x", "git remote add origin", "ls"),
     "no such session": Case(_nothing, "send y go", "chatml ls", "ls"),

@@ -79,6 +79,8 @@ class Session:
     """What the worktree looked like from outside when `changes` was counted (`checkout.glance`)."""
     not_counted: str | None = None
     """Why `changes` could not be counted just now: computed when read, never written."""
+    not_counted_hint: str | None = None
+    """What a person can do about it: computed with it."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
     leftovers: bool = False

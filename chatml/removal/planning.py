@@ -41,13 +41,11 @@ def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session
         session, place = find(project, name)
     except UnreadableRecordError:
         raise
-    except CorruptRecordError as error:
-        if force:
-            check_idle(project.store.session(name))
-            return None
-        raise ChatmlError(
-            error.message, f"'chatml rm --force {name}' removes the record alone, and keeps it in the trash"
-        ) from error
+    except CorruptRecordError:
+        if not force:
+            raise
+        check_idle(project.store.session(name))
+        return None
     safety.check(project.repo, session, place, force, keep_branch)
     return session
 

@@ -41,6 +41,7 @@ def page(session: Session) -> Iterator[str]:
         "asked about": ", ".join(session.terms.ask),
         "denied": ", ".join(session.terms.deny),
         "changes": session.not_counted or changes(session),
+        "hint": session.not_counted_hint or "",
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
         "limits": _limits(session),

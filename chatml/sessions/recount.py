@@ -59,7 +59,7 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
         changes, seen = _measured(project, session, anew)
         counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
     except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error))
+        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
     if counted != session:
         known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
         with suppress(ChatmlError, OSError):  # a disk that takes nothing more: what was counted is true all the same

@@ -54,7 +54,8 @@ class CorruptRecordError(ChatmlError):
     def __init__(self, name: str, path: Path, reason: str) -> None:
         super().__init__(
             f"the record of session '{name}' is damaged: {reason}",
-            hint=f"its worktree and branch are untouched; see 'chatml doctor' and {path}",
+            hint=f"its worktree and branch are untouched: mend {path}; "
+            f"or 'chatml rm --force {name}' removes the record alone, and keeps it in the trash",
         )
         self.name = name
 
