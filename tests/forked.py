@@ -232,8 +232,16 @@ class Server:
         return Child(int(_line(order)), order, ours)
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def _server() -> Server:
+    with _making:  # threads that come at once would each make one, and all but one of them would end
+        return _made_once()
+
+
+@functools.cache
+def _made_once() -> Server:
     assert Server.start_with is not None
     return Server({**Server.start_with, "PATH": os.environ["PATH"]})
 
