@@ -207,9 +207,10 @@ def sees_marks() -> bool:
 def words(pid: int) -> list[str]:
     """A process's program and arguments; empty for one that is gone, or that can't be seen."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0").split("\0")
+        said = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0")
     except OSError:
         return []
+    return said.split("\0") if said else []  # nothing, of one that is just ending
 
 
 def marked(marker: str) -> list[int]:
