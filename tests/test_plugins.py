@@ -95,6 +95,8 @@ def test_unknown_ones_are_an_error_and_a_session_whose_runner_is_gone_is_told(sa
     assert [session["name"] for session in told.json] == ["resting"]
     assert "'busy'" in told.err
     assert "no runner named 'nice'" in told.err
+    for verb in (["send", "resting", "go on"], ["stop", "resting"], ["rm", "--force", "resting"]):
+        assert "needs the package that brings it" in sandbox.chatml(*verb, code=2).err
 
 
 def test_a_session_whose_runner_is_gone_keeps_nobody_else_from_its_place(sandbox: Sandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from chatml import proc
 from chatml.environment import MARKER
 from chatml.state.store import Store
-from tests.support import Sandbox, marked_processes, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, wait_until
 
 BACKGROUND = 20.0
 """Seconds that a child in the background lives, if nobody ends it: whoever waits for it takes at least that long."""
@@ -125,3 +126,12 @@ def test_a_server_that_an_agent_leaves_keeps_no_turn_open(sandbox: Sandbox) -> N
     assert proc.marked(_marker(sandbox))
     (Path(session["worktree"]) / "go").touch()
     wait_until(lambda: not marked_processes(sandbox.home), "the server to end by itself")
+
+
+def test_a_process_that_has_just_ended_has_no_words() -> None:
+    ended = subprocess.Popen(["true"])
+    try:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # not collected yet
+        assert proc.words(ended.pid) == []
+    finally:
+        ended.wait(TIMEOUT)

@@ -29,8 +29,12 @@ def named(name: str) -> Runner:
 
 
 def of(session: Session) -> Runner:
-    """Where the session's workers run."""
-    return named(session.terms.runner)
+    """Where the session's workers run. UsageError where the package that brought it is gone."""
+    try:
+        return named(session.terms.runner)
+    except UsageError as error:
+        hint = f"'{session.name}' needs the package that brings it: install that, and call this again"
+        raise UsageError(error.message, hint) from error
 
 
 def alive(store: SessionStore, session: Session) -> bool:
