@@ -62,7 +62,11 @@ class Queue:
     def waiting(self) -> Iterator[Session]:
         """Those of them that are not being started already, the next one first."""
         for session in self.members():
-            if not runners.alive(self._store.session(session.name), session):
+            try:
+                started = runners.alive(self._store.session(session.name), session)
+            except ChatmlError:  # its runner came with a package that is gone: it waits for that, and nobody for it
+                continue
+            if not started:
                 yield session
 
     def limit(self, session: Session) -> int | None:
@@ -111,9 +115,9 @@ def _is_at_work(store: SessionStore) -> bool:
         if not any(status in store.record.read_bytes() for status in _AT_WORK):
             return False
         session = store.read()
+        return session.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING) and runners.alive(store, session)
     except (OSError, ChatmlError):
         return False
-    return session.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING) and runners.alive(store, session)
 
 
 _AT_WORK = [f'"status":"{status.value}"'.encode() for status in (Status.QUEUED, Status.PREPARING, Status.RUNNING)]

@@ -17,7 +17,7 @@ PACKAGE = Path(chatml.__file__).parent
 
 LEVELS = [
     {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
-    {"model", "proc"},
+    {"model", "plugins", "proc"},
     {"containment"},
     {"state", "config", "repo"},
     {"terminal"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_an_agent_and_a_runner_live_like_those_that_are_built_in(sandbox: Sandbo
 def test_a_runner_stops_and_resumes_its_worker(sandbox: Sandbox) -> None:
     plug(sandbox, "chatml.runners", "nice", RUNNER)
     (sandbox.repo / ".git" / "chatml").mkdir()
-    slow = "agents: {slow: {command: [sh, -c, 'ps -o ni= -p $$ > nice; sleep 600', '{prompt}']}}\n"
+    slow = "agents: {slow: {command: [sh, -c, 'command nice > nice; sleep 600', '{prompt}']}}\n"
     (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(f"agent: slow\nrunner: nice\n{slow}")
     sandbox.chatml("new", "hello", "-q", "--name", "t")
     nice = Path(record(sandbox, "t")["worktree"], "nice")
@@ -94,3 +95,28 @@ def test_unknown_ones_are_an_error_and_a_session_whose_runner_is_gone_is_told(sa
     assert [session["name"] for session in told.json] == ["resting"]
     assert "'busy'" in told.err
     assert "no runner named 'nice'" in told.err
+
+
+def test_a_session_whose_runner_is_gone_keeps_nobody_else_from_its_place(sandbox: Sandbox) -> None:
+    (sandbox.repo / ".git" / "chatml").mkdir()
+    (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(f"agent: shell\nmax_parallel: 1\n{SHELL}")
+    gone: dict[str, Any] = {"runner": "nice", "max_parallel": 1}
+    make_session(sandbox, "first", status=Status.QUEUED, queued_at="2020-01-01T00:00:00.000Z", **gone)
+    make_session(sandbox, "busy", status=Status.RUNNING, **gone)
+    make_session(sandbox, "resting", leftovers=True, **gone)
+    assert sandbox.chatml("new", "hello", "--name", "t", "--wait", "--json").json["status"] == "done"
+    listed = sandbox.chatml("ls", "--json", code=1)
+    assert {one["name"]: one["processes"] for one in listed.json} == {"resting": None, "t": []}
+    assert [name for name in ("first", "busy") if f"'{name}'" not in listed.err] == []
+
+
+def test_a_package_whose_code_can_not_be_loaded_is_told(sandbox: Sandbox) -> None:
+    plug(sandbox, "chatml.runners", "nice", f"import nowhere\n{RUNNER}")
+    plug(sandbox, "chatml.agents", "parrot", f"import nowhere\n{AGENT}")
+    why = "No module named 'nowhere'\nhint: install the package that brings it anew\n"
+    wrong = sandbox.chatml("new", "hello", code=2, env={"CHATML_RUNNER": "nice"})
+    assert wrong.err == f"error: can't load nice_plugin:NiceRunner: {why}"
+    wrong = sandbox.chatml("new", "hello", "--agent", "parrot", code=2)
+    assert wrong.err == f"error: can't load parrot_plugin:Parrot: {why}"
+    make_session(sandbox, "busy", runner="nice", status=Status.RUNNING)
+    assert "can't load nice_plugin:NiceRunner" in sandbox.chatml("ls", code=1).err

@@ -329,6 +329,24 @@ def test_a_worktree_inside_is_kept_aside_as_it_is(sandbox: Sandbox, tmp_path: Pa
     assert sandbox.git("status", "--porcelain", cwd=inner) == "?? innermost/\n?? precious"
 
 
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_worktree_of_a_repository_that_is_inside_too(sandbox: Sandbox, name: str) -> None:
+    worktree = make_session(sandbox, "x")
+    owner, inner = worktree / "owner", worktree / name
+    sandbox.git("clone", "-q", str(sandbox.repo), str(owner))
+    sandbox.git("worktree", "add", "-q", "-b", "own", str(inner), cwd=owner)
+    write(inner, precious="1")
+    before = files(inner)
+    said = removed(sandbox, "--force", "x")
+    kept = [Path(line.rpartition(": ")[2]) for line in said.splitlines() if "is kept for restore" in line]
+    assert [(one / "precious").read_text() for one in kept if one.name == name] == ["1"]
+    assert not worktree.exists()
+    sandbox.chatml("restore", "x")
+    assert files(inner) == before
+    assert sandbox.git("status", "--porcelain", cwd=inner) == "?? precious"
+    assert "prunable" not in sandbox.git("worktree", "list", "--porcelain", cwd=owner)
+
+
 def test_a_repository_that_lies_elsewhere_is_refused_even_by_force(sandbox: Sandbox, tmp_path: Path) -> None:
     worktree = make_session(sandbox, "x")
     sandbox.git("init", "-q", "--separate-git-dir", str(tmp_path / "elsewhere"), str(worktree / "inner"))

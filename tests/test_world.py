@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Serve, all_gone, delivered_once, logged
-from tests.made import commit, files, write
+from tests.made import commit, files, make_session, write
 from tests.support import TIMEOUT, Sandbox, init_repository
 
 
@@ -78,6 +78,13 @@ def test_a_worktree_folder_that_was_deleted_is_made_again(sandbox: Sandbox, rest
     gone = sandbox.chatml("path", "task", code=1)
     assert gone.err.startswith("error: the worktree of 'task' is gone: ")
     _goes_on(sandbox, rested)
+
+
+def test_a_session_without_its_folder_beside_a_worktree_whose_path_is_no_text(sandbox: Sandbox) -> None:
+    shutil.rmtree(make_session(sandbox, "x"))
+    sandbox.git("worktree", "prune")
+    sandbox.git("worktree", "add", "-q", "--detach", os.fsdecode(b"../odd-\xff"))
+    assert sandbox.chatml("show", "x", "--json").json["branch"] == "chatml/x"
 
 
 def test_what_stands_in_a_worktrees_place_is_not_touched(sandbox: Sandbox, rested: Path) -> None:
@@ -317,7 +324,8 @@ def test_a_checkout_that_does_not_fit_is_told_and_goes_on_with_space(
 
 
 def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: Path) -> None:
-    del rested
+    before = sandbox.session("task")["changes"]["files"]
+    (rested / "more").write_text("1")
     state = sandbox.repo / ".git" / "chatml"
     bound = subprocess.run(
         ["mount", "--bind", "-o", "ro", state, state], capture_output=True, text=True, check=False, timeout=TIMEOUT
@@ -327,6 +335,7 @@ def test_a_state_folder_that_is_read_only_can_be_read(sandbox: Sandbox, rested: 
     try:
         (sandbox.repo / "README.md").write_text("changed\n")
         assert sandbox.session("task")["status"] == "done"
+        assert sandbox.session("task")["changes"]["files"] == before + 1
         assert "Made." in sandbox.chatml("logs", "task").out
         for args in (["send", "task", "x"], ["new", "x"], ["resume", "task"]):
             refused = sandbox.chatml(*args, code=1)

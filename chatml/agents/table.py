@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from chatml import plugins
 from chatml.errors import UsageError
 from chatml.model import Terms
 
@@ -69,9 +69,9 @@ def row_of(terms: Terms, programs: Collection[str] = ()) -> Row:
         return BUILT_IN[terms.agent]
     if terms.command is not None:
         return PROGRAM
-    plugged = _plugged()
+    plugged = plugins.plugged(GROUP)
     if terms.agent in plugged:
-        return Row(plugged[terms.agent], getattr(_named(plugged[terms.agent]), "traits", Traits()))
+        return Row(plugged[terms.agent], getattr(plugins.load(plugged[terms.agent]), "traits", Traits()))
     known = ", ".join([*BUILT_IN, *programs, *plugged])
     raise UsageError(
         f"no agent named '{terms.agent}'", f"known: {known}; others go under 'agents:' in the configuration"
@@ -80,23 +80,12 @@ def row_of(terms: Terms, programs: Collection[str] = ()) -> Row:
 
 def load(terms: Terms) -> MakeAgent:
     """What makes the agent; loading its code may be slow."""
-    make: MakeAgent = _named(row_of(terms).make)
+    make: MakeAgent = plugins.load(row_of(terms).make)
     return make
 
 
 def memory_of(terms: Terms, conversation: str | None) -> Memory | None:
     """The agent's record of that conversation; None for an agent that keeps none."""
     place = row_of(terms).memory
-    make: Callable[[str | None], Memory] | None = _named(place) if place is not None else None
+    make: Callable[[str | None], Memory] | None = plugins.load(place) if place is not None else None
     return make(conversation) if make is not None else None
-
-
-def _named(place: str) -> Any:
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
-
-
-def _plugged() -> dict[str, str]:
-    from importlib.metadata import entry_points
-
-    return {one.name: one.value for one in entry_points(group=GROUP)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from chatml.changes.standing import pointed, same
@@ -87,18 +88,31 @@ def kept_repositories(repository: Repository, session: Session) -> Path:
     return repository.common_dir / "chatml" / "trash" / session.id
 
 
-def take_out(folder: Path, kept: Path) -> list[Path]:
-    """Move the repositories inside a worktree out of it, as they are; returns where they are now."""
+def take_out(folder: Path, kept: Path, before: Path) -> list[Path]:
+    """Move the repositories inside a worktree out of it, as they are; returns where they are now.
+
+    `before` is where the worktree was until just now: what lies in it names its own places by that.
+    """
+    there = Path(os.path.realpath(before))
+    taken = [inner for inner in inner_repositories(folder) if _is_whole(inner, there, (folder, kept))]
     moved = []
-    for inner in inner_repositories(folder):
-        if (inner / ".git").is_dir() or _has_admin(inner):
-            target = kept / inner.relative_to(folder)
-            shutil.rmtree(target, ignore_errors=True)  # half a copy, of one who was killed
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(inner, target)
-            _tell_git(target)
-            moved.append(target)
+    for inner in taken:
+        target = kept / inner.relative_to(folder)
+        shutil.rmtree(target, ignore_errors=True)  # half a copy, of one who was killed
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(inner, target)
+        _tell_git(target)
+        moved.append(target)
     return moved
+
+
+def _is_whole(inner: Path, before: Path, now: Sequence[Path]) -> bool:
+    """Whether a folder is a repository, or a worktree of one: also of one that was moved along, to one of `now`."""
+    admin = pointed(inner / ".git")
+    if admin is None:
+        return True
+    places = [place / admin.relative_to(before) for place in now] if admin.is_relative_to(before) else [admin]
+    return any((place / "gitdir").is_file() for place in places)
 
 
 def _has_admin(inner: Path) -> bool:

@@ -175,9 +175,9 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
         worktree.rename(aside)
     kept: list[Path] = []
     if place.admin is not None and (aside / ".git").is_file():
+        kept = inner.take_out(aside, inner.kept_repositories(repository, session), worktree)
         # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
-        kept = inner.take_out(aside, inner.kept_repositories(repository, session))
         (aside / ".git").unlink()
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:

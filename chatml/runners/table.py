@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 
+from chatml import plugins
 from chatml.errors import UsageError
 from chatml.model import Session
 from chatml.runners.base import Runner
@@ -21,19 +21,11 @@ BUILT_IN: Mapping[str, str] = {"local": "chatml.runners.local:LocalRunner"}
 @cache
 def named(name: str) -> Runner:
     """The runner of that name. UsageError for an unknown one."""
-    place = BUILT_IN.get(name) or _plugged(name)
-    module, _, kind = place.partition(":")
-    runner: Runner = getattr(import_module(module), kind)()
+    known = {**plugins.plugged(GROUP), **BUILT_IN} if name not in BUILT_IN else BUILT_IN
+    if name not in known:
+        raise UsageError(f"no runner named '{name}'", f"known: {', '.join(sorted(known))}")
+    runner: Runner = plugins.load(known[name])()
     return runner
-
-
-def _plugged(name: str) -> str:
-    from importlib.metadata import entry_points
-
-    plugged = {one.name: one.value for one in entry_points(group=GROUP)}
-    if name not in plugged:
-        raise UsageError(f"no runner named '{name}'", f"known: {', '.join([*BUILT_IN, *plugged])}")
-    return plugged[name]
 
 
 def of(session: Session) -> Runner:

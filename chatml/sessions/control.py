@@ -174,7 +174,7 @@ def _lacks_worktree(project: Project, session: Session) -> bool:
 def remade(project: Project, name: str) -> str | None:
     """What a person has to know about a worktree that the session's next worker makes anew; None where none is."""
     session = resolve(project, name)
-    if project.store.session(name).worker_lock.held():
+    if runners.alive(project.store.session(name), session):
         return None
     found = standing(project.repo.common_dir, Path(session.worktree))
     return checkout.remade(session) if found is Standing.GONE else TOLD if found is Standing.CUT_OFF else None

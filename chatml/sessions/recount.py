@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,14 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
             session = replace(find.mended(project, session.name), queue_place=session.queue_place)
         changes, seen = _measured(project, session, anew)
         counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
-        if counted != session:
-            known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
+    except (ChatmlError, OSError) as error:
+        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
+    if counted != session:
+        known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
+        with suppress(ChatmlError, OSError):  # a disk that takes nothing more: what was counted is true all the same
             project.store.session(session.name).update(
                 lambda now_: replace(now_, **known) if now_.id == session.id else now_
             )
-    except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
     return counted
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from chatml.errors import UsageError
 from chatml.model import Process, Session, Status
 from chatml.runners import table as runners
 
@@ -19,6 +21,8 @@ def with_processes(found: Sequence[Session]) -> list[Session]:
     left: dict[str, tuple[Process, ...] | None] = {one.id: () for one in resting}
     for name in {one.terms.runner for one in unsure}:
         theirs = [one for one in unsure if one.terms.runner == name]
-        seen = runners.named(name).left(theirs)
+        seen = None
+        with suppress(UsageError):  # the package that brought it is gone
+            seen = runners.named(name).left(theirs)
         left |= {one.id: None if seen is None else seen.get(one.id, ()) for one in theirs}
     return [replace(one, processes=left[one.id]) if one.id in left else one for one in found]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
+from chatml.changes.standing import pointed, registered
 from chatml.model import Session
 from chatml.repo import Repository
-from chatml.workspace.glance import git_folder
 
 
 def follow(session: Session, repository: Repository) -> Session:
@@ -16,24 +17,16 @@ def follow(session: Session, repository: Repository) -> Session:
 
     Costs one look at a file where nothing was renamed.
     """
-    admin = _registered(session, repository)
+    worktree = Path(session.worktree)
     try:
-        head = (admin / "HEAD").read_text() if admin else ""
+        admin = pointed(worktree / ".git") or registered(repository.common_dir, worktree)
+        head = os.fsdecode((admin / "HEAD").read_bytes()) if admin else ""
     except OSError:
         return session
     if admin is None or head == f"ref: refs/heads/{session.branch}\n" or repository.tip(session.branch) is not None:
         return session
     branch = _renamed(admin, session.branch)
     return session if repository.tip(branch) is None else replace(session, branch=branch)
-
-
-def _registered(session: Session, repository: Repository) -> Path | None:
-    """Git's own folder for the session's worktree, also where that itself is gone."""
-    link = Path(session.worktree) / ".git"
-    if link.is_file():
-        return git_folder(link.parent)
-    places = (repository.common_dir / "worktrees").glob("*/gitdir")
-    return next((place.parent for place in places if place.read_text().rstrip("\n") == str(link)), None)
 
 
 def _renamed(admin: Path, branch: str) -> str:
