@@ -58,6 +58,9 @@ def test_turns_of_a_program(sandbox: Sandbox) -> None:
     assert sandbox.chatml("send", "x", "and more", "--wait").out == "again: and more\n"
     session = sandbox.session("x")
     assert (session["status"], session["turns"], session["agent"]) == ("done", 2, "echo")
+    shown = sandbox.chatml("show", "x").out
+    assert "\nturns: 2\n" in shown
+    assert "cost" not in shown, "it told none"
 
 
 def test_a_program_that_fails_or_is_missing(sandbox: Sandbox) -> None:

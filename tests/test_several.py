@@ -245,6 +245,7 @@ def test_each_verb_tells_scripts_what_became_of_each_session(sandbox: Sandbox, a
             assert len(told) == len(expected), (line, told)
             for one, wanted in zip(told, expected, strict=True):
                 assert {**one, **wanted} == one, line
+                assert one.get("removed_at", "Z").endswith("Z"), "as all times of ours"
                 if wanted.get("outcome") != "failed":
                     assert set(one) - set(wanted) <= VARYING, line
 

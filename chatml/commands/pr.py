@@ -12,6 +12,7 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import UsageError
 from chatml.landing import pull
+from chatml.landing.order import Order
 from chatml.project import open_project
 from chatml.sessions import control, find
 from chatml.text import one_line
@@ -70,7 +71,7 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
     return 0
 
 
-def _order(asked: dict[str, object]) -> pull.Order:
+def _order(asked: dict[str, object]) -> Order:
     """The options as an order. UsageError for a text that is empty."""
     for option in ("title", "base", "remote", "commit"):
         text = asked[option]
@@ -80,4 +81,4 @@ def _order(asked: dict[str, object]) -> pull.Order:
         asked["body"] = sys.stdin.buffer.read().decode("utf-8", "replace")
     if isinstance(asked["title"], str):
         asked["title"] = one_line(asked["title"])
-    return pull.Order(**asked)  # type: ignore[arg-type]
+    return Order(**asked)  # type: ignore[arg-type]

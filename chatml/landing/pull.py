@@ -20,6 +20,7 @@ from chatml.errors import ChatmlError, GitError
 from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, destination, push
 from chatml.landing.destination import Destination
+from chatml.landing.order import Order
 from chatml.model import PullRequest, Session
 from chatml.repo import Repository, Worktree, objects
 from chatml.repo.answers import failed
@@ -30,21 +31,6 @@ from chatml.text import one_line, shorten
 
 PATIENCE = 300.0
 """Seconds to wait for another `pr` of the same session: a push with its hooks may take minutes."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the person asked for; None leaves it to the session, or as it is on a pull request that exists."""
-
-    title: str | None = None
-    body: str | None = None
-    base: str | None = None
-    remote: str | None = None
-    commit: str | None = None
-    draft: bool = False
-    replace_pushed: bool = False
-    force: bool = False
-    """Publish although something in the worktree can't come along."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,7 @@ class Work:
 
     def again(self, *options: str) -> str:
         """The command line that goes on from here, for hints."""
-        return " ".join(["chatml pr", self.session.name, *options])
+        return self.order.again(self.session.name, *options)
 
 
 def land(work: Work) -> tuple[Hub, PullRequest, bool]:
@@ -171,9 +157,10 @@ def _check_whole(work: Work, committed: bool = False) -> bool:
     with look(work.repository, work.session) as comparison:
         left_out = "; ".join(comparison.left_out)
         if left_out and not work.order.force:
+            rest = work.order.again(work.session.name, "--force", committed=committed)
             raise ChatmlError(
                 f"not all of '{work.session.name}' can be published; left out would be {left_out}",
-                f"publish that by itself first, or the rest without it: {work.again('--force')}",
+                f"publish that by itself first, or the rest without it: {rest}",
             )
         if left_out:
             work.tell(f"left out: {left_out}")

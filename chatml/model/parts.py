@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields
 from datetime import datetime, timezone
 
@@ -9,12 +10,17 @@ from chatml.record import record
 
 
 def now() -> str:
-    """The time as the contract writes it: UTC, ISO 8601, to the millisecond."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time, as `stamp` writes it."""
+    return stamp(time.time())
+
+
+def stamp(seconds: float) -> str:
+    """A moment since the epoch as the contract writes it: UTC, ISO 8601, to the millisecond."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:
-    """The moment that `now` wrote down."""
+    """The moment that `stamp` wrote down."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 

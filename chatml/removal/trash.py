@@ -23,7 +23,7 @@ from typing import Any
 
 from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
-from chatml.model import Session
+from chatml.model import Session, stamp
 from chatml.proc import Result
 from chatml.removal.place import Place
 from chatml.repo import Repository, git
@@ -275,13 +275,13 @@ def note_of(repository: Repository, commit: str) -> dict[str, Any]:
 
 def refs(repository: Repository) -> dict[str, str]:
     """What is in the trash, NAME or NAME@NUMBER, with the time of its removal (ISO 8601), newest first."""
-    form = "--format=%(committerdate:unix) %(committerdate:iso-strict) %(refname)"
-    found = [line.split(" ", 2) for line in repository.git("for-each-ref", form, PREFIX).text.splitlines()]
+    form = "--format=%(committerdate:unix) %(refname)"
+    found = [line.split(" ", 1) for line in repository.git("for-each-ref", form, PREFIX).text.splitlines()]
 
     def age(one: list[str]) -> tuple[int, float]:
-        return int(one[0]), float(one[2].partition("@")[2] or "inf")
+        return int(one[0]), float(one[1].partition("@")[2] or "inf")
 
-    return {ref.removeprefix(PREFIX): when for _, when, ref in sorted(found, key=age, reverse=True)}
+    return {ref.removeprefix(PREFIX): stamp(int(when)) for when, ref in sorted(found, key=age, reverse=True)}
 
 
 def drop(repository: Repository, label: str, commit: str) -> None:

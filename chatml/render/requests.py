@@ -43,7 +43,8 @@ def page(session: Session) -> Iterator[str]:
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
         "queue": f"number {session.queue_place}" if session.queue_place else "",
-        "cost": f"${session.spent_usd:.2f} in {session.turns} turn{'' if session.turns == 1 else 's'}",
+        "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
+        "turns": str(session.turns),
         "limits": _limits(session),
         "pull request": session.pr.url if session.pr else "",
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
