@@ -23,7 +23,7 @@ from chatml.landing.destination import Destination
 from chatml.landing.order import Order
 from chatml.model import PullRequest, Session
 from chatml.repo import Repository, Worktree, objects
-from chatml.repo.answers import failed
+from chatml.repo.answers import OFFLINE, failed
 from chatml.repo.objects import Commit
 from chatml.state.locks import lock
 from chatml.state.store import SessionStore
@@ -224,7 +224,8 @@ def _commits(work: Work, tip: str) -> list[Commit]:
 def _contains(work: Work, pull: Pull, tip: str) -> bool:
     """Whether a pull request's head holds the branch's last commit, as far as is known here."""
     ancestor = ["merge-base", "--is-ancestor", tip, pull.head_commit]
-    return pull.head_commit == tip or work.repository.git(*ancestor, check=False).code == 0
+    # Nothing is fetched for this: a commit that is not here is one that is not known.
+    return pull.head_commit == tip or work.repository.git(*ancestor, check=False, env=OFFLINE).code == 0
 
 
 def _check_origin(work: Work, at: Path, hub: Hub, pulls: Sequence[Pull]) -> None:

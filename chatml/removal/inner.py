@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from chatml.changes.standing import pointed, same
@@ -98,12 +99,19 @@ def take_out(folder: Path, kept: Path, before: Path) -> list[Path]:
     moved = []
     for inner in taken:
         target = kept / inner.relative_to(folder)
-        shutil.rmtree(target, ignore_errors=True)  # half a copy, of one who was killed
         target.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(target)
         shutil.move(inner, target)
         _tell_git(target)
         moved.append(target)
     return moved
+
+
+def _make_room(target: Path) -> None:
+    """Rename what stands there: what an earlier `restore` could not put back, or half a copy of one who was killed."""
+    if os.path.lexists(target):
+        free = (target.with_name(f"{target.name}.earlier-{number}") for number in count(1))
+        os.rename(target, next(place for place in free if not os.path.lexists(place)))
 
 
 def _is_whole(inner: Path, before: Path, now: Sequence[Path]) -> bool:

@@ -15,6 +15,7 @@ from chatml.errors import Kind
 from chatml.model import Failure, Session, transitions
 from chatml.model.entry import Answer, Interrupt, Message
 from chatml.model.event import Event, MessageTaken, Mishap, ToolResult
+from chatml.state.inbox import messages
 from chatml.state.log import read, taken
 from chatml.worker import scoping
 from chatml.worker.asking import Asking
@@ -49,6 +50,9 @@ class Conversation:
         """Whether an agent has been given anything."""
         self.changed = asyncio.Event()
         self.stopping = False
+        said = messages(journal.store)
+        if self.unanswered and said and said[-1].id in self.taken:
+            self.mail.go_on()  # another worker, unseen, took what this one was started for, and has not answered it
 
     def told_to_end(self) -> None:
         """The worker is to end: the turn is broken off."""
