@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chatml.model import Session
 from tests import forked
 
 ROOT = Path(__file__).parents[1]
@@ -125,8 +126,8 @@ class Sandbox:
 
     def written(self, name: str) -> dict[str, Any]:
         """The record as it lies on the disk, read without starting chatml: for waits that must not miss a moment."""
-        found: dict[str, Any] = json.loads((self.state(name) / "session.json").read_text())
-        return found
+        found = json.loads((self.state(name) / "session.json").read_text())
+        return {**{one.name: one.default for one in fields(Session)}, **found}
 
     def until(self, name: str, *statuses: str) -> dict[str, Any]:
         """The session as `ls --json` shows it, once it is in one of these statuses."""

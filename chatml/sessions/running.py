@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from chatml.model import Process, Session, Status
+from chatml.record import altered
 from chatml.runners import table as runners
 
 
@@ -21,4 +21,4 @@ def with_processes(found: Sequence[Session]) -> list[Session]:
         theirs = [one for one in unsure if one.terms.runner == name]
         seen = runners.named(name).left(theirs)
         left |= {one.id: None if seen is None else seen.get(one.id, ()) for one in theirs}
-    return [replace(one, processes=left[one.id]) if one.id in left else one for one in found]
+    return [altered(one, processes=left[one.id]) if one.id in left else one for one in found]
