@@ -94,8 +94,7 @@ def _kinds(hint: Any) -> tuple[frozenset[type], Reader | None]:
         elif issubclass(origin, Enum):
             read = partial(_member, origin)
         elif origin is tuple:
-            item: Any = get_args(kind)[0]
-            read = partial(_objects, item) if is_dataclass(item) else _texts
+            read = partial(_objects, get_args(kind)[0]) if is_dataclass(get_args(kind)[0]) else _texts
         else:
             plain |= {int, float} if origin is float else {origin}
     return frozenset(plain), read

@@ -129,6 +129,15 @@ class SessionStore:
                 raise ChatmlError(f"session '{self.name}' was removed just now", "see 'chatml restore'") from None
             yield
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Another one means that the record was written, or that something came in; None without a record."""
+        try:
+            record = os.stat(self._record)
+            inbox = os.stat(f"{self._folder}/inbox.jsonl")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return record.st_mtime_ns, record.st_ino, inbox.st_size
+
     def raw(self) -> bytes:
         """The record as it stands on the disk. OSError."""
         return read_whole(self._record)
@@ -200,6 +209,10 @@ class Store:
                 return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
+
+    def stamps(self) -> list[tuple[str, int]]:
+        """Other ones mean that a session came or went, or that a record was written. OSError."""
+        return [(name, os.stat(f"{self._sessions}/{name}").st_mtime_ns) for name in self.names()]
 
     def repositories(self) -> Iterator[Path]:
         """The main checkouts that the records name, each once: where git can't tell."""
