@@ -53,7 +53,7 @@ class Queue:
             store = self._store.session(name)
             with contextlib.suppress(OSError, ChatmlError):
                 # Most records are none of a queued session: parsing them all would cost more than all the rest.
-                if b'"status":"queued"' in store.record.read_bytes():
+                if b'"status":"queued"' in store.raw():
                     session = store.read()
                     if session.status is Status.QUEUED:
                         found.append(session)
@@ -112,7 +112,7 @@ class Queue:
 def _is_at_work(store: SessionStore) -> bool:
     try:
         # Most records are of sessions at rest: those are not even parsed.
-        if not any(status in store.record.read_bytes() for status in _AT_WORK):
+        if not any(status in store.raw() for status in _AT_WORK):
             return False
         session = store.read()
         return session.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING) and runners.alive(store, session)

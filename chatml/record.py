@@ -8,9 +8,11 @@ they are dataclasses like any.
 from __future__ import annotations
 
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-__all__ = ["record"]
+__all__ = ["altered", "record"]
+
+T = TypeVar("T")
 
 
 class _Methods:
@@ -29,11 +31,10 @@ class _Methods:
             if len(args) > len(given) or given.keys() & values.keys():
                 raise TypeError(f"{type(self).__name__} was given a value too many")
             values.update(given)
-        for name, make in self._makers:
-            if name not in values:
-                values[name] = make()
         full = {**self._defaults, **values}
-        if len(full) != len(self._defaults) or not self._needed <= values.keys():
+        if len(values) < len(full):
+            full |= {name: make() for name, make in self._makers if name not in values}
+        if len(full) != len(self._defaults) or (len(values) < len(full) and not self._needed <= values.keys()):
             wrong = (self._needed - values.keys()) | (values.keys() - self._defaults.keys())
             raise TypeError(f"{type(self).__name__} lacks, or doesn't know: {', '.join(sorted(wrong))}")
         self.__dict__.update(full)
@@ -68,6 +69,17 @@ def _record(*, frozen: bool) -> Any:
         return made
 
     return make
+
+
+def altered(one: T, **values: Any) -> T:
+    """The record with other values: `dataclasses.replace` in a tenth of its time, for what is done to each session.
+
+    AssertionError for a field that it doesn't have.
+    """
+    assert values.keys() <= vars(one).keys(), values.keys() - vars(one).keys()
+    new = object.__new__(type(one))
+    vars(new).update(vars(one), **values)
+    return new
 
 
 if TYPE_CHECKING:

@@ -76,6 +76,10 @@ class Prompt:
         """Ring the terminal's bell."""
         self._put("\a")
 
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until a key is pressed."""
+        select.select([sys.stdin], [], [], seconds)
+
     def typed(self) -> Iterator[str]:
         """The lines entered since the last call; never waits. Leave where the person wants to go."""
         yield from self._take_keys()  # the caller may have stopped at a line before them

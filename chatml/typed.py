@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -21,23 +21,41 @@ def build(cls: type[T], data: Any, where: str) -> T:
     """The dataclass from its JSON; keys that it doesn't know are left out. TypeError or ValueError, naming the key."""
     if type(data) is not dict:
         raise TypeError(f"{where} is no object")
-    values = {}
-    for name, kinds, read in _shape(cls):  # type: ignore[arg-type]
-        if name not in data:
-            continue
-        value = data[name]
-        if type(value) in kinds:
-            values[name] = value
-        elif read is not None:
-            values[name] = read(value, name)
-        else:
-            raise TypeError(f"{name} is of the wrong type")
-        if value.__class__ in (int, float) and not -BEYOND < value < BEYOND:
+    unknown, readers, numbers = _plan(cls, tuple(data), tuple(map(type, data.values())))  # type: ignore[arg-type]
+    values = {**data}
+    for name in unknown:
+        del values[name]
+    for name, read in readers:
+        values[name] = read(values[name], name)
+    for name in numbers:
+        if not -BEYOND < values[name] < BEYOND:
             raise ValueError(f"{name} is no sensible number")
     try:
         return cls(**values)
     except TypeError:
         raise ValueError(f"{where} is not complete") from None
+
+
+@lru_cache(256)
+def _plan(
+    cls: type[Any], keys: tuple[str, ...], types: tuple[type, ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str, Reader], ...], tuple[str, ...]]:
+    """For data with these keys of these types: those that are not known, those to be read on, and the numbers.
+
+    Records of one repository look alike: a thousand are checked key by key a few times only.
+    """
+    given = dict(zip(keys, types, strict=True))
+    readers = []
+    shape = _shape(cls)  # type: ignore[arg-type]
+    for name, kinds, read in shape:
+        if name not in given or given[name] in kinds:
+            continue
+        if read is None:
+            raise TypeError(f"{name} is of the wrong type")
+        readers.append((name, read))
+    known = {name for name, _, _ in shape}
+    numbers = (name for name, kind in given.items() if name in known and kind in (int, float))
+    return tuple(name for name in keys if name not in known), tuple(readers), tuple(numbers)
 
 
 @cache
@@ -62,7 +80,7 @@ def _kinds(hint: Any) -> tuple[frozenset[type], Reader | None]:
         elif issubclass(origin, Enum):
             read = partial(_member, origin)
         elif origin is tuple:
-            read = partial(_items, get_args(kind)[0])
+            read = partial(_objects, get_args(kind)[0]) if is_dataclass(get_args(kind)[0]) else _texts
         else:
             plain |= {int, float} if origin is float else {origin}
     return frozenset(plain), read
@@ -74,11 +92,17 @@ def _member(kind: type[Enum], value: Any, name: str) -> Enum:
     return kind(value)
 
 
-def _items(kind: type[Any], value: Any, name: str) -> tuple[Any, ...]:
+def _objects(kind: type[Any], value: Any, name: str) -> tuple[Any, ...]:
+    return tuple([build(kind, one, name) for one in _list(value, name)])
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if value and set(map(type, _list(value, name))) != {str}:
+        raise TypeError(f"{name} is no list of texts")
+    return tuple(_list(value, name))
+
+
+def _list(value: Any, name: str) -> list[Any]:
     if type(value) is not list:
         raise TypeError(f"{name} is no list")
-    if is_dataclass(kind):
-        return tuple(build(kind, one, name) for one in value)
-    if not all(type(one) is str for one in value):
-        raise TypeError(f"{name} is no list of texts")
-    return tuple(value)
+    return value

@@ -64,6 +64,33 @@ def _state(project: Project, name: str) -> str:
     return f"{name} is {status.value}" + (" and goes on" if status.active else "")
 
 
+RESTING = 0.1
+"""Seconds between two looks at a session at rest: it can't say anything before its record has changed."""
+
+
+class Look:
+    """A session, and what it asks first; at rest, it is read anew only once something has changed."""
+
+    def __init__(self, project: Project, store: SessionStore) -> None:
+        self._project = project
+        self._store = store
+        self._stamp: object = None
+        self._seen: tuple[Session, Request | None] | None = None
+        self.pause = log.POLL
+        """Seconds until the next look."""
+
+    def __call__(self) -> tuple[Session, Request | None]:
+        """As it is now. FileNotFoundError where it was removed."""
+        stamp = self._store.stamp()
+        if self._seen is None or stamp is None or stamp != self._stamp or not self._seen[0].status.at_rest:
+            session = find.load(self._project, self._store.name)
+            self._seen = session, next(iter(find.still_open(self._store, session)), None)
+            # One that waits has a worker, as a rule, which may die without a word.
+            calm = session.status.at_rest and session.pid is None
+            self._stamp, self.pause = (stamp, RESTING) if calm else (None, log.POLL)
+        return self._seen
+
+
 class Queued:
     """Says what newly waits for the end of a session's turn; asked often, it reads only when something came in."""
 
@@ -90,15 +117,15 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     show = Transcript(session.worktree, output.width)
     alarm, queued = notice.Alarm(), Queued(store)
     told: Status | str | None = None
-    for event in log.follow(store.events, lambda: not store.exists()):
+    look = Look(project, store)
+    for event in log.follow(store.events, lambda: not store.exists(), lambda: prompt.wait(look.pause)):
         if event is not None:
             prompt.write(show(event))
             continue
         try:
-            session = find.load(project, session.name)
+            session, asked = look()
         except FileNotFoundError:
             continue  # removed just now
-        asked = next(iter(find.still_open(store, session)), None)
         told = _tell_need(asked, told, prompt) if asked else _tell_rest(project, session, told, prompt)
         for message in queued(session):
             prompt.note(paint(f"(queued as {message.id}: {_short(message.text)})", dim=True))

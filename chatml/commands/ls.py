@@ -23,6 +23,9 @@ from chatml.text import one_line
 REDRAW = 0.25
 """Seconds between two looks of `--watch`."""
 
+RESTING = 1.0
+"""Seconds between two looks at the worktrees and workers of sessions at rest: in their records, all else is seen."""
+
 
 @click.command()
 @options.names()
@@ -78,7 +81,7 @@ def _print(found: list[Session], as_json: bool, quiet: bool) -> None:
 
 
 def _watch(project: Project, names: tuple[str, ...], statuses: tuple[str, ...]) -> int:
-    shown, alarm = "", notice.Alarm()
+    shown, alarm, calm = "", notice.Alarm(), Calm(project)
     with output.screen() as draw:
         while True:
             everyone, trouble = find.find(project, names)
@@ -90,4 +93,27 @@ def _watch(project: Project, names: tuple[str, ...], statuses: tuple[str, ...]) 
                 shown = text
             if alarm(found):
                 output.ring()
+            calm.wait(everyone)
+
+
+class Calm:
+    """The time between two looks of `--watch`: longer while all sessions are at rest and no record is written."""
+
+    def __init__(self, project: Project) -> None:
+        self._store = project.store
+        self._stamps = self._look()
+
+    def _look(self) -> object:
+        try:
+            return self._store.stamps()
+        except OSError:
+            return object()  # never the same as before: a session was removed just now
+
+    def wait(self, everyone: list[Session]) -> None:
+        """Wait until it's time to look at these sessions again."""
+        until = time.monotonic() + (RESTING if all(one.status.at_rest for one in everyone) else REDRAW)
+        while True:
             time.sleep(REDRAW)
+            before, self._stamps = self._stamps, self._look()
+            if self._stamps != before or time.monotonic() >= until:
+                return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
+from operator import itemgetter
 from typing import Any
 
 from chatml import typed
@@ -104,23 +105,29 @@ class Session:
         return replace(self, updated_at=now(), **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON data, with every key of the contract present."""
+        """The record as JSON data, for writing it: parts of it are those of this session itself."""
         # Not by `dataclasses.asdict`: its deep copies were a third of the time of `ls` with a thousand sessions.
-        data = dict(vars(self))
-        for key in ("terms", "base", "tokens", *_OPTIONAL):
-            if data[key] is not None:
-                data[key] = dict(vars(data[key]))
-        if self.processes is not None:
-            data["processes"] = [dict(vars(one)) for one in self.processes]
-        data["requests"] = [dict(vars(one)) for one in self.requests]
-        data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
-        data["status"] = self.status.value
-        return data
+        return {**vars(self), **self._parts(), "terms": vars(self.terms)}
+
+    def _parts(self) -> dict[str, Any]:
+        """What is an object of ours, as JSON data."""
+        asked = tuple(vars(one) for one in self.requests)
+        return {
+            "status": self.status.value,
+            "requests": asked,
+            "base": vars(self.base),
+            "tokens": vars(self.tokens),
+            "changes": self.changes and vars(self.changes),
+            "pr": self.pr and vars(self.pr),
+            "error": self.error and vars(self.error),
+            "processes": None if self.processes is None else [vars(one) for one in self.processes],
+        }
 
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
-        data = {**vars(self.terms), **self.to_json(), "cost_usd": self.spent_usd}
-        return {key: data[key] for key in PUBLIC_KEYS}
+        data = {**vars(self.terms), **vars(self), **self._parts(), "cost_usd": self.spent_usd}
+        data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
+        return dict(zip(PUBLIC_KEYS, _PUBLIC(data), strict=True))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Session:
@@ -170,4 +177,4 @@ PUBLIC_KEYS = (
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 
-_OPTIONAL = ("changes", "pr", "error")
+_PUBLIC = itemgetter(*PUBLIC_KEYS)

@@ -14,7 +14,7 @@ from chatml.model import Changes, Session, Status
 from chatml.project import Project
 from chatml.sessions import find
 from chatml.workspace.branch import follow
-from chatml.workspace.glance import glance
+from chatml.workspace.glance import glance, looks_the_same
 
 
 def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
@@ -47,8 +47,7 @@ def _doubtful(project: Project, session: Session) -> bool:
             return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
         except OSError:
             return True
-    seen = glance(session)
-    return seen is None or seen != session.changes_seen
+    return not looks_the_same(session)
 
 
 def _counted(project: Project, session: Session, anew: bool) -> Session:

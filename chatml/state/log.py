@@ -109,15 +109,18 @@ def last_plan(path: Path) -> str | None:
     return plan
 
 
-def follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event | None]:
+def follow(
+    path: Path, ended: Callable[[], bool], pause: Callable[[], object] = lambda: time.sleep(POLL)
+) -> Iterator[Event | None]:
     """All events, then the new ones as they come, until `ended` and nothing more is there.
 
-    Yields None whenever it has nothing new, after `POLL` seconds, so that the caller can look at other things.
+    Yields None whenever it has nothing new, so that the caller can look at other things, and then makes a `pause`.
     """
-    offset = 0
+    offset = size = 0
     while True:
         last_look = ended()
-        lines, offset = complete_lines(path, offset)
+        before, size = size, _size(path)  # looked at first: what is added meanwhile is read twice rather than never
+        lines, offset = complete_lines(path, offset) if size != before else ([], offset)
         for line in lines:
             event = _parse(line)
             if event is not None:
@@ -127,4 +130,11 @@ def follow(path: Path, ended: Callable[[], bool]) -> Iterator[Event | None]:
         if last_look:
             return
         yield None
-        time.sleep(POLL)
+        pause()
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

@@ -20,6 +20,9 @@ from chatml.errors import ChatmlError
 from chatml.model import SCHEMA, Session
 from chatml.state.locks import LOCK_TIMEOUT, WorkerLock, lock
 
+AT_ONCE = 1 << 16
+"""Bytes to read by one call: few records are longer."""
+
 STAGE = ".new-"
 """How the folders of sessions in the making begin."""
 
@@ -48,6 +51,15 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
+def read_whole(path: str) -> bytes:
+    """What a small file holds, by the fewest system calls: `ls` reads one of each session. OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(fd, AT_ONCE), b""))
+    finally:
+        os.close(fd)
+
+
 class CorruptRecordError(ChatmlError):
     """A session's record can't be read; its worktree, branch and log are untouched."""
 
@@ -73,10 +85,18 @@ class UnreadableRecordError(CorruptRecordError):
 class SessionStore:
     """One session's folder: record, log, inbox and locks."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = folder.name
-        self.record = folder / "session.json"
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = str(folder)
+        self.name = os.path.basename(self._folder)
+        self._record = f"{self._folder}/session.json"  # as text: making two paths takes as long as reading the file
+
+    @cached_property
+    def folder(self) -> Path:
+        return Path(self._folder)
+
+    @property
+    def record(self) -> Path:
+        return Path(self._record)
 
     @property
     def events(self) -> Path:
@@ -110,13 +130,26 @@ class SessionStore:
                 raise ChatmlError(f"session '{self.name}' was removed just now", "see 'chatml restore'") from None
             yield
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Another one means that the record was written, or that something came in; None without a record."""
+        try:
+            record = os.stat(self._record)
+            inbox = os.stat(f"{self._folder}/inbox.jsonl")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return record.st_mtime_ns, record.st_ino, inbox.st_size
+
+    def raw(self) -> bytes:
+        """The record as it stands on the disk. OSError."""
+        return read_whole(self._record)
+
     def read(self, name: str | None = None) -> Session:
         """The record. FileNotFoundError without one, CorruptRecordError for one that can't be understood or read.
 
         `name` is the session that it must be about, where that is not the folder's name: in a staged one.
         """
         try:
-            raw = self.record.read_bytes()
+            raw = self.raw()
         except FileNotFoundError:
             if self.folder.is_dir():
                 raise CorruptRecordError(self.name, self.record, "it is missing") from None
@@ -159,6 +192,7 @@ class Store:
     def __init__(self, common_dir: Path) -> None:
         self.root = common_dir / "chatml"
         self.sessions = self.root / "sessions"
+        self._sessions = str(self.sessions)
         self.config = self.root / "config.yaml"
 
     def lock(self, timeout: float = LOCK_TIMEOUT) -> contextlib.AbstractContextManager[None]:
@@ -176,6 +210,10 @@ class Store:
                 return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
         except FileNotFoundError:
             return []
+
+    def stamps(self) -> list[tuple[str, int]]:
+        """Other ones mean that a session came or went, or that a record was written. OSError."""
+        return [(name, os.stat(f"{self._sessions}/{name}").st_mtime_ns) for name in self.names()]
 
     def repositories(self) -> Iterator[Path]:
         """The main checkouts that the records name, each once: where git can't tell."""
@@ -204,9 +242,9 @@ class Store:
 
         As a path it would lead to another folder, or to the same one by another name.
         """
-        if not name or name.startswith(".") or Path(name).name != name:
+        if not name or name.startswith(".") or "/" in name:
             raise FileNotFoundError(errno.ENOENT, "no such session", name)
-        return SessionStore(self.sessions / name)
+        return SessionStore(f"{self._sessions}/{name}")
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[SessionStore]:

@@ -18,15 +18,36 @@ def glance(session: Session) -> str | None:
     """What a few `stat` calls tell of a worktree; another text means that `changes` may be another too.
 
     Sees every commit, every `git add`, every reset, and files made or removed at the top; a file that somebody edits
-    deeper inside is only seen by git itself.
+    deeper inside is only seen by git itself. First stands what is enough to see that nothing has happened.
     """
     worktree = session.worktree
     try:
         admin = git_folder(Path(worktree))
-        seen = [os.stat(worktree).st_mtime_ns]
+        top = os.stat(worktree).st_mtime_ns
     except OSError:
         return None
-    return ",".join(map(str, seen + [_mtime(f"{admin}/{name}") for name in ("index", "logs/HEAD", "HEAD")]))
+    exact = [top, *(_mtime(f"{admin}/{name}") for name in ("index", "logs/HEAD", "HEAD"))]
+    return f"{_quick(worktree, str(admin))} {','.join(map(str, exact))} {admin}"
+
+
+def looks_the_same(session: Session) -> bool:
+    """Whether the session's worktree looks as it did when its `changes` were counted.
+
+    By three `stat` calls where nothing was done there: git replaces each file in its folder of the worktree through a
+    lock beside it. Where it only looked, that folder has changed, and what it holds has not.
+    """
+    seen = session.changes_seen
+    if seen is None:
+        return False
+    quick, _, exact = seen.partition(" ")
+    if _quick(session.worktree, exact.partition(" ")[2]) == quick:
+        return True
+    now = glance(session)
+    return now is not None and now.partition(" ")[2] == exact
+
+
+def _quick(worktree: str, admin: str) -> str:
+    return f"{_mtime(worktree)},{_mtime(f'{worktree}/.git')},{_mtime(admin)}"
 
 
 def _mtime(path: str) -> int:

@@ -31,8 +31,11 @@ class Figure:
 
 FIGURES = (
     Figure("ls-running", "`ls --json`, 10 running", "`claude agents --json`, 10 running", "ms", 0.45),
-    Figure("ls-many", "`ls --json`, 1,000 sessions at rest", "10 sessions", "ms", 3),
-    Figure("new-returns", "`new -q` returns", "`claude --bg` returns (warm)", "ms", 0.7),
+    Figure("ls-rest", "`ls --json`, 10 at rest", "`claude agents --json`, 10 at rest", "ms", 0.42),
+    Figure("ls-import", "`ls --json`, 10 at rest", "`python -c 'import click'`", "ms", 1.5),
+    Figure("ls-terminal", "`ls` on a terminal, 10 at rest", "`python -c 'import click'`", "ms", 2.0),
+    Figure("ls-many", "`ls --json`, 1,000 sessions at rest", "10 sessions", "ms", 1.6),
+    Figure("new-returns", "`new -q` returns", "`claude --bg` returns (warm)", "ms", 0.6),
     Figure("new-large", "`new -q` on a repository of 50,000 files", "on one of 50", "ms", 1.3),
     Figure("first-request", "`new` until the first request at the API", "`claude --bg` (warm)", "ms", 1.5),
     Figure("ten-started", "10 started in a shell loop, until all have asked the API", "`claude --bg`", "ms", 0.9),
@@ -41,6 +44,9 @@ FIGURES = (
     Figure("rest-processes", "processes of 10 sessions at rest", None, "processes", 0),
     Figure("rest-memory", "memory of 10 sessions at rest", None, "MB", 0),
     Figure("send", "`send` to a running agent, until the CLI has it", None, "ms", 200),
+    Figure("send-import", "`send`, until the CLI has it", "`python -c 'import click'`", "ms", 2.2),
+    Figure("attach-rest", "CPU of `attach` on a session at rest", None, "% of a core", 0.3),
+    Figure("watch-rest", "CPU of `ls --watch` on ten at rest", None, "% of a core", 0.5),
     Figure("diff-large", "`diff --stat`, 50,000 files with 3 changed", "`git status` there", "ms", 4),
 )
 

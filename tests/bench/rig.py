@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -232,6 +234,36 @@ def cpu(pid: int) -> float:
     """Seconds of CPU that a process and its ended children have used; 0 once it is gone."""
     fields = _stat(pid)
     return sum(map(int, fields[11:15])) / TICK if fields else 0.0
+
+
+@contextlib.contextmanager
+def on_terminal(argv: Sequence[str], sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
+    """A command on a terminal of its own, which reads all that it prints; ended at the end."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        argv, cwd=sandbox.repo, env=sandbox.env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
+    reader.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+        reader.join(PATIENCE)
+        os.close(ours)
+
+
+def _drain(fd: int) -> None:
+    with contextlib.suppress(OSError):  # the other side is closed
+        while os.read(fd, 1 << 16):
+            pass
+
+
+def busy(pid: int) -> float:
+    """Seconds of CPU that a process has used, to the microsecond (schedstat), without its children."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def started(pid: int) -> float:

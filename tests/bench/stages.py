@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -11,9 +13,20 @@ from pathlib import Path
 from chatml.model import Session
 from chatml.scripted.script import Script
 from chatml.state.store import SessionStore, Store
+from chatml.workspace.glance import git_folder, glance
 from tests.bench import anatomy
 from tests.bench.figures import Samples
-from tests.bench.rig import PATIENCE, ClaudeBackground, Side, chatml_side, claude_side, read_bytes, wait
+from tests.bench.rig import (
+    PATIENCE,
+    ClaudeBackground,
+    Side,
+    busy,
+    chatml_side,
+    claude_side,
+    on_terminal,
+    read_bytes,
+    wait,
+)
 from tests.support import TIMEOUT
 
 HELD: Script = {"*": [{"hold": "model"}, "Done."]}
@@ -131,7 +144,62 @@ def _copy(original: SessionStore, copy: SessionStore, session: Session) -> None:
         (copy.folder / file.name).write_bytes(file.read_bytes())
     branch = session.branch.replace(original.name, copy.name)
     worktree = str(Path(session.worktree).with_name(copy.name))
-    copy.write(replace(session, name=copy.name, branch=branch, worktree=worktree))
+    moved = replace(session, name=copy.name, branch=branch, worktree=worktree)
+    _copy_worktree(session, moved)
+    copy.write(replace(moved, changes_seen=glance(moved)))
+
+
+def _copy_worktree(session: Session, copy: Session) -> None:
+    """As `git worktree add` would make it, a thousand times as fast."""
+    there, place = Path(session.worktree), Path(copy.worktree)
+    admin = git_folder(there)
+    own = admin.with_name(copy.name)
+    shutil.copytree(there, place)
+    shutil.copytree(admin, own)
+    (place / ".git").write_text(f"gitdir: {own}\n")
+    (own / "gitdir").write_text(f"{place}/.git\n")
+    (own / "HEAD").write_text(f"ref: refs/heads/{copy.branch}\n")
+    ref = admin.parents[1] / "refs" / "heads" / copy.branch
+    ref.write_text(f"{session.base.commit}\n")
+
+
+# --- ten at rest --------------------------------------------------------------------------------------------------
+
+IMPORT = (sys.executable, "-c", "import click")
+"""What any command line in Python with click costs before it does something."""
+
+
+def rest(samples: Samples, runs: int) -> None:
+    """Listing ten at rest beside bare click and `claude agents`, and watching them."""
+    with chatml_side(AT_ONCE) as ours, claude_side(AT_ONCE) as other:
+        ours.sandbox.chatml("new", "--wait", "-q", "--name", "original", "a task")
+        _multiply(Store(ours.sandbox.repo / ".git"), TEN)
+        for number in range(TEN):
+            other.run(other.start_argv(f"task number {number}"))
+        wait(other.answered, "all sessions to come to rest")
+        for _ in range(4 * runs):
+            listed, bare = ours.run(ours.list_argv())[0], ours.run(IMPORT)[0]
+            samples.add("ls-import", listed, bare)
+            samples.add("ls-rest", listed, other.run(other.list_argv())[0])
+            samples.add("ls-terminal", _shown(ours), bare)
+        samples.add("attach-rest", ours=_watching(ours, "attach", "original"))
+        samples.add("watch-rest", ours=_watching(ours, "ls", "--watch"))
+
+
+def _shown(side: Side) -> float:
+    began = time.monotonic()
+    with on_terminal(side.sandbox.command("ls"), side.sandbox) as process:
+        process.wait(PATIENCE)
+        return (time.monotonic() - began) * 1000
+
+
+def _watching(side: Side, *args: str) -> float:
+    """The CPU of a command that watches, in % of a core, once it has begun."""
+    with on_terminal(side.sandbox.command(*args), side.sandbox) as process:
+        time.sleep(SETTLING)
+        began, used = time.monotonic(), busy(process.pid)
+        time.sleep(WAITING)
+        return (busy(process.pid) - used) / (time.monotonic() - began) * 100
 
 
 # --- a large repository -------------------------------------------------------------------------------------------
@@ -227,13 +295,15 @@ def send(samples: Samples, runs: int) -> None:
                 raise RuntimeError("chatml send failed")
             if number:
                 samples.add("send", ours=took)
+                samples.add("send-import", took, side.run(IMPORT)[0])
 
 
 # --- all ----------------------------------------------------------------------------------------------------------
 
 STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     many: ("ls-many",),
-    send: ("send",),
+    rest: ("ls-rest", "ls-import", "ls-terminal", "attach-rest", "watch-rest"),
+    send: ("send", "send-import"),
     start: ("new-returns", "first-request"),
     large: ("new-large",),
     diff: ("diff-large",),
