@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     """Skips a test, and says why, where one of these programs is not installed."""
     missing = [program for program in programs if shutil.which(program) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """All cases, of which each so-and-so-manieth is for the fast suite too, and the others for its long part alone."""
+    slow = pytest.mark.long
+    return [case if number % every == 0 else pytest.param(case, marks=slow) for number, case in enumerate(cases)]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench import figures, stages
 
 CHEAP = ("ls-many", "send")
 
 
+@pytest.mark.long
 def test_the_cheapest_figures_come_out() -> None:
     samples = stages.measure(CHEAP, 1)
 

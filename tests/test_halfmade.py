@@ -174,6 +174,7 @@ def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> boo
     return os.waitpid(pid, 0)[1] == signal.SIGKILL
 
 
+@pytest.mark.long
 def test_a_preparation_that_is_killed_at_any_line_is_gone_on_with(sandbox: Sandbox, sealed: None) -> None:
     """At each line, a person edits what is there by then."""
     del sealed

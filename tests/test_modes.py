@@ -9,7 +9,7 @@ import pytest
 
 from tests.calls import bash, writing
 from tests.faults import Serve
-from tests.support import Sandbox
+from tests.support import Sandbox, thinned
 
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions", "auto")
 
@@ -55,7 +55,7 @@ def outcome(name: str, event: dict[str, Any]) -> str:
     return D if any(word in output.lower() for word in refused) else output
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", thinned(MODES, 3))
 def test_what_runs_what_is_asked_and_what_is_denied(sandbox: Sandbox, serve: Serve, tmp_path: Path, mode: str) -> None:
     out = tmp_path / "out"
     (out / "gone").mkdir(parents=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatml.repo import Repository
-from tests.support import Sandbox
+from tests.support import Sandbox, thinned
 from tests.worktree import sealed
 
 __all__ = ["sealed"]
@@ -86,7 +86,7 @@ LAYOUTS = [normal, separate, submodule, bare, worktree_of_bare, bare_in_a_hidden
            linked]  # fmt: skip
 
 
-@pytest.mark.parametrize("make", LAYOUTS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", thinned(LAYOUTS, 3), ids=lambda make: make.__name__)
 def test_sessions_of_sessions_lie_beside_each_other(
     sandbox: Sandbox, tmp_path: Path, make: Callable[[Sandbox, Path], tuple[Path, Path]]
 ) -> None:

@@ -220,7 +220,7 @@ sys.exit(cli.run(sys.argv[2:]))
 """Runs chatml and kills it, or has the disk full, right before the nth step that could be left half done."""
 
 
-SHARDS = [(3, 8), *(pytest.param(first, 3, marks=pytest.mark.long) for first in (1, 2, 3))]
+SHARDS = [pytest.param(3, 24), *(pytest.param(first, 3, marks=pytest.mark.long) for first in (1, 2, 3))]
 """The steps of a test, from the first, each so many: every eighth always, all of them in the suite's long part."""
 
 
