@@ -119,7 +119,7 @@ def test_an_agent_that_was_killed_leaves_no_temporary_files_for_good(sandbox: Sa
     api.release("here")
     sandbox.chatml("resume", "t")
     sandbox.chatml("wait", "t")
-    wait_until(lambda: not list(place.glob("chatml-*")), "the temporary files to go")
+    assert not left.exists()
 
 
 @needs_sandbox
