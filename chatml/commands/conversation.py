@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Request, Session, Status
+from chatml.model.event import Replied, Requested
 from chatml.project import Project
 from chatml.render import requests
 from chatml.render.transcript import Transcript
@@ -91,6 +93,10 @@ class Look:
         return self._seen
 
 
+SETTLES = 1.0
+"""Seconds within which a request that is in the log is in the record too, unless its worker has died."""
+
+
 class Queued:
     """Says what newly waits for the end of a session's turn; asked often, it reads only when something came in."""
 
@@ -118,9 +124,12 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
     alarm, queued = notice.Alarm(), Queued(store)
     told: Status | str | None = None
     look = Look(project, store)
+    shown: float | None = None
     for event in log.follow(store.events, lambda: not store.exists(), lambda: prompt.wait(look.pause)):
         if event is not None:
             prompt.write(show(event))
+            if isinstance(event.what, Requested | Replied):
+                shown = time.monotonic() if isinstance(event.what, Requested) else None
             continue
         try:
             session, asked = look()
@@ -131,6 +140,8 @@ def _converse(project: Project, session: Session, prompt: Prompt) -> None:
             prompt.note(paint(f"(queued as {message.id}: {_short(message.text)})", dim=True))
         if alarm([session]):
             prompt.ring()
+        if asked is None and shown is not None and time.monotonic() - shown < SETTLES:
+            continue  # what is typed is meant for the request that was just shown, and is not in the record yet
         for line in prompt.typed():
             if line.strip():
                 _enter(project, session.name, asked, line, prompt)
