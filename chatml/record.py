@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-__all__ = ["altered", "record"]
+__all__ = ["altered", "record", "said"]
 
 T = TypeVar("T")
 
@@ -80,6 +80,11 @@ def altered(one: T, **values: Any) -> T:
     new = object.__new__(type(one))
     vars(new).update(vars(one), **values)
     return new
+
+
+def said(one: Any) -> dict[str, Any]:
+    """What a record holds that is not so by default, by the names of its fields."""
+    return {field.name: getattr(one, field.name) for field in fields(one) if getattr(one, field.name) != field.default}
 
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from chatml.errors import ChatmlError, Kind
+from chatml.repo.layout import named_by
 
 
 class Standing(Enum):
@@ -93,11 +94,10 @@ def pointed(file: Path) -> Path | None:
     if file.is_symlink():
         return None
     try:
-        text = file.read_bytes()
+        target = str(named_by(file))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
-    target = os.fsdecode(text.removeprefix(b"gitdir: ").rstrip(b"\n"))
-    return Path(os.path.normpath(file.parent / target)) if "\0" not in target else None
+    return Path(os.path.normpath(target)) if "\0" not in target else None
 
 
 def same(one: Path | None, other: Path) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Any, ClassVar
 
 from chatml import typed
 from chatml.model.parts import now
 from chatml.model.request import Reply
-from chatml.record import record
+from chatml.record import record, said
 
 
 def _new_id() -> str:
@@ -81,11 +81,10 @@ _KINDS: Mapping[str, type[Entry]] = {kind.TYPE: kind for kind in (Message, Inter
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """The entry as JSON data; what doesn't apply is left out, and a reply's parts stand in the entry itself."""
-    data = {one.name: getattr(entry, one.name) for one in fields(entry)}
-    said = {one.name: data[one.name] for one in fields(entry) if data[one.name] != one.default}
+    data = said(entry)
     if isinstance(entry, Answer):
-        said |= vars(said.pop("reply"))
-    return {"type": entry.TYPE, **said}
+        data |= vars(data.pop("reply"))
+    return {"type": entry.TYPE, **data}
 
 
 def from_json(data: Mapping[str, Any]) -> Entry:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, ClassVar
 
 from chatml import typed
 from chatml.model.parts import Tokens
-from chatml.record import record
+from chatml.record import record, said
 
 
 @record(frozen=True)
@@ -167,11 +166,10 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """The event as JSON data; what doesn't apply is left out."""
         what = self.what
-        data = {one.name: getattr(what, one.name) for one in fields(what)}
-        said = {one.name: data[one.name] for one in fields(what) if data[one.name] != one.default}
+        data = said(what)
         if isinstance(what, Turn):
-            said["tokens"] = dict(vars(what.tokens))
-        return {"seq": self.seq, "time": self.time, "type": what.TYPE, **said}
+            data["tokens"] = dict(vars(what.tokens))
+        return {"seq": self.seq, "time": self.time, "type": what.TYPE, **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Event:

@@ -36,11 +36,16 @@ def _configured(common_dir: Path) -> str | None:
     return None
 
 
+def named_by(link: Path) -> Path:
+    """What a `.git` file names, absolute or from its own folder (gitrepository-layout(5)). OSError without one."""
+    return Path(link.parent, os.fsdecode(link.read_bytes()).removeprefix("gitdir: ").rstrip("\n"))
+
+
 def _leads_to(link: Path, git_dir: Path) -> bool:
     """Whether a `.git`, a folder or a file, is or names this git directory."""
     try:
         if link.is_file():
-            link = Path(link.parent, os.fsdecode(link.read_bytes()).removeprefix("gitdir: ").rstrip("\n"))
+            link = named_by(link)
         return os.path.samefile(link, git_dir)
     except OSError:
         return False

@@ -60,7 +60,8 @@ class Mail:
         with self._store.lock():
             back = taken_back(entries(self._store))
             handed = [message for message in ready if message.id not in back]
-            post(self._store, Handed(tuple(message.id for message in handed), os.getpid()))
+            if handed:
+                post(self._store, Handed(tuple(message.id for message in handed), os.getpid()))
         return handed
 
     def go_on(self) -> None:

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from chatml.model import Session
+from chatml.repo.layout import named_by
 
 
 def git_folder(worktree: Path) -> Path:
     """Where git keeps what it knows of a linked worktree (gitrepository-layout(5)). OSError where none stands there."""
-    link = os.fsdecode((worktree / ".git").read_bytes())
-    return Path(worktree, link.removeprefix("gitdir: ").rstrip("\n"))
+    return named_by(worktree / ".git")
 
 
 def glance(session: Session) -> str | None:
