@@ -33,8 +33,11 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 def thinned(cases: Iterable[Any], every: int) -> list[Any]:
     """All cases, of which each so-and-so-manieth is for the fast suite too, and the others for its long part alone."""
-    slow = pytest.mark.long
-    return [case if number % every == 0 else pytest.param(case, marks=slow) for number, case in enumerate(cases)]
+
+    def long(case: Any) -> Any:
+        return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.long)
+
+    return [case if number % every == 0 else long(case) for number, case in enumerate(cases)]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from chatml.scripted.script import Script
 from chatml.text import printable
 from tests.faults import Serve, logged
@@ -65,6 +67,7 @@ LANGUAGES = {
 }
 
 
+@pytest.mark.long
 def test_every_language_comes_through_as_it_was_written(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": {"turns": [["You said: {prompt}"]] * (1 + len(LANGUAGES))}})
     sandbox.chatml("new", "begin", "--name", "t", "--wait")

@@ -84,6 +84,7 @@ def test_a_message_interrupts_and_stop_ends_a_program(sandbox: Sandbox) -> None:
     assert sandbox.session("dream")["status"] == "stopped"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["stop", "kill", "send --interrupt"])
 def test_a_program_without_memory_hears_its_task_again_once_it_was_interrupted(sandbox: Sandbox, how: str) -> None:
     configure(sandbox)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from chatml.state.locks import WorkerLock
 from tests.faults import Serve, all_gone, delivered_once, kill, logged, worker
 from tests.support import TIMEOUT, Sandbox, wait_until
@@ -22,6 +24,7 @@ def _all_at_once(sandbox: Sandbox, *commands: Sequence[str]) -> list[tuple[int, 
     return ended
 
 
+@pytest.mark.long
 def test_twenty_new_with_the_same_prompt_make_twenty_sessions(sandbox: Sandbox) -> None:
     sandbox.git("config", "filter.broken.smudge", "false")  # no agent is needed for this: end at the checkout
     sandbox.commit("more", _dot_gitattributes="README.md filter=broken\n")
@@ -85,6 +88,7 @@ def _ended(sandbox: Sandbox, turns: int) -> bool:
     return len(logged(sandbox, "task", "turn")) > turns
 
 
+@pytest.mark.long
 def test_ten_sends_at_once_all_arrive_each_once(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({"first": [["A ", {"hold": "here"}, "B"]], "*": ["Fine."]})
     sandbox.chatml("new", "first", "--name", "task")

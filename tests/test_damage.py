@@ -105,6 +105,7 @@ def _is_clear(code: int, err: str, what: object) -> None:
         assert (err.count("error: "), err.count("hint: "), err.count("\n")) == (1, 1, 2), f"{what}: {err}"
 
 
+@pytest.mark.long
 def test_a_damaged_record_or_log_is_told_and_left_alone(two: Path, run: Callable[..., tuple[int, str, str]]) -> None:
     calls = [("ls",), ("ls", "--json"), ("ls", "victim"), ("logs", "victim"), ("logs", "--json", "victim"),
              ("path", "victim"), ("wait", "--timeout", "0", "victim"), ("stop", "victim")]  # fmt: skip

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import TIMEOUT, Sandbox, wait_until
 from tests.terminal import terminal
 
@@ -95,6 +97,7 @@ def _play(sandbox: Sandbox) -> None:
     assert not (sandbox.repo / "chatml-demo").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_terminal_stops_all_of_it(sandbox: Sandbox) -> None:
     with terminal(sandbox, rows=24) as window:
         window.type("chatml demo --dir here; echo code $?")

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.faults import Serve, agents, logged, worker
 from tests.support import ROOT, TIMEOUT, Sandbox, wait_until
 
@@ -52,6 +54,7 @@ def test_a_closed_terminal_ctrl_c_and_open_files_leave_the_worker_alone(sandbox:
     sandbox.until("task", "done")
 
 
+@pytest.mark.long
 def test_it_works_from_any_place_in_a_repository_with_an_odd_name(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": [{"Bash": {"command": "echo {prompt} > made-here"}}, "Made."]})
     sandbox.repo.rename(sandbox.repo.with_name(ODD))

@@ -18,7 +18,7 @@ import pytest
 from tests import forked
 from tests.faults import Serve, delivered_once, logged
 from tests.made import make_session
-from tests.support import ROOT, TIMEOUT, Sandbox, wait_until
+from tests.support import ROOT, TIMEOUT, Sandbox, thinned, wait_until
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", thinned(CASES, 3))
 def test_an_error_of_the_model_is_told_and_gone_on_after(sandbox: Sandbox, serve: Serve, name: str) -> None:
     case = CASES[name]
     api = serve({"*": {"turns": [[case.step], ["Fine."], ["Fine."]]}})

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -65,6 +66,7 @@ def _traces(sandbox: Sandbox, name: str) -> list[str]:
     return there + ([str(folder)] if folder.exists() else [])
 
 
+@pytest.mark.long
 def test_a_new_that_is_killed_at_any_git_command_leaves_nothing_or_a_session(
     sandbox: Sandbox, serve: Serve, wrapped: Path
 ) -> None:
@@ -98,12 +100,17 @@ def test_a_new_that_is_killed_at_any_git_command_leaves_nothing_or_a_session(
 
 def _kill_all(sandbox: Sandbox, *killed: str) -> None:
     """End all that runs as a power cut does: nobody sees another one end."""
-    running = marked_processes(sandbox.home)
+    stopped: dict[int, str] = {}
+    while started := {pid: words for pid, words in marked_processes(sandbox.home).items() if pid not in stopped}:
+        for pid in started:  # one that was about to start another may have done so meanwhile
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= started
     for word in killed:
-        assert any(word in words for words in running.values()), running
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in running:
-            os.kill(pid, number)
+        assert any(word in words for words in stopped.values()), stopped
+    for pid in stopped:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     all_gone(sandbox)
 
 

@@ -31,7 +31,7 @@ from tests.faults import (
     snapshot,
     worker,
 )
-from tests.support import TIMEOUT, Sandbox, marked_processes, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, thinned, wait_until
 
 Reach = Callable[[Sandbox, ScriptedApi, Path], None]
 
@@ -102,7 +102,8 @@ POINTS: dict[str, tuple[Script, Reach]] = {
 
 
 @pytest.mark.parametrize(
-    ("victim", "point"), [("worker", point) for point in POINTS] + [("agent", point) for point in POINTS][1:]
+    ("victim", "point"),
+    thinned([("worker", point) for point in POINTS] + [("agent", point) for point in POINTS][1:], 5),
 )
 def test_a_session_goes_on_after_a_kill(
     sandbox: Sandbox, serve: Serve, tmp_path: Path, victim: str, point: str
@@ -191,6 +192,7 @@ FILES = {".git", ".gitattributes", "README.md", "a", "b", "c", "folder"}
 KILLS = [("hook", "worker"), ("filter", "worker"), ("filter", "git")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("where", "victim"), KILLS)
 def test_a_killed_checkout_ends_and_is_begun_again(
     sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str, victim: str
@@ -208,6 +210,7 @@ def test_a_killed_checkout_ends_and_is_begun_again(
     assert [path.name for path in admin.iterdir() if "chatml" in path.name or path.suffix == ".lock"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("where", "victim"), KILLS)
 def test_what_a_person_wrote_after_a_killed_checkout_stays(
     sandbox: Sandbox, serve: Serve, tmp_path: Path, where: str, victim: str
@@ -308,6 +311,7 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(
     delivered_once(sandbox, api, "task", "first-message", "second-message")
 
 
+@pytest.mark.long
 def test_a_message_amid_a_stop_is_answered(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     """The worker has ended, and a process of the session that ignores being asked to end keeps `stop` busy."""
     pipe = fifo(tmp_path / "pipe")

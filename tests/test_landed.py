@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.made import commit, make_session, write
-from tests.support import Sandbox
+from tests.support import Sandbox, thinned
 
 Land = Callable[[Sandbox], object]
 
@@ -149,7 +149,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = 
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
-@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize("kind", thinned(CHANGES, 3))
 def test_changes_that_look_alike_are_told_apart(sandbox: Sandbox, kind: str, same: bool) -> None:
     sandbox.commit("before", bin="\0", run="0\n", calm="0\n")
     folder = make_session(sandbox, "x")

@@ -127,6 +127,7 @@ def test_the_cost_grows_within_a_turn_and_is_exact_in_the_end(sandbox: Sandbox, 
     assert logged(sandbox, "t", "turn")[0]["model"] == sandbox.session("t")["model"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["worker", "agent"])
 def test_what_a_killed_turn_has_cost_counts_against_the_budget(sandbox: Sandbox, serve: Serve, victim: str) -> None:
     """Also where the agent itself was killed, and has forgotten it."""

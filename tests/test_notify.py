@@ -133,6 +133,7 @@ def test_each_request_is_told_also_where_several_are_open(sandbox: Sandbox, serv
 HANG = "touch ~/began; trap '' TERM HUP; sleep 1000 & sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & sleep 1000"
 
 
+@pytest.mark.long
 def test_a_command_that_hangs_and_forks_delays_nobody_and_is_ended(sandbox: Sandbox) -> None:
     configure(sandbox, HANG, ECHO)
     sandbox.chatml("new", "first", "-q", "--name", "t", "--agent", "echo", "--wait")
@@ -250,6 +251,7 @@ def test_without_a_command_the_desktop_shows_it_unless_switched_off(
     assert shown.read_text() == "ready\nchatml|t is done|heard: &lt;b&gt; &amp; -1\n"
 
 
+@pytest.mark.long
 def test_the_bell_rings_once_for_each_news(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     api = serve(
         {

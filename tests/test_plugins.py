@@ -65,6 +65,7 @@ def test_an_agent_and_a_runner_live_like_those_that_are_built_in(sandbox: Sandbo
     all_gone(sandbox)
 
 
+@pytest.mark.long
 def test_a_runner_stops_and_resumes_its_worker(sandbox: Sandbox) -> None:
     plug(sandbox, "chatml.runners", "nice", RUNNER)
     (sandbox.repo / ".git" / "chatml").mkdir()

@@ -22,7 +22,7 @@ from chatml.scripted.api import ScriptedApi
 from tests.conftest import GITCONFIG
 from tests.github import Failure, GitHub
 from tests.hints import follow
-from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, wait_until
+from tests.support import Result, Sandbox, init_repository, marked_processes, sealed_env, thinned, wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("gh") is None, reason="gh is not installed")
 
@@ -527,7 +527,7 @@ PLACES: dict[str, tuple[tuple[str, ...], str, str]] = {
 """Settings of git by what they are about; and the repository and branch where the pull request comes from."""
 
 
-@pytest.mark.parametrize("case", PLACES)
+@pytest.mark.parametrize("case", thinned(PLACES, 3))
 def test_goes_where_git_push_would(sandbox: Sandbox, github: GitHub, case: str) -> None:
     settings, repo, branch = PLACES[case]
     sandbox.git("remote", "add", "fork", FORK)
@@ -574,7 +574,7 @@ FOLLOWED = {
 """How a hint is followed that leaves a choice; any other names one command."""
 
 
-@pytest.mark.parametrize("case", UNCLEAR)
+@pytest.mark.parametrize("case", thinned(UNCLEAR, 3))
 def test_where_git_does_not_tell(sandbox: Sandbox, github: GitHub, case: str) -> None:
     settings, said, place = UNCLEAR[case]
     sandbox.git("remote", "add", "fork", FORK)
@@ -683,6 +683,7 @@ LINKS: dict[str, tuple[str, str, bool]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", LINKS)
 def test_a_template_that_is_a_link(sandbox: Sandbox, github: GitHub, case: str) -> None:
     name, target, followed = LINKS[case]

@@ -215,6 +215,7 @@ def test_a_worker_that_the_system_ends_starts_no_other(sandbox: Sandbox, line: L
     sandbox.until("c", "done")
 
 
+@pytest.mark.long
 def test_a_new_that_is_killed_leaves_nothing_or_a_session_that_begins_by_itself(
     sandbox: Sandbox, wrapped: Path
 ) -> None:

@@ -13,7 +13,7 @@ from chatml.model.entry import Answer
 from chatml.state.inbox import post
 from chatml.state.store import SessionStore
 from tests.faults import Serve, agents, kill, logged, worker
-from tests.support import Sandbox, wait_until
+from tests.support import Sandbox, thinned, wait_until
 from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
@@ -196,7 +196,7 @@ def test_approve_all_shows_what_it_approves(sandbox: Sandbox, serve: Serve) -> N
     assert sandbox.session("c")["status"] == "waiting"
 
 
-@pytest.mark.parametrize("decision", ["approve", "deny", "answer"])
+@pytest.mark.parametrize("decision", thinned(["approve", "deny", "answer"], 3))
 def test_a_request_outlives_its_worker(sandbox: Sandbox, serve: Serve, decision: str) -> None:
     """The answer brings the worker back, and the agent is told; what was approved is not asked again."""
     step = DATABASE if decision == "answer" else TOUCH
@@ -270,6 +270,7 @@ def test_requests_are_answered_in_place(sandbox: Sandbox, serve: Serve) -> None:
     assert asked_file(sandbox).exists()
 
 
+@pytest.mark.long
 def test_nobody_is_there_by_order(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": [[TOUCH], "Without."]})
     needs = sandbox.chatml("new", "a", "--permission-mode", "default", "--wait", "--json", code=3)
@@ -322,6 +323,7 @@ def test_a_message_to_a_waiting_session_leaves_the_request_open(sandbox: Sandbox
     assert said == ["do it", "be quick"]
 
 
+@pytest.mark.long
 def test_an_answer_that_was_killed_before_it_woke_the_worker_is_not_lost(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": {"turns": [[[TOUCH], "Went on."]], "on": {"Your turn broke off": [[TOUCH], "Went on."]}}})
     request = begin(sandbox)["request"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import Serve
 from tests.made import assert_comes_back, commit, files, make_session, raw, write
-from tests.support import Sandbox
+from tests.support import Sandbox, thinned
 
 # --- any worktree -----------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Chaos:
             self.rng.choice([self.make, self.make, self.make, self.remove, self.rename, self.index, self.index])()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", thinned(range(8), 3))
 def test_any_worktree_comes_back_as_it_was(sandbox: Sandbox, seed: int) -> None:
     attributes = ["", "* text=auto eol=crlf\n", "a filter=odd\n* text\n"][seed % 3]
     sandbox.git("config", "filter.odd.clean", "tr a-z b-za")
@@ -213,6 +213,7 @@ def test_settings_that_are_hostile(sandbox: Sandbox, tmp_path: Path) -> None:
 # --- several of a name, and what is in the way ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_removed_under_one_name(sandbox: Sandbox) -> None:
     for text in ("older", "newer", "newest"):
         write(make_session(sandbox, "x", prompt=text), a=text)
@@ -289,6 +290,7 @@ def test_a_kept_branch_is_checked_out_again(sandbox: Sandbox) -> None:
 # --- the conversation -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_conversation_goes_on(sandbox: Sandbox, serve: Serve) -> None:
     api = serve(
         {

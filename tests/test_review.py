@@ -78,6 +78,7 @@ def test_findings_as_json(sandbox: Sandbox, serve: Serve) -> None:
     ]
 
 
+@pytest.mark.long
 def test_the_same_changes_are_reviewed_once(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({REVIEWER: [FOUND], "*": worker_script(more=[[write("more")], "Done."])})
     worktree = begin(sandbox)
@@ -94,6 +95,7 @@ def test_the_same_changes_are_reviewed_once(sandbox: Sandbox, serve: Serve) -> N
     assert sandbox.chatml("review", "t", "--wait", "-q").out == FOUND + "\n"
 
 
+@pytest.mark.long
 def test_a_review_that_failed_is_done_again(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: [{"fail": 400, "message": "no"}], "*": worker_script()})
     begin(sandbox)
@@ -124,6 +126,7 @@ def test_without_findings_nothing_is_sent(sandbox: Sandbox, serve: Serve) -> Non
     assert len([event for event in sandbox.events("t") if event["type"] == "message"]) == 1
 
 
+@pytest.mark.long
 def test_an_answer_in_another_form_is_not_taken_for_none(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: ["It is all wrong."], "*": worker_script()})
     begin(sandbox)
@@ -142,6 +145,7 @@ def test_a_running_session_is_reviewed_as_it_is(sandbox: Sandbox, serve: Serve) 
     sandbox.chatml("wait", "t")
 
 
+@pytest.mark.long
 def test_a_review_is_removed_without_a_word(sandbox: Sandbox, serve: Serve) -> None:
     """It holds nothing but a copy, also once the session that it reviewed is gone; and so it keeps nothing safe."""
     serve({REVIEWER: [FOUND], "*": worker_script()})

@@ -103,6 +103,7 @@ for number in itertools.count():
 """Puts files into a worktree, each whole or not at all, and says which, until the worktree is gone."""
 
 
+@pytest.mark.long
 def test_what_somebody_writes_until_the_very_last_is_kept(sandbox: Sandbox, tmp_path: Path) -> None:
     worktree = make_session(sandbox, "x")
     argv = [sys.executable, "-c", WRITER, str(tmp_path / "next"), str(worktree)]
@@ -169,6 +170,7 @@ def test_resume_and_rm(sandbox: Sandbox) -> None:
         assert not sandbox.state("x").exists()
 
 
+@pytest.mark.long
 def test_new_and_rm_of_one_name(sandbox: Sandbox) -> None:
     make_session(sandbox, "x")
     before = {**traces(sandbox), "state": 0}

@@ -48,6 +48,7 @@ def test_deny_comes_before_ask_and_ask_before_allow(sandbox: Sandbox, serve: Ser
     assert "denied: Bash(python3 -X:*), Edit(secret/**)" in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["bypassPermissions", "dontAsk"])
 def test_a_denied_call_is_denied_in_every_mode(sandbox: Sandbox, serve: Serve, mode: str) -> None:
     configure(sandbox, "deny: ['Bash(touch:*)']\nallow: [Bash]\n")

@@ -104,6 +104,7 @@ def test_agents_share_no_temporary_files(sandbox: Sandbox, serve: Serve) -> None
     assert not [path.name for path in set(temporary.iterdir()) - before if path.name.startswith("chatml-")]
 
 
+@pytest.mark.long
 @needs_sandbox
 def test_an_agent_that_was_killed_leaves_no_temporary_files_for_good(sandbox: Sandbox, serve: Serve) -> None:
     place = Path(tempfile.mkdtemp(dir=os.environ["TMPDIR"]))  # short: sockets are put into it
@@ -179,6 +180,7 @@ def test_no_command_writes_while_the_agent_plans(sandbox: Sandbox, serve: Serve)
     assert sandbox.session("t")["changes"]["commits"] == 1
 
 
+@pytest.mark.long
 @needs_sandbox
 def test_the_modes_that_do_not_ask_keep_their_meaning(sandbox: Sandbox, serve: Serve) -> None:
     out = sandbox.repo.parent / "out.txt"
@@ -229,6 +231,7 @@ def test_a_required_sandbox_that_is_not_there_stops_the_session_before_the_agent
     assert not api.requests
 
 
+@pytest.mark.long
 @needs_sandbox
 def test_a_required_sandbox_that_went_away_fails_the_session(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     api = serve({"*": ["Hello."]})

@@ -12,7 +12,7 @@ import pytest
 from chatml.changes.scope import outside
 from tests.calls import bash, writing
 from tests.faults import Serve, agents, arrived, fifo, kill, worker
-from tests.support import Sandbox, wait_until
+from tests.support import Sandbox, thinned, wait_until
 
 SCOPE = ("--scope", "src/**")
 
@@ -65,7 +65,7 @@ def test_neither_the_persons_nor_the_repositorys_own_excludes_count(sandbox: San
     assert [ok for ok, _ in results(sandbox)] == [False, False]
 
 
-@pytest.mark.parametrize("mode", ["default", "acceptEdits", "bypassPermissions", "dontAsk", "auto"])
+@pytest.mark.parametrize("mode", thinned(["default", "acceptEdits", "bypassPermissions", "dontAsk", "auto"], 3))
 def test_a_file_tool_is_refused_out_of_scope_in_every_mode(sandbox: Sandbox, serve: Serve, mode: str) -> None:
     sandbox.commit("link", src__a="a\n", docs__x="x\n")
     (sandbox.repo / "src" / "link").symlink_to("../docs")
@@ -177,6 +177,7 @@ def test_a_program_keeps_to_its_scope_too(sandbox: Sandbox) -> None:
     assert "- stray\n" in session["result"]
 
 
+@pytest.mark.long
 def test_asking_back_outlives_the_worker(sandbox: Sandbox, serve: Serve) -> None:
     pipe = fifo(sandbox.home / "pipe")
     hold = bash(f"echo >> {pipe.with_suffix('.at')}; cat {pipe}; rm stray")

@@ -121,6 +121,7 @@ def test_stop_and_resume_of_all_tell_a_damaged_record(sandbox: Sandbox, serve: S
     sandbox.chatml("wait", "first")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["stop", "resume", "send", "rm", "wait", "restore", "ls"])
 def test_what_the_machine_refuses_for_one_is_done_for_the_others(sandbox: Sandbox, command: str) -> None:
     """A name that no file system takes is an error of the machine, not one of ours."""

@@ -244,6 +244,7 @@ def test_a_message_to_a_program_can_be_taken_back_until_its_turn_begins(sandbox:
     assert [text for text in said(sandbox) if not text.startswith("=")] == ["first-message", "third-message"]
 
 
+@pytest.mark.long
 def test_resume_leaves_a_session_that_waits_for_an_answer(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": [[{"Bash": {"command": "touch asked.txt"}}], "Made it."]})
     sandbox.chatml("new", "first-message", "-q", "--name", "t", "--permission-mode", "default")

@@ -45,6 +45,7 @@ def _goes_on(sandbox: Sandbox, worktree: Path) -> None:
     assert sandbox.git("status", "--porcelain", cwd=worktree) == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("together", [True, False], ids=["with its worktrees", "alone"])
 def test_a_repository_that_was_moved(sandbox: Sandbox, rested: Path, together: bool) -> None:
     parent = sandbox.repo.parent
@@ -112,6 +113,7 @@ def test_what_stands_in_a_worktrees_place_is_not_touched(sandbox: Sandbox, reste
     assert (rested / "made").exists()
 
 
+@pytest.mark.long
 def test_a_branch_that_was_deleted_or_moved_by_hand(sandbox: Sandbox, rested: Path) -> None:
     tip = sandbox.git("rev-parse", "chatml/task")
     sandbox.git("update-ref", "-d", "refs/heads/chatml/task")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session, Tokens
 from chatml.model.entry import Message
 from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
+from chatml.record import record
 
 FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
 """The tools that change files."""
@@ -21,7 +22,7 @@ def reads_only(session: Session) -> bool:
     return session.terms.tools is not None and not set(session.terms.tools) & set(FILE_TOOLS)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Started:
     """The agent runs, with this model and under this id of its own."""
 
@@ -29,14 +30,14 @@ class Started:
     model: str | None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Taken:
     """The agent has read these messages (by id): they need not be sent again."""
 
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Denied:
     """A tool call was refused because it needs a person's yes and nobody can be asked."""
 
@@ -44,7 +45,7 @@ class Denied:
     summary: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ask:
     """The agent needs a person for this tool call, and waits. `detail` is what a person decides by."""
 
@@ -54,14 +55,14 @@ class Ask:
     detail: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Withdrawn:
     """The agent no longer waits for the answer to this call: its turn was interrupted."""
 
     call: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Trouble:
     """The agent has trouble and tries again by itself."""
 
@@ -71,19 +72,19 @@ class Trouble:
     wait_ms: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Answered:
     """The model has answered once, to the agent itself: what `max_turns` counts."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Spent:
     """What the turn under way has cost so far, about."""
 
     usd: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TurnEnd:
     """The agent ended its answer. `cost_usd` and `tokens` are this turn's alone."""
 
@@ -97,7 +98,7 @@ class TurnEnd:
     interrupted: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Idle:
     """The agent has nothing more to do: all that it took has been answered."""
 
@@ -130,7 +131,7 @@ class AgentError(Exception):
         self.resumable = resumable
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Decided:
     """A tool call that an earlier worker asked about, and what a person decided after that had died."""
 
@@ -139,7 +140,7 @@ class Decided:
     reply: Reply
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Setting:
     """All that an agent is started with, beside its session."""
 

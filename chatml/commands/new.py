@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from chatml import output
-from chatml.commands import conversation, options, rest
+from chatml.commands import options, rest
 from chatml.config import flag, role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
@@ -100,6 +100,8 @@ def command(
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
     if attach:
+        from chatml.commands import conversation  # here alone: it loads what a transcript and a prompt need
+
         conversation.attach(project, session.name)
         return 0
     code = 0

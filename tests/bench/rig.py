@@ -236,8 +236,16 @@ def cpu(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICK if fields else 0.0
 
 
+@dataclass
+class Shown:
+    """A command on a terminal, and who reads there until it ends."""
+
+    process: subprocess.Popen[bytes]
+    reader: threading.Thread
+
+
 @contextlib.contextmanager
-def on_terminal(argv: Sequence[str], sandbox: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
+def on_terminal(argv: Sequence[str], sandbox: Sandbox) -> Iterator[Shown]:
     """A command on a terminal of its own, which reads all that it prints; ended at the end."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -247,7 +255,7 @@ def on_terminal(argv: Sequence[str], sandbox: Sandbox) -> Iterator[subprocess.Po
     reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
     reader.start()
     try:
-        yield process
+        yield Shown(process, reader)
     finally:
         process.terminate()
         process.wait(PATIENCE)

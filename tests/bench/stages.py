@@ -188,18 +188,18 @@ def rest(samples: Samples, runs: int) -> None:
 
 def _shown(side: Side) -> float:
     began = time.monotonic()
-    with on_terminal(side.sandbox.command("ls"), side.sandbox) as process:
-        process.wait(PATIENCE)
+    with on_terminal(side.sandbox.command("ls"), side.sandbox) as shown:
+        shown.reader.join(PATIENCE)  # to the end of what it prints: Popen.wait with a limit looks every 50 ms only
         return (time.monotonic() - began) * 1000
 
 
 def _watching(side: Side, *args: str) -> float:
     """The CPU of a command that watches, in % of a core, once it has begun."""
-    with on_terminal(side.sandbox.command(*args), side.sandbox) as process:
+    with on_terminal(side.sandbox.command(*args), side.sandbox) as shown:
         time.sleep(SETTLING)
-        began, used = time.monotonic(), busy(process.pid)
+        began, used = time.monotonic(), busy(shown.process.pid)
         time.sleep(WAITING)
-        return (busy(process.pid) - used) / (time.monotonic() - began) * 100
+        return (busy(shown.process.pid) - used) / (time.monotonic() - began) * 100
 
 
 # --- a large repository -------------------------------------------------------------------------------------------
