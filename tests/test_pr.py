@@ -256,8 +256,11 @@ def test_a_repository_inside_is_never_published_without_its_files(
     failed = sandbox.chatml("pr", NAME, "--commit", "All", code=1)
     fails(failed, f"not all of '{NAME}' can be published", said, f"chatml pr {NAME} --force")
     assert github.tip("octo/app", BRANCH) is None
-    # Neither hint takes back what the other one said.
-    fails(sandbox.chatml("pr", NAME, "--commit", "All of it", code=1), f"chatml pr {NAME} --force --commit 'All of it'")
+    # Neither hint takes back what was said already.
+    fails(
+        sandbox.chatml("pr", NAME, "--commit", "All of it", "--title", "A b", "--base", "main", code=1),
+        f"chatml pr {NAME} --force --title 'A b' --base main --commit 'All of it'",
+    )
     assert f"'chatml pr {NAME} --commit MESSAGE --force'" in sandbox.chatml("pr", NAME, "--force", code=1).err
 
     done = sandbox.chatml("pr", NAME, "--commit", "All", "--force")

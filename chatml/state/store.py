@@ -213,7 +213,7 @@ class Store(StatePaths):
 
         As a path it would lead to another folder, or to the same one by another name.
         """
-        if not name or name.startswith(".") or "/" in name:
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
             raise FileNotFoundError(errno.ENOENT, "no such session", name)
         return SessionStore(f"{self._sessions}/{name}")
 
