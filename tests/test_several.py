@@ -18,7 +18,7 @@ from tests import forked
 from tests.faults import Serve
 from tests.made import commit, make_session
 from tests.support import TIMEOUT, Sandbox
-from tests.worktree import terminal
+from tests.worktree import pseudo_terminal
 
 AtWork = Callable[[str], SessionStore]
 
@@ -137,7 +137,7 @@ def test_what_the_machine_refuses_for_one_is_done_for_the_others(sandbox: Sandbo
 
 def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: AtWork) -> None:
     first = at_work("first")
-    with terminal(sandbox, "ls", "-w", "nobody", "first", env={"NO_COLOR": "1"}) as (process, read):
+    with pseudo_terminal(sandbox, "ls", "-w", "nobody", "first", env={"NO_COLOR": "1"}) as (process, read):
         shown = read("error: no session named 'nobody'")
         assert shown.index("first") < shown.index("error: ")
         _end(first)
