@@ -81,6 +81,65 @@ def run(
         return Result(tuple(argv), process.returncode, *pipes.said)
 
 
+def hear(
+    argv: Sequence[str],
+    listener: Callable[[bytes], None],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    cancelled: Callable[[], bool],
+) -> int:
+    """Run a command to its end in a group of its own, and hand on both its outputs as they come; its exit code.
+
+    For commands that may print more than memory holds. Errors as of `run`; what is left in its group is ended too.
+    """
+    with Pipes(None, joined=True) as pipes:
+        process = subprocess.Popen(
+            guarded(argv, group=True),
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            start_new_session=True,
+        )
+        pipes.started()
+        deadline = time.monotonic() + timeout
+        try:
+            while process.poll() is None:
+                if time.monotonic() >= deadline or cancelled():
+                    raise TimeoutError(f"{argv[0]} was stopped")
+                _await(process, pipes, min(STEP, deadline - time.monotonic()))
+                listener(pipes.take())
+        finally:
+            if process.returncode is None:
+                stop_child(process, group=True)
+            end_group(process.pid)
+            pipes.finish()
+            listener(pipes.take())
+        return process.returncode
+
+
+def end_group(group: int, grace: float = 2.0) -> None:
+    """End what is left of a process group: terminate, up to `grace` seconds, kill."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of the dead alone
+            return
+        if wait_until(lambda: not _group_lives(group), grace):
+            return
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
 def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:
     """Wait a little for the command to say something or to end: mostly it does both at once."""
     if pipes.open:
@@ -183,15 +242,18 @@ def python() -> list[str]:
     return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
-def marks() -> dict[int, str]:
-    """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
+def marks(variable: str = MARKER) -> dict[int, str]:
+    """The living processes of ours that a session has marked, with its marker, by PID; without this process.
+
+    Another `variable` marks a part of them.
+    """
     pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if sees_marks() else []
-    found = ((pid, _mark(pid)) for pid in pids if pid != os.getpid())
+    found = ((pid, _mark(pid, variable)) for pid in pids if pid != os.getpid())
     return {pid: marker for pid, marker in found if marker is not None}
 
 
-def _mark(pid: int) -> str | None:
-    start = f"{MARKER}=".encode()
+def _mark(pid: int, variable: str = MARKER) -> str | None:
+    start = f"{variable}=".encode()
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -213,9 +275,9 @@ def words(pid: int) -> list[str]:
     return line.split("\0") if line else []  # nothing: it has ended, and waits to be reaped
 
 
-def marked(marker: str) -> list[int]:
+def marked(marker: str, variable: str = MARKER) -> list[int]:
     """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
-    return [pid for pid, found in marks().items() if found == marker]
+    return [pid for pid, found in marks(variable).items() if found == marker]
 
 
 def is_marked(pid: int, marker: str) -> bool:
@@ -223,14 +285,14 @@ def is_marked(pid: int, marker: str) -> bool:
     return _mark(pid) == marker if sees_marks() else pid > 1
 
 
-def sweep(marker: str, grace: float = 2.0) -> int:
+def sweep(marker: str, grace: float = 2.0, variable: str = MARKER) -> int:
     """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
-    first = marked(marker)
+    first = marked(marker, variable)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in marked(marker):
+        for pid in marked(marker, variable):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        if wait_until(lambda: not marked(marker), grace):
+        if wait_until(lambda: not marked(marker, variable), grace):
             break
     return len(first)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatml.agents.base import reads_only
 from chatml.model import Reply, Request, Session
 
 GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
@@ -23,7 +22,7 @@ def instruction(session: Session) -> str:
         f"You work on one task in a git worktree of your own: {session.worktree}\n"
         f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
         f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
-        + (READING if reads_only(session) else WORKING)
+        + (READING if session.terms.reads_only else WORKING)
     ]
     if session.terms.scope:
         said.append(
@@ -88,6 +87,18 @@ def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
         f"{listed}{more}\n"
         "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
         "alone what you did not change yourself. If your task can't be done without, say so in your answer."
+    )
+
+
+def check_failed(command: str, said: str, output: str) -> str:
+    """Asks to mend what the check has found; `said` is how it ended."""
+    quoted = "\n".join(f"    {line}".rstrip() for line in output.split("\n")) if output else "    (it printed nothing)"
+    ran = "\n".join(f"    {line}".rstrip() for line in command.splitlines())
+    return (
+        f"Your work is done only once this command passes in your worktree:\n\n{ran}\n\n"
+        f"It {said}. The last of what it printed:\n\n{quoted}\n\n"
+        "Find the cause and mend it, and commit that. Don't change what the command tests only to make it pass. It "
+        "runs again when you have ended your answer. If it can't pass, say why in your answer."
     )
 
 
