@@ -75,22 +75,11 @@ def wanted(terms: Terms) -> bool:
 def contained(argv: Sequence[str], worktree: Path, temporary: Path) -> list[str]:
     """The command in a sandbox of ours: it writes in these two folders alone, and reaches no other machine."""
     folders = [os.path.realpath(folder) for folder in (worktree, temporary)]
-    pointer = os.path.join(
-        folders[0], ".git"
-    )  # where git's folder for this worktree is: none of the command's business
+    pointer = os.path.join(folders[0], ".git")  # says where git's own folder is: none of the command's business
     if sys.platform == "darwin":
-        return [
-            "sandbox-exec",
-            "-D",
-            f"A={folders[0]}",
-            "-D",
-            f"B={folders[1]}",
-            "-D",
-            f"G={pointer}",
-            "-p",
-            SEATBELT,
-            *argv,
-        ]
+        values = {"WORKTREE": folders[0], "TEMPORARY": folders[1], "POINTER": pointer}
+        given = [word for name, value in values.items() for word in ("-D", f"{name}={value}")]
+        return ["sandbox-exec", *given, "-p", SEATBELT, *argv]
     writable = [word for folder in folders for word in ("--bind", folder, folder)]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
@@ -102,8 +91,8 @@ SEATBELT = """\
 (version 1)
 (allow default)
 (deny file-write*)
-(allow file-write* (subpath (param "A")) (subpath (param "B")) (subpath "/dev"))
-(deny file-write* (literal (param "G")))
+(allow file-write* (subpath (param "WORKTREE")) (subpath (param "TEMPORARY")) (subpath "/dev"))
+(deny file-write* (literal (param "POINTER")))
 (deny network*)
 (allow network* (local ip "localhost:*") (remote ip "localhost:*"))
 """

@@ -66,10 +66,10 @@ def _check(session: Session) -> str:
     if checked is None:
         return ""
     if checked.ok is None or checked.at is None:
-        return f"{checked.command} (has not run yet)"
+        return f"{checked.command}: has not run yet"
     where = f" on {checked.commit[:9]}" if checked.commit else ""
     tries = f", {checked.tries} tries" if checked.tries > 1 else ""
-    return f"{checked.command} {checked.said}{where}{tries}, {age(checked.at)} ago"
+    return f"{checked.command}: {checked.said}{where}{tries}, {age(checked.at)} ago"
 
 
 def _limits(session: Session) -> str:

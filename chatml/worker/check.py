@@ -155,7 +155,7 @@ def _failure(session: Session, run: CheckRun, tries: int) -> Failure:
         why = one_line(run.output.rpartition("\n")[2]) or one_line(session.terms.check or "")
         said = f"the check could not be run: {why} (exit code {run.code})"
         return Failure(Kind.CHECK.value, said, f"that is none of the agent's doing; once it is mended, {again}")
-    said = f"'{one_line(session.terms.check or '')}' {run.said}" + (f", the last of {tries} times" if tries > 1 else "")
+    said = f"'{one_line(session.terms.check or '')}' {run.said}" + (f", the last of {tries} tries" if tries > 1 else "")
     hint = f"see 'chatml show {session.name}'; tell it what to do with 'chatml send {session.name}'; {again}"
     return Failure(Kind.CHECK.value, said, hint)
 
