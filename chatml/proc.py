@@ -123,21 +123,12 @@ def hear(
 
 def end_group(group: int, grace: float = 2.0) -> None:
     """End what is left of a process group: terminate, up to `grace` seconds, kill."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+    with contextlib.suppress(
+        ProcessLookupError, PermissionError
+    ):  # gone; macOS says the latter where only dead are left
+        for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(group, number)
-        except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of the dead alone
-            return
-        if wait_until(lambda: not _group_lives(group), grace):
-            return
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+            wait_until(lambda: os.killpg(group, 0) is not None, grace)  # it raises once the group is gone
 
 
 def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:

@@ -19,7 +19,7 @@ from tests.calls import bash
 from tests.contained import needs_sandbox
 from tests.faults import Serve, kill, worker
 from tests.made import make_session
-from tests.support import Sandbox, marked_processes, needs, wait_until
+from tests.support import Sandbox, marked_processes, needs, thinned, wait_until
 
 AGENT = """\
 printf '%s\\n--\\n' "$0" >> "$HOME/heard"
@@ -109,12 +109,13 @@ def test_a_session_whose_check_never_passes_has_failed(there: Sandbox) -> None:
     assert there.session("t")["error"] is None
 
 
+@pytest.mark.long
 def test_without_retries_the_agent_is_not_told(there: Sandbox) -> None:
     assert begin(there, "false", "--retries", "0", code=1)["check"]["tries"] == 1
     assert heard(there) == ["do:true"]
 
 
-@pytest.mark.parametrize(("command", "code"), [("no-such-program --all", 127), ("./README.md", 126)])
+@pytest.mark.parametrize(("command", "code"), thinned([("no-such-program --all", 127), ("./README.md", 126)], 2))
 def test_a_check_that_cannot_be_run_is_not_the_agents_fault(there: Sandbox, command: str, code: int) -> None:
     session = begin(there, command, "--retries", "3", code=1)
     assert (session["status"], session["error"]["kind"], session["check"]["ok"]) == ("failed", "check", False)
@@ -123,15 +124,17 @@ def test_a_check_that_cannot_be_run_is_not_the_agents_fault(there: Sandbox, comm
     assert heard(there) == ["do:true"]
 
 
+@pytest.mark.long
 def test_a_check_that_hangs_is_ended_and_has_failed(there: Sandbox) -> None:
     there.env["CHATML_CHECK_TIMEOUT"] = "0.5"
-    session = begin(there, "trap '' TERM; echo begun; sleep 600", code=1)
+    session = begin(there, "test -e n && trap '' TERM; echo begun; sleep 600", code=1)
     assert (session["error"]["kind"], session["check"]["output"]) == ("check", "begun")
     assert "did not end within 0.5 s" in session["error"]["message"]
     assert "It did not end within 0.5 s." in heard(there)[1]
 
 
 @needs("setsid")
+@pytest.mark.long
 def test_what_a_check_leaves_running_ends_with_it_and_the_agents_own_stays(there: Sandbox) -> None:
     own = "do:sleep 599 >/dev/null 2>&1 & setsid sleep 599 >/dev/null 2>&1 &"
     left = "sleep 600 & setsid sleep 600 >/dev/null 2>&1 & true"
@@ -152,17 +155,17 @@ def test_a_state_that_has_passed_is_not_checked_again_and_another_one_is(there: 
     assert there.session("t")["check"]["commit"] == there.git("rev-parse", "chatml/t")
 
 
-@pytest.mark.parametrize("options", [(), ("--interrupt",), ("--queue",)], ids=str)
-def test_a_message_does_not_wait_for_the_end_of_a_check(there: Sandbox, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", thinned(["", "--interrupt", "--queue"], 3))
+def test_a_message_does_not_wait_for_the_end_of_a_check(there: Sandbox, options: str) -> None:
     start(there)
     assert there.session("t")["activity"] == f"check: {GATE}"
-    there.chatml("send", "t", "do:touch go", "--wait", *options)
+    there.chatml("send", "t", "do:touch go", "--wait", *options.split())
     assert (there.session("t")["status"], there.session("t")["check"]["tries"]) == ("done", 1)
     assert heard(there) == ["do:true", "do:touch go"]
     assert outcomes(there) == [None, True]
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("how", thinned(["kill", "stop"], 2))
 def test_a_check_that_was_broken_off_is_run_by_resume_and_the_agent_not_asked(there: Sandbox, how: str) -> None:
     worktree = start(there)
     there.chatml("stop", "t") if how == "stop" else kill(worker(there, "t"))
@@ -175,6 +178,7 @@ def test_a_check_that_was_broken_off_is_run_by_resume_and_the_agent_not_asked(th
     assert heard(there) == ["do:true"]
 
 
+@pytest.mark.long
 def test_a_kill_in_a_later_check_gives_no_further_retries(there: Sandbox) -> None:
     there.chatml("new", "do:true", "--name", "t", "--check", f"test -e n || exit 1; {GATE}; false", "-q")
     wait_until(lambda: at_the_gate(there) == 1, "the second run of the check")
@@ -186,6 +190,7 @@ def test_a_kill_in_a_later_check_gives_no_further_retries(there: Sandbox) -> Non
     assert len(heard(there)) == 2
 
 
+@pytest.mark.long
 def test_a_check_holds_its_place(there: Sandbox) -> None:
     there.env["CHATML_MAX_PARALLEL"] = "1"
     worktree = start(there)
@@ -208,6 +213,7 @@ def test_a_hundred_megabytes_of_output_take_no_room(there: Sandbox) -> None:
     assert (there.state("t") / "events.jsonl").stat().st_size < 10_000
 
 
+@pytest.mark.long
 def test_a_turn_that_a_person_has_broken_off_is_not_checked(there: Sandbox) -> None:
     there.chatml("new", "do:echo at >> $HOME/at; sleep 600", "--name", "t", "--check", "true", "-q")
     wait_until(lambda: at_the_gate(there) == 1, "the turn to begin")
@@ -240,7 +246,9 @@ def test_retries_end_at_the_limits(sandbox: Sandbox, serve: Serve) -> None:
 @pytest.mark.long
 def test_the_check_is_in_the_sandbox_where_the_agents_commands_are(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": ["Done."]})
-    tries = 'for place in .. "$HOME" .git; do touch $place/no 2>/dev/null && exit 1; done; echo x > .git && exit 1'
+    tries = (
+        'for place in .. "$HOME" .git; do touch $place/no 2>/dev/null && exit 1; done; rm -f .git 2>/dev/null && exit 1'
+    )
     command = f'{tries}; touch made && touch "$TMPDIR/own" && git status --porcelain'
     sandbox.chatml("new", "build", "--name", "t", "-q", "--check", command, "--sandbox", "required", "--wait")
     assert sandbox.session("t")["check"]["output"] == "?? made"
