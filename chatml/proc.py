@@ -123,12 +123,15 @@ def hear(
 
 def end_group(group: int, grace: float = 2.0) -> None:
     """End what is left of a process group: terminate, up to `grace` seconds, kill."""
-    with contextlib.suppress(
-        ProcessLookupError, PermissionError
-    ):  # gone; macOS says the latter where only dead are left
+
+    def gone() -> bool:
+        os.killpg(group, 0)  # raises where it is
+        return False
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: the latter, where only dead are left
         for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(group, number)
-            wait_until(lambda: os.killpg(group, 0) is not None, grace)  # it raises once the group is gone
+            wait_until(gone, grace)
 
 
 def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:

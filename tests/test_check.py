@@ -321,6 +321,7 @@ def test_the_checks_of_the_configuration_are_one_command_that_a_flag_replaces(tm
     assert asked(tmp_path, several, check="make", retries="3").check == "make"
     assert asked(tmp_path, several, check="make", retries="3").retries == 3
     assert asked(tmp_path, "checks: make test\ncheck_timeout: 30m\n").check == "make test"
+    assert asked(tmp_path, "checks: []").check is None
     assert asked(tmp_path, "checks: [a]\ncheck_timeout: 1h\n").check_timeout == 3600
 
 
@@ -330,7 +331,9 @@ def test_a_bad_flag_is_wrong_usage(tmp_path: Path, flags: dict[str, str]) -> Non
         asked(tmp_path, "", **flags)
 
 
-@pytest.mark.parametrize("line", ["checks: []", "checks: 3", "check_timeout: 0", "check_timeout: soon", "retries: -1"])
+@pytest.mark.parametrize(
+    "line", ["checks: ['']", "checks: 3", "check_timeout: 0", "check_timeout: soon", "retries: -1"]
+)
 def test_a_bad_setting_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(ChatmlError, match=f"config.yaml:1: '{line.partition(':')[0]}'"):
         asked(tmp_path, line)

@@ -83,13 +83,11 @@ def read_duration(value: Any) -> float:
     return float(value)
 
 
-def read_commands(value: Any) -> str:
+def read_commands(value: Any) -> str | None:
     """One command, or several that run in their order until one fails, each on its own: as one text for a shell."""
     commands = (read_command(value),) if isinstance(value, str) else list_of(read_command)(value)
-    if not commands:
-        raise BadValueError("holds no command", hint="leave it out")
-    if len(commands) == 1:
-        return str(commands[0])
+    if len(commands) <= 1:
+        return commands[0] if commands else None
     return " && ".join(f"(\n{command}\n)" for command in commands)  # a comment in one ends with its line
 
 
