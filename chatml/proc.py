@@ -47,6 +47,7 @@ def run(
     stdin: bytes | None = None,
     timeout: float | None = None,
     cancelled: Callable[[], bool] | None = None,
+    listener: Callable[[bytes], None] | None = None,
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
 
@@ -54,9 +55,10 @@ def run(
 
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
-    and what it started end with this process too, however that ends.
+    and what it started end with this process too, however that ends. With a `listener` besides, that is given both
+    outputs as they come, nothing is kept of them, and what the command leaves in its group is ended.
     """
-    with Pipes(stdin) as pipes:
+    with Pipes(stdin, joined=listener is not None) as pipes:
         process = subprocess.Popen(
             guarded(argv, group=True) if cancelled is not None else argv,
             cwd=cwd,
@@ -73,52 +75,19 @@ def run(
                 if time.monotonic() >= deadline or (cancelled is not None and cancelled()):
                     raise TimeoutError(f"{argv[0]} was stopped")
                 _await(process, pipes, min(STEP, deadline - time.monotonic()))
+                if listener is not None:
+                    listener(pipes.take())
             pipes.finish()
         except BaseException:
             stop_child(process, group=cancelled is not None)
             raise
+        finally:
+            if listener is not None:
+                end_group(process.pid)
+                pipes.finish()
+                listener(pipes.take())
         leave(pipes)
         return Result(tuple(argv), process.returncode, *pipes.said)
-
-
-def hear(
-    argv: Sequence[str],
-    listener: Callable[[bytes], None],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    timeout: float,
-    cancelled: Callable[[], bool],
-) -> int:
-    """Run a command to its end in a group of its own, and hand on both its outputs as they come; its exit code.
-
-    For commands that may print more than memory holds. Errors as of `run`; what is left in its group is ended too.
-    """
-    with Pipes(None, joined=True) as pipes:
-        process = subprocess.Popen(
-            guarded(argv, group=True),
-            cwd=cwd,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=pipes.stdout,
-            stderr=pipes.stderr,
-            start_new_session=True,
-        )
-        pipes.started()
-        deadline = time.monotonic() + timeout
-        try:
-            while process.poll() is None:
-                if time.monotonic() >= deadline or cancelled():
-                    raise TimeoutError(f"{argv[0]} was stopped")
-                _await(process, pipes, min(STEP, deadline - time.monotonic()))
-                listener(pipes.take())
-        finally:
-            if process.returncode is None:
-                stop_child(process, group=True)
-            end_group(process.pid)
-            pipes.finish()
-            listener(pipes.take())
-        return process.returncode
 
 
 def end_group(group: int, grace: float = 2.0) -> None:

@@ -29,6 +29,11 @@ def instruction(session: Session) -> str:
             "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
             f"one that matches decides): {', '.join(session.terms.scope)}"
         )
+    if session.terms.check is not None:
+        said.append(
+            "When you have ended your answer, this command runs in your worktree; your task is done only once it "
+            f"passes:\n\n{_indented(session.terms.check)}"
+        )
     if session.terms.instruction is not None:
         said.append(session.terms.instruction)
     return "\n\n".join(said)
@@ -92,14 +97,16 @@ def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
 
 def check_failed(command: str, said: str, output: str) -> str:
     """Asks to mend what the check has found; `said` is how it ended."""
-    quoted = "\n".join(f"    {line}".rstrip() for line in output.split("\n")) if output else "    (it printed nothing)"
-    ran = "\n".join(f"    {line}".rstrip() for line in command.splitlines())
     return (
-        f"Your work is done only once this command passes in your worktree:\n\n{ran}\n\n"
-        f"It {said}. The last of what it printed:\n\n{quoted}\n\n"
+        f"Your work is done only once this command passes in your worktree:\n\n{_indented(command)}\n\n"
+        f"It {said}. The last of what it printed:\n\n{_indented(output or '(nothing)')}\n\n"
         "Find the cause and mend it, and commit that. Don't change what the command tests only to make it pass. It "
         "runs again when you have ended your answer. If it can't pass, say why in your answer."
     )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.split("\n"))
 
 
 def file_out_of_scope(scope: Sequence[str]) -> str:

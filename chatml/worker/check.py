@@ -197,14 +197,14 @@ def _execute(session: Session, contained: bool, broken_off: threading.Event) -> 
             argv = containment.contained(argv, worktree, Path(temporary))
             own["TMPDIR"] = temporary
         try:
-            code = proc.hear(
+            code = proc.run(
                 argv,
-                tail.hear,
                 cwd=worktree,
                 env={**os.environ, **own},
                 timeout=session.terms.check_timeout,
                 cancelled=broken_off.is_set,
-            )
+                listener=tail.hear,
+            ).code
         except TimeoutError:
             pass
         except OSError as error:

@@ -78,7 +78,7 @@ class Worker:
 
     async def _verified(self) -> bool:
         """Run the check where it is due; False where the agent has to go on first, or something came in meanwhile."""
-        self.broken_off = False
+        self.broken_off = self.checked = False
         if self.journal.session.terms.check is None or self.talk.failure:
             return True
         if self.talk.unanswered:  # a person has broken off the turn: there is nothing finished to check
