@@ -6,10 +6,12 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatml import proc
+from chatml.model import Terms
 
 TOOLS = {"bwrap": "bubblewrap", "socat": "socat"}
 """What the sandbox needs on Linux: each program, and the package that it comes in."""
@@ -61,6 +63,40 @@ def lack() -> Lack | None:
         said = (done.errors.strip() or f"exit code {done.code}").splitlines()[0]
         return Lack(f"the kernel forbids it: {said}", "allow unprivileged user namespaces, or rely on being asked")
     return None
+
+
+def wanted(terms: Terms) -> bool:
+    """Whether shell commands are to be in a sandbox, where there is one."""
+    # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
+    bypassing = "bypassPermissions" in (terms.permission_mode, terms.after_plan)
+    return terms.sandbox == "required" or (terms.sandbox == "auto" and not bypassing)
+
+
+def contained(argv: Sequence[str], worktree: Path, temporary: Path) -> list[str]:
+    """The command in a sandbox of ours: it writes in these two folders alone, and reaches no other machine."""
+    folders = [os.path.realpath(folder) for folder in (worktree, temporary)]
+    pointer = os.path.join(folders[0], ".git")  # says where git's own folder is: none of the command's business
+    if sys.platform == "darwin":
+        values = {"WORKTREE": folders[0], "TEMPORARY": folders[1], "POINTER": pointer}
+        given = [word for name, value in values.items() for word in ("-D", f"{name}={value}")]
+        return ["sandbox-exec", *given, "-p", SEATBELT, *argv]
+    writable = [word for folder in folders for word in ("--bind", folder, folder)]
+    return [
+        *("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+        *(*writable, "--ro-bind-try", pointer, pointer, "--chdir", folders[0], "--", *argv),
+    ]
+
+
+SEATBELT = """\
+(version 1)
+(allow default)
+(deny file-write*)
+(allow file-write* (subpath (param "WORKTREE")) (subpath (param "TEMPORARY")) (subpath "/dev"))
+(deny file-write* (literal (param "POINTER")))
+(deny network*)
+(allow network* (local ip "localhost:*") (remote ip "localhost:*"))
+"""
+"""The same in the language of sandbox-exec(1)."""
 
 
 def is_stand_in(path: Path) -> bool:

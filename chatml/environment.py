@@ -22,6 +22,9 @@ from collections.abc import Iterable, Iterator, Mapping
 MARKER = "CHATML_SESSION_ID"
 """Environment variable that every process of a session inherits, whatever it detaches from."""
 
+CHECK = "CHATML_CHECK_ID"
+"""Environment variable that every process of one run of a session's check inherits."""
+
 GIT_LOCAL = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CONFIG",
@@ -78,7 +81,7 @@ AGENT = (
 """What a coding agent tells its own children about itself; a session started from there is not one of them."""
 
 SESSION = (
-    MARKER,
+    *(MARKER, CHECK),
     *("CHATML_NAME", "CHATML_STATUS", "CHATML_MESSAGE", "CHATML_WORKTREE", "CHATML_BRANCH", "CHATML_REPOSITORY"),
     *("CHATML_REQUEST", "CHATML_REQUEST_ID", "CHATML_REQUEST_KIND", "CHATML_NOTIFIER"),
 )

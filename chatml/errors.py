@@ -18,6 +18,7 @@ class Kind(str, Enum):
     MAX_TURNS = "max_turns"
     SCOPE = "scope"
     SETUP = "setup"
+    CHECK = "check"
     WORKTREE = "worktree"
     AGENT = "agent"
     INTERNAL = "internal"

@@ -70,6 +70,8 @@ def _run_group(program: list[str]) -> None:
         signal.signal(SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGTERM})
     if child == 0:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a shell's pipes live by
+            signal.signal(number, signal.SIG_DFL)
         _execute(program)
     status = os.waitpid(child, 0)[1]
     sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

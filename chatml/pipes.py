@@ -25,7 +25,8 @@ class Pipes:
     the command. So `tend` waits for a while only, and the caller looks meanwhile whether the command has ended.
     """
 
-    def __init__(self, given: bytes | None) -> None:
+    def __init__(self, given: bytes | None, joined: bool = False) -> None:
+        """With `joined`, both outputs are one, in the order in which they come."""
         self._selector = selectors.DefaultSelector()  # on Linux and macOS a file itself, so that others can wait for it
         self._given = memoryview(given or b"")
         self._said: dict[int, bytearray] = {}
@@ -36,7 +37,7 @@ class Pipes:
             self.stdin = FileIO(theirs, "rb")
             self._own(ours, selectors.EVENT_WRITE)
         self.stdout, self._out = self._output()
-        self.stderr, self._err = self._output()
+        self.stderr, self._err = (self.stdout, self._out) if joined else self._output()
 
     def _output(self) -> tuple[FileIO, int]:
         ours, theirs = os.pipe()

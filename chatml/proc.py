@@ -47,6 +47,7 @@ def run(
     stdin: bytes | None = None,
     timeout: float | None = None,
     cancelled: Callable[[], bool] | None = None,
+    listener: Callable[[bytes], None] | None = None,
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
 
@@ -54,9 +55,10 @@ def run(
 
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
-    and what it started end with this process too, however that ends.
+    and what it started end with this process too, however that ends. With a `listener` besides, that is given both
+    outputs as they come, nothing is kept of them, and what the command leaves in its group is ended.
     """
-    with Pipes(stdin) as pipes:
+    with Pipes(stdin, joined=listener is not None) as pipes:
         process = subprocess.Popen(
             guarded(argv, group=True) if cancelled is not None else argv,
             cwd=cwd,
@@ -73,12 +75,32 @@ def run(
                 if time.monotonic() >= deadline or (cancelled is not None and cancelled()):
                     raise TimeoutError(f"{argv[0]} was stopped")
                 _await(process, pipes, min(STEP, deadline - time.monotonic()))
+                if listener is not None:
+                    listener(pipes.take())
             pipes.finish()
         except BaseException:
             stop_child(process, group=cancelled is not None)
             raise
+        finally:
+            if listener is not None:
+                end_group(process.pid)
+                pipes.finish()
+                listener(pipes.take())
         leave(pipes)
         return Result(tuple(argv), process.returncode, *pipes.said)
+
+
+def end_group(group: int, grace: float = 2.0) -> None:
+    """End what is left of a process group: terminate, up to `grace` seconds, kill."""
+
+    def gone() -> bool:
+        os.killpg(group, 0)  # raises where it is
+        return False
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: the latter, where only dead are left
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.killpg(group, number)
+            wait_until(gone, grace)
 
 
 def _await(process: subprocess.Popen[bytes], pipes: Pipes, seconds: float) -> None:
@@ -183,15 +205,18 @@ def python() -> list[str]:
     return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
-def marks() -> dict[int, str]:
-    """The living processes of ours that a session has marked, with its marker, by PID; without this process."""
+def marks(variable: str = MARKER) -> dict[int, str]:
+    """The living processes of ours that a session has marked, with its marker, by PID; without this process.
+
+    Another `variable` marks a part of them.
+    """
     pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if sees_marks() else []
-    found = ((pid, _mark(pid)) for pid in pids if pid != os.getpid())
+    found = ((pid, _mark(pid, variable)) for pid in pids if pid != os.getpid())
     return {pid: marker for pid, marker in found if marker is not None}
 
 
-def _mark(pid: int) -> str | None:
-    start = f"{MARKER}=".encode()
+def _mark(pid: int, variable: str = MARKER) -> str | None:
+    start = f"{variable}=".encode()
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -213,9 +238,9 @@ def words(pid: int) -> list[str]:
     return line.split("\0") if line else []  # nothing: it has ended, and waits to be reaped
 
 
-def marked(marker: str) -> list[int]:
+def marked(marker: str, variable: str = MARKER) -> list[int]:
     """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
-    return [pid for pid, found in marks().items() if found == marker]
+    return [pid for pid, found in marks(variable).items() if found == marker]
 
 
 def is_marked(pid: int, marker: str) -> bool:
@@ -223,14 +248,14 @@ def is_marked(pid: int, marker: str) -> bool:
     return _mark(pid) == marker if sees_marks() else pid > 1
 
 
-def sweep(marker: str, grace: float = 2.0) -> int:
+def sweep(marker: str, grace: float = 2.0, variable: str = MARKER) -> int:
     """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
-    first = marked(marker)
+    first = marked(marker, variable)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in marked(marker):
+        for pid in marked(marker, variable):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        if wait_until(lambda: not marked(marker), grace):
+        if wait_until(lambda: not marked(marker, variable), grace):
             break
     return len(first)
 

@@ -13,14 +13,6 @@ from chatml.model.entry import Message
 from chatml.model.event import Delta, Text, Thinking, ToolCall, ToolResult
 from chatml.record import record
 
-FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
-"""The tools that change files."""
-
-
-def reads_only(session: Session) -> bool:
-    """Whether the session's role leaves its agent no tool to change a file with."""
-    return session.terms.tools is not None and not set(session.terms.tools) & set(FILE_TOOLS)
-
 
 @record(frozen=True)
 class Started:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatml.agents.base import reads_only
 from chatml.model import Reply, Request, Session
 
 GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
@@ -23,12 +22,17 @@ def instruction(session: Session) -> str:
         f"You work on one task in a git worktree of your own: {session.worktree}\n"
         f"It is on the branch '{session.branch}', which started from '{session.base.ref}' "
         f"({session.base.commit[:12]}). Other agents work in other worktrees of the same repository at the same time.\n"
-        + (READING if reads_only(session) else WORKING)
+        + (READING if session.terms.reads_only else WORKING)
     ]
     if session.terms.scope:
         said.append(
             "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
             f"one that matches decides): {', '.join(session.terms.scope)}"
+        )
+    if session.terms.check is not None:
+        said.append(
+            "When you have ended your answer, this command runs in your worktree; your task is done only once it "
+            f"passes:\n\n{_indented(session.terms.check)}"
         )
     if session.terms.instruction is not None:
         said.append(session.terms.instruction)
@@ -89,6 +93,20 @@ def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
         "Take back what you changed there (git restore --source, git rm), and commit that if it was committed. Leave "
         "alone what you did not change yourself. If your task can't be done without, say so in your answer."
     )
+
+
+def check_failed(command: str, said: str, output: str) -> str:
+    """Asks to mend what the check has found; `said` is how it ended."""
+    return (
+        f"Your work is done only once this command passes in your worktree:\n\n{_indented(command)}\n\n"
+        f"It {said}. The last of what it printed:\n\n{_indented(output or '(nothing)')}\n\n"
+        "Find the cause and mend it, and commit that. Don't change what the command tests only to make it pass. It "
+        "runs again when you have ended your answer. If it can't pass, say why in your answer."
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.split("\n"))
 
 
 def file_out_of_scope(scope: Sequence[str]) -> str:

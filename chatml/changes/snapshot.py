@@ -61,6 +61,15 @@ def snapshot(common_dir: Path, worktree: Path, offline: bool = False) -> Iterato
         yield Snapshot(env, commit, branch, left_out)
 
 
+def state_of(common_dir: Path, worktree: Path) -> tuple[str | None, str]:
+    """The commit checked out in a worktree, and the tree of all that it holds now; nothing is left of looking.
+
+    Errors as of `snapshot`.
+    """
+    with snapshot(common_dir, worktree) as held:
+        return held.head, git("write-tree", at=worktree, env=held.env).text.strip()
+
+
 def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
     """A commit of all that the worktree holds now, and what git could not take in; the one checked out where it is all.
 

@@ -49,7 +49,7 @@ __all__ = [
 
 COMMITTED = ".chatml.yaml"
 
-COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run"})
+COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run", "check", "checks"})
 """Keys that hold commands: read in a committed file, but not taken over from it without approval."""
 
 NOT_YET = frozenset({"copy", "env_files", "setup", "teardown", "run"})
@@ -90,12 +90,14 @@ def load(*, state: StatePaths, top: Path | None, environ: Mapping[str, str] = os
         for name, raw in data.items():
             value = _checked(source, name, raw)
             place = source.place((name,))
+            if source.committed and name in COMMANDS and value is not None:
+                ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
+                continue
+            name = "check" if name == "checks" else name  # two ways to say the same
             if value is None:
                 if name not in ADDED and not (source.committed and name in RESTRICTING):
                     values.pop(name, None)
                     origins.pop(name, None)
-            elif source.committed and name in COMMANDS:
-                ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
             else:
                 if name in ADDED:
                     value = tuple(dict.fromkeys((*values.get(name, ()), *value)))
@@ -121,6 +123,8 @@ def terms_of(config: Config, flags: Mapping[str, Any], role: Role | None = None)
     A flag that is None says nothing. UsageError names the one that is wrong.
     """
     before = _with_role(config.terms, role) if role is not None else config.terms
+    if before.reads_only:
+        before = replace(before, check=None)  # it has nothing to mend, and what is configured is for those who have
     terms = replace(before, **{name: flag(name, raw) for name, raw in flags.items() if raw is not None})
     if terms.permission_mode != "plan":
         return terms

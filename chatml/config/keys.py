@@ -22,7 +22,10 @@ from chatml.config.readers import (
     read_amount,
     read_argument,
     read_command,
+    read_commands,
     read_count,
+    read_duration,
+    read_number,
     read_text,
     read_variable,
     read_word,
@@ -46,7 +49,7 @@ ANSWERS = ("wait", "deny", "fail")
 ADDED = frozenset({"deny", "ask", "allow"})
 """Keys to which each layer adds: no later one takes away what an earlier one denies."""
 
-RESTRICTING = frozenset({"sandbox"})
+RESTRICTING = frozenset({"sandbox", "check"})
 """Keys that a committed file can't set back to their default with `null`: it may only restrict."""
 
 
@@ -259,6 +262,10 @@ KEYS: Mapping[str, Key] = {
         help="When the agent needs a person: wait for one (default), deny it, or fail.",
         words=ANSWERS,
     ),
+    "check": Key(read_command, help="Done only once this command passes in the worktree.", metavar="CMD"),
+    "checks": Key(read_commands, str.splitlines),
+    "retries": Key(read_number, number, help="Have the agent mend what the check finds N times.", metavar="N"),
+    "check_timeout": Key(read_duration, number),
     "runner": Key(read_word),
     "notify": Key(_notify),
     "copy": Key(list_of(_inner_path), str.splitlines),

@@ -64,6 +64,33 @@ def read_count(value: Any) -> int:
     return value
 
 
+def read_number(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise BadValueError(f"must be a whole number, 0 or more, not {shown(value)}")
+    return value
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+"""What a unit of time stands for."""
+
+
+def read_duration(value: Any) -> float:
+    """A time in seconds: a number of them, or one with its unit."""
+    if isinstance(value, str) and (told := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", value.strip())):
+        value = float(told[1]) * SECONDS[told[2]]
+    if not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
+        raise BadValueError(f"must be a time above 0, not {shown(value)}", hint="in seconds, or as in 90s, 30m, 1h")
+    return float(value)
+
+
+def read_commands(value: Any) -> str | None:
+    """One command, or several that run in their order until one fails, each on its own: as one text for a shell."""
+    commands = (read_command(value),) if isinstance(value, str) else list_of(read_command)(value)
+    if len(commands) <= 1:
+        return commands[0] if commands else None
+    return " && ".join(f"(\n{command}\n)" for command in commands)  # a comment in one ends with its line
+
+
 def read_amount(value: Any) -> float:
     if not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
         raise BadValueError(f"must be a number above 0, not {shown(value)}")

@@ -32,6 +32,8 @@ class Message:
     """It waits for the end of the turn."""
     scope: tuple[str, ...] = ()
     """The paths that it asks the agent to take back, as they are out of scope."""
+    check: bool = False
+    """It tells the agent that the check failed."""
 
 
 @record(frozen=True)

@@ -108,6 +108,25 @@ class SetUp:
 
 
 @record(frozen=True)
+class CheckBegun:
+    """The command runs that must pass for the session to be done."""
+
+    TYPE: ClassVar[str] = "check"
+    command: str
+
+
+@record(frozen=True)
+class CheckEnded:
+    """How it came to its end, in a few words, and the last lines that it printed."""
+
+    TYPE: ClassVar[str] = "check_result"
+    said: str
+    output: str
+    ok: bool | None = None
+    """None where it was broken off."""
+
+
+@record(frozen=True)
 class Mishap:
     """Something went wrong; with `retry`, the agent tries again by itself for the so-and-so-manieth time."""
 
@@ -142,6 +161,8 @@ What = (
     | Requested
     | Replied
     | SetUp
+    | CheckBegun
+    | CheckEnded
     | Mishap
     | Turn
 )
@@ -150,7 +171,7 @@ _KINDS: Mapping[str, type[What]] = {
     kind.TYPE: kind
     for kind in (
         *(StatusChanged, MessageTaken, Delta, Text, Thinking, ToolCall),
-        *(ToolResult, Requested, Replied, SetUp, Mishap, Turn),
+        *(ToolResult, Requested, Replied, SetUp, CheckBegun, CheckEnded, Mishap, Turn),
     )
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import fields
 from datetime import datetime, timezone
+from typing import Any
 
 from chatml.record import record
 
@@ -87,6 +88,30 @@ class PullRequest:
     url: str
     state: str
     checks: str | None = None
+
+
+@record(frozen=True)
+class CheckResult:
+    """What became of the command that must pass for a session to be done, when it last came to its end."""
+
+    command: str
+    ok: bool | None = None
+    """None before its first run."""
+    commit: str | None = None
+    """What was checked out there."""
+    tries: int = 0
+    """How often it ran since a person said something."""
+    output: str | None = None
+    """The last lines that it printed, harmless to a terminal."""
+    at: str | None = None
+    tree: str | None = None
+    """All that the worktree held, as it was checked: a session that is still so needs no further run."""
+    said: str | None = None
+    """How it ended, in a few words."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the contract shows it."""
+        return {name: value for name, value in vars(self).items() if name not in ("tree", "said")}
 
 
 @record(frozen=True)

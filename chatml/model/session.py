@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from chatml import typed
-from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import Base, Changes, CheckResult, Failure, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
@@ -44,6 +44,8 @@ class Session:
     conflicts: tuple[str, ...] | None = None
     pr: PullRequest | None = None
     port: int | None = None
+    check: CheckResult | None = None
+    """What became of the check, once it has run."""
     result: str | None = None
     error: Failure | None = None
     pid: int | None = None
@@ -96,6 +98,13 @@ class Session:
         """What the whole session has cost by now."""
         return round(self.cost_usd + self.running_usd, 6)
 
+    @property
+    def checked(self) -> CheckResult | None:
+        """What became of the check, also where it has not run yet; None for a session without one."""
+        if self.terms.check is None:
+            return None
+        return self.check or CheckResult(self.terms.check)
+
     def with_terms(self, **changes: Any) -> Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
@@ -119,6 +128,7 @@ class Session:
             "tokens": vars(self.tokens),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
+            "check": self.check and vars(self.check),
             "error": self.error and vars(self.error),
             "processes": None if self.processes is None else [vars(one) for one in self.processes],
         }
@@ -126,6 +136,7 @@ class Session:
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
         data = {**vars(self.terms), **vars(self), **self._parts(), "cost_usd": self.spent_usd}
+        data["check"] = self.checked and self.checked.to_json()
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         return dict(zip(PUBLIC_KEYS, _PUBLIC(data), strict=True))
 
@@ -174,6 +185,7 @@ PUBLIC_KEYS = (
     "role",
     "scope",
     "processes",
+    "check",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from chatml.record import record
 
+FILE_TOOLS = ("Write", "Edit", "MultiEdit", "NotebookEdit")
+"""The tools that change files."""
+
 
 @record(frozen=True)
 class Terms:
@@ -50,6 +53,17 @@ class Terms:
     """The same for going on with its conversation; None where it has none to go on with."""
     reviews: str | None = None
     """The `id` of the session that this one reviews; its base is then a copy of what that one held."""
+    check: str | None = None
+    """The command of the shell that must pass for it to be done."""
+    retries: int = 1
+    """How often the agent is told that the check failed, before the session fails."""
+    check_timeout: float = 1800.0
+    """Seconds that the check may take."""
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether its role leaves its agent no tool to change a file with."""
+        return self.tools is not None and not set(self.tools) & set(FILE_TOOLS)
 
     @property
     def after_plan(self) -> str:

@@ -42,6 +42,7 @@ def page(session: Session) -> Iterator[str]:
         "denied": ", ".join(session.terms.deny),
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
+        "check": _check(session),
         "queue": f"number {session.queue_place}" if session.queue_place else "",
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
@@ -54,6 +55,21 @@ def page(session: Session) -> Iterator[str]:
     for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
+    if session.check is not None and session.check.output:
+        yield paint("the check printed, at last:", dim=True)
+        for line in printable(session.check.output).splitlines():
+            yield f"  {line}"
+
+
+def _check(session: Session) -> str:
+    checked = session.checked
+    if checked is None:
+        return ""
+    if checked.ok is None or checked.at is None:
+        return f"{checked.command}: has not run yet"
+    where = f" on {checked.commit[:9]}" if checked.commit else ""
+    tries = f", {checked.tries} tries" if checked.tries > 1 else ""
+    return f"{checked.command}: {checked.said}{where}{tries}, {age(checked.at)} ago"
 
 
 def _limits(session: Session) -> str:

@@ -75,6 +75,14 @@ def need(session: Session) -> str:
     return f"{NEEDS.get(first.kind, 'needs:')} {first.summary}" + (f" (and {len(more)} more)" if more else "")
 
 
+def verdict(session: Session) -> str:
+    """What the check says of the session as it stands there; nothing where it says nothing of that."""
+    if session.check is None or session.status not in (Status.DONE, Status.FAILED):
+        return ""
+    passed = session.check.ok and session.status is Status.DONE
+    return "✓" if passed else "✗" if session.check.ok is False else ""
+
+
 def pull_request(session: Session) -> str:
     if session.pr is None:
         return ""
@@ -98,7 +106,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
     rows = [
         [
             session.name,
-            session.status.value,
+            f"{session.status.value} {mark}" if (mark := verdict(session)) else session.status.value,
             activity(session),
             changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
@@ -127,5 +135,5 @@ def _fit(headers: list[str], rows: list[list[str]], width: int) -> None:
 
 
 def _painted(row: list[str]) -> list[str]:
-    row[1] = paint(row[1], fg=STATUS_COLORS[Status(row[1])])
+    row[1] = paint(row[1], fg=STATUS_COLORS[Status(row[1].partition(" ")[0])])
     return row

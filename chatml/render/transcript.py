@@ -8,6 +8,8 @@ from typing import Any
 
 from chatml.model import Request
 from chatml.model.event import (
+    CheckBegun,
+    CheckEnded,
     Delta,
     Event,
     MessageTaken,
@@ -87,6 +89,12 @@ class Transcript:
                 yield paint(f"  {decision(reply)}", fg="yellow")
             case SetUp(line):
                 yield paint("| " + printable(line), dim=True)
+            case CheckBegun(command):
+                yield paint("● check", fg="cyan") + f" {one_line(command)}"
+            case CheckEnded(said, text, ok):
+                yield paint(f"  └ {said}", fg="green" if ok else "yellow" if ok is None else "red")
+                if text:
+                    yield from self._folded(text, first="    ", dim=True)
             case Mishap() as mishap:
                 yield paint(f"! {mishap.kind}: {one_line(mishap.message)}", fg="red")
                 if mishap.hint:

@@ -13,14 +13,14 @@ from typing import Literal
 from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.changes.standing import Standing, standing
-from chatml.errors import ChatmlError, UsageError
+from chatml.errors import ChatmlError, Kind, UsageError
 from chatml.model import Session, Status, transitions
 from chatml.model.entry import Interrupt, Message
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, NewLimits
-from chatml.state import inbox
+from chatml.state import inbox, log
 from chatml.state.store import SessionStore
 from chatml.workspace import checkout
 from chatml.workspace.mending import TOLD
@@ -159,11 +159,21 @@ def resume(
         if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
-        if session.status is not Status.DONE and all(message.queue for message in pending):
+        open_turn = session.status is not Status.DONE and not _only_check_left(store, session)
+        if open_turn and all(message.queue for message in pending):
             inbox.post(store, Message(GO_ON, auto=True))
         start_or_queue(project, store, session)
     project.queue.fill()
     return "resumed"
+
+
+def _only_check_left(store: SessionStore, session: Session) -> bool:
+    """Whether the agent has answered all, and what is left is to run the check: it is not asked anew for that."""
+    if session.terms.check is None:
+        return False
+    if session.status is Status.FAILED:
+        return session.error is not None and session.error.kind == Kind.CHECK.value
+    return not inbox.unanswered(log.read(store.events))
 
 
 def _lacks_worktree(project: Project, session: Session) -> bool:

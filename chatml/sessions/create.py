@@ -167,6 +167,8 @@ def _checked(project: Project, asked: Terms) -> Terms:
             f"'sandbox: required' can't hold for the agent '{terms.agent}': it is a program of its own",
             "use --sandbox auto, and confine that program yourself",
         )
+    if terms.reads_only and terms.check is not None:
+        raise UsageError(f"the role '{terms.role}' only reads: a check would find nothing to mend", "leave --check out")
     runners.named(terms.runner)
     if terms.sandbox == "required" and (lack := containment.lack()):
         raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from chatml.errors import ChatmlError
 from chatml.model.entry import Answer, Entry, Message, Unsend, from_json, to_json
+from chatml.model.event import Event, MessageTaken, Turn
 from chatml.state.log import complete_lines, read, taken
 from chatml.state.store import SessionStore
 
@@ -58,6 +59,13 @@ def messages(store: SessionStore) -> list[Message]:
     return [entry for entry in entries(store) if isinstance(entry, Message)]
 
 
+def since_person(store: SessionStore) -> list[Message]:
+    """The messages since a person said something last, which is the first of them."""
+    found = messages(store)
+    by_person = [place for place, message in enumerate(found) if not message.auto]
+    return found[by_person[-1] if by_person else 0 :]
+
+
 def taken_back(found: Iterable[Entry]) -> set[str]:
     """The ids of the messages that a person has taken back."""
     return {message for entry in found if isinstance(entry, Unsend) for message in entry.messages}
@@ -72,6 +80,18 @@ def pending(store: SessionStore) -> list[Message]:
     """The messages that no agent has read yet and nobody has taken back, oldest first."""
     gone = taken(read(store.events)).keys() | taken_back(entries(store))
     return [message for message in messages(store) if message.id not in gone]
+
+
+def unanswered(past: Sequence[Event]) -> dict[str, Message]:
+    """The messages that were taken since the last turn that ended with an answer, by id."""
+    found: dict[str, Message] = {}
+    for event in past:
+        what = event.what
+        if isinstance(what, Turn) and what.result is not None:
+            found.clear()
+        elif isinstance(what, MessageTaken):
+            found[what.id] = Message(what.text, what.id)
+    return found
 
 
 class Inbox:

@@ -15,13 +15,13 @@ from chatml.errors import Kind
 from chatml.model import Failure, Session, transitions
 from chatml.model.entry import Answer, Interrupt, Message
 from chatml.model.event import Event, MessageTaken, Mishap, ToolResult
-from chatml.state.inbox import messages
+from chatml.state.inbox import messages, unanswered
 from chatml.state.log import read, taken
 from chatml.worker import scoping
 from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal
 from chatml.worker.limits import LimitReachedError, Limits
-from chatml.worker.mail import Mail, unanswered
+from chatml.worker.mail import Mail
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -166,12 +166,12 @@ class Conversation:
             self.mail.go_on()
         return self.journal.session
 
-    def receive(self) -> bool:
-        """Take what came in; whether somebody asked to interrupt the turn."""
+    def receive(self, checking: bool = False) -> bool:
+        """Take what came in; whether somebody asked to interrupt the turn, or the check that is under way."""
         interrupt = False
         for entry in self.mail.receive():
             if isinstance(entry, Interrupt):
-                interrupt = not self.idle
+                interrupt = checking or not self.idle
             elif isinstance(entry, Answer):
                 self.asking.take(entry.reply)
         return interrupt

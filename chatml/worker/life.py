@@ -10,11 +10,13 @@ from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
 from chatml.errors import words
-from chatml.model import Status, transitions
+from chatml.model import Failure, Status, transitions
 from chatml.model.event import Event, SetUp, StatusChanged
 from chatml.runners import table as runners
 from chatml.state.log import read
 from chatml.state.store import SessionStore
+from chatml.worker import check, scoping
+from chatml.worker.check import Verdict
 from chatml.worker.conversation import Conversation, Stopped
 from chatml.worker.journal import Journal, fail, failure_of
 from chatml.worker.limits import LimitReachedError
@@ -29,6 +31,10 @@ class Worker:
         self.past = read(store.events)
         self.talk = Conversation(self.journal, self.past)
         self.earlier = self.journal.session.error
+        self.checked = False
+        """Whether the check has passed on what the worktree holds."""
+        self.broken_off = False
+        """Whether a person has ended the turn or the check, and nothing has followed yet."""
 
     async def run(self) -> None:
         """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
@@ -47,8 +53,10 @@ class Worker:
 
     async def _work(self) -> bool:
         """Converse until there is nothing more to do; False where something came in just then."""
+        self.talk.receive()
         try:
-            await self.talk.converse(self.make_agent)
+            if not self._only_check_left():
+                await self.talk.converse(self.make_agent)
         except AgentError as error:
             if self.talk.stopping or not self.journal.store.worker_lock.ours():
                 raise Stopped from error  # with the agent, by whoever ends or replaces this worker
@@ -61,7 +69,37 @@ class Worker:
                 self.talk.mail.go_on()
                 return False
             return self._rest(known={message.id for message in self.talk.mail.waiting})
-        return self._rest()
+        return await self._verified() and self._rest()
+
+    def _only_check_left(self) -> bool:
+        """Whether the agent has answered all before this worker began, and is not to be started for nothing."""
+        talk = self.talk
+        return self.journal.session.terms.check is not None and not (talk.ready() or talk.unanswered)
+
+    async def _verified(self) -> bool:
+        """Run the check where it is due; False where the agent has to go on first, or something came in meanwhile."""
+        self.broken_off = self.checked = False
+        if self.journal.session.terms.check is None or self.talk.failure:
+            return True
+        if self.talk.unanswered:  # a person has broken off the turn: there is nothing finished to check
+            self.broken_off = True
+            return True
+        if not self.talk.worked:  # else the agent's turn ended with a look at that
+            asked, self.talk.failure = await scoping.check(self.journal)
+            if asked or self.talk.failure:
+                return not asked
+        verdict = await check.verify(self.journal, self._disturbed)
+        if self.talk.stopping:
+            raise Stopped
+        if isinstance(verdict, Failure):
+            self.talk.failure = verdict
+        self.checked = verdict is Verdict.PASSED
+        return self.checked or self.broken_off or self.talk.failure is not None
+
+    def _disturbed(self) -> bool:
+        """Whether the check is to be ended: by a message, by a person, or with this worker."""
+        self.broken_off = self.talk.receive(checking=True) or self.broken_off
+        return self.broken_off or self.talk.stopping or bool(self.talk.ready())
 
     async def _prepare(self) -> None:
         if self.past:
@@ -93,11 +131,12 @@ class Worker:
             self.talk.receive()
             if any(message.id not in known for message in self.talk.mail.waiting + self.talk.ready()):
                 return False
-            failure = self.talk.failure or (None if self.talk.worked else self.earlier)
-            open_turn = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with it was taken back
+            failure = self.talk.failure or (None if self.talk.worked or self.checked else self.earlier)
+            taken_back = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with the turn
+            open_turn = taken_back or self.broken_off
             self.journal.change(lambda session: transitions.rested(session, failure, open_turn, leftovers), locked=True)
             self.journal.store.worker_lock.release()
-        if self.talk.worked or self.talk.failure:
+        if self.talk.worked or self.talk.failure or self.checked:
             notify.tell(self.journal.session, self.journal.store.log)
         return True
 

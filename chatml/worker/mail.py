@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from chatml.agents.briefing import GO_ON
 from chatml.model.entry import Entry, Handed, Message, Unsend
-from chatml.model.event import Event, MessageTaken, Turn
+from chatml.model.event import Event
 from chatml.state.inbox import Inbox, entries, post, taken_back
 from chatml.state.log import taken
 from chatml.state.store import SessionStore
@@ -77,15 +77,3 @@ class Mail:
     def _forget(self, ids: Collection[str]) -> None:
         self.waiting = [message for message in self.waiting if message.id not in ids]
         self.queued = [message for message in self.queued if message.id not in ids]
-
-
-def unanswered(past: Sequence[Event]) -> dict[str, Message]:
-    """The messages that were taken since the last turn that ended with an answer, by id."""
-    found: dict[str, Message] = {}
-    for event in past:
-        what = event.what
-        if isinstance(what, Turn) and what.result is not None:
-            found.clear()
-        elif isinstance(what, MessageTaken):
-            found[what.id] = Message(what.text, what.id)
-    return found

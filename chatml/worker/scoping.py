@@ -10,7 +10,7 @@ from chatml.changes.scope import NAMED, named
 from chatml.errors import Kind
 from chatml.model import Failure
 from chatml.model.entry import Message
-from chatml.state.inbox import messages, post
+from chatml.state.inbox import post, since_person
 from chatml.worker.journal import Journal
 
 
@@ -43,6 +43,4 @@ def _ask(journal: Journal, out: list[str]) -> None:
 
 def _was_asked(journal: Journal) -> bool:
     """Whether the agent was asked since a person said something: once is enough."""
-    found = messages(journal.store)
-    by_person = [place for place, message in enumerate(found) if not message.auto]
-    return any(message.scope for message in found[by_person[-1] if by_person else 0 :])
+    return any(message.scope for message in since_person(journal.store))

@@ -12,13 +12,14 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput, PermissionRuleValue
 
-from chatml.agents.base import FILE_TOOLS, Ask, Denied, Setting, Signal, Withdrawn, reads_only, summarize
+from chatml.agents.base import Ask, Denied, Setting, Signal, Withdrawn, summarize
 from chatml.agents.claude.git_line import may_do_harm
 from chatml.agents.claude.sandbox import ClaudeSandbox
 from chatml.agents.claude.scope import Fence
 from chatml.agents.claude.tools import Bounds, verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.model import Reply, Session
+from chatml.model.terms import FILE_TOOLS
 
 GIT_RULES = tuple(
     f"Bash(git {verb}:*)" for verb in ("add", "commit", "status", "diff", "log", "show", "restore --staged", "mv", "rm")
@@ -74,7 +75,7 @@ class Gate:
     @property
     def _git_rules(self) -> tuple[str, ...]:
         """What the agent may do with git without asking, once it may begin; in the sandbox no rule is needed."""
-        if reads_only(self._session):
+        if self._session.terms.reads_only:
             return READING_RULES
         if self._sandbox is not None and self._sandbox.unasked:
             return ()

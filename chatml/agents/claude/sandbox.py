@@ -146,9 +146,7 @@ def _users_excludes(worktree: Path) -> str:
 
 def sandbox_of(session: Session, setting: Setting) -> ClaudeSandbox | None:
     """The session's sandbox, or None for none. AgentError where it must have one, and can't."""
-    # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
-    bypassing = "bypassPermissions" in (session.terms.permission_mode, session.terms.after_plan)
-    if session.terms.sandbox == "off" or (session.terms.sandbox == "auto" and bypassing):
+    if not containment.wanted(session.terms):
         return None
     lack = containment.lack()
     if lack is None:

@@ -12,11 +12,11 @@ import claude_agent_sdk as sdk
 from claude_agent_sdk.types import HookContext, HookInput, HookJSONOutput
 
 from chatml.agents import briefing
-from chatml.agents.base import FILE_TOOLS
 from chatml.agents.claude.tools import verdict
 from chatml.agents.claude.transcript import is_plan
 from chatml.changes.scope import outside
 from chatml.model import Session
+from chatml.model.terms import FILE_TOOLS
 
 
 class Fence:
