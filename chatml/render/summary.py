@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from chatml.model import Status
 from chatml.render.rows import STATUS_COLORS, activity, changes, need
@@ -26,13 +26,9 @@ def headline(summaries: Sequence[Summary]) -> str:
     counts: dict[str, int] = dict.fromkeys(WORDS.values(), 0)
     for one in summaries:
         counts[WORDS[one.session.status]] += 1
-    said = [
-        f"{number} {'need' if word == 'needs you' and number > 1 else word.split()[0]}{word[len(word.split()[0]) :]}"
-        for word, number in counts.items()
-        if number
-    ]
+    parts = [f"{number} {word}" for word, number in counts.items() if number]
     usd = sum(one.session.spent_usd for one in summaries)
-    return ", ".join([*(said or ["no sessions"]), *([f"${usd:.2f}"] if usd else [])])
+    return ", ".join([*(parts or ["no sessions"]), *([f"${usd:.2f}"] if usd else [])])
 
 
 def time_at_work(seconds: float | None) -> str:
@@ -203,15 +199,12 @@ def _details(one: Summary) -> Iterator[str]:
     session = one.session
     yield from ["", f"<details><summary>{code(session.name)} {WORDS[session.status]}</summary>", ""]
     yield from (f"> {escaped(said(one))}", "") if said(one) else ()
-    yield from _items(f"commit {code(i[:9])} {escaped(text)}" for i, text in one.commits or ())
-    yield from _items(f"{_outcome(run)} {code(run.command)}" for run in one.tests or ())
+    items = [f"- commit {code(i[:9])} {escaped(text)}" for i, text in one.commits or ()]
+    items += [f"- {_outcome(run)} {code(run.command)}" for run in one.tests or ()]
     if one.check is not None:
-        yield from _items([f"check {mark(one.check.get('ok'))} {code(str(one.check.get('command')))}"])
-    yield from ["", "</details>"]
-
-
-def _items(lines: Iterable[str]) -> Iterator[str]:
-    yield from (f"- {line}" for line in lines)
+        items.append(f"- check {mark(one.check.get('ok'))} {code(str(one.check.get('command')))}")
+    yield from [*items, ""] if items else ()
+    yield "</details>"
 
 
 def code(text: str) -> str:

@@ -17,7 +17,7 @@ from chatml.project import Project
 from chatml.record import record
 from chatml.sessions import find
 from chatml.sessions.recount import filled, recount
-from chatml.sessions.tested import RanTests, tests_of
+from chatml.sessions.tested import RanTests, runs_of
 from chatml.state import log
 
 AT_ONCE = 8
@@ -91,8 +91,9 @@ def summarize(project: Project, found: Sequence[Session]) -> list[Summary]:
     from concurrent.futures import ThreadPoolExecutor  # here alone: the names of commands are listed without
 
     sessions = recount(project, find.with_places(project, found))
+    look = _Look(project)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        summaries = list(pool.map(lambda session: _summary(project, session), sessions))
+        summaries = list(pool.map(look.summary, sessions))
     shared = shared_paths(summaries)
     return [
         replace(one, shared={path: names for path, names in shared.items() if one.session.name in names})
@@ -119,28 +120,62 @@ def first_paragraph(answer: str | None) -> str | None:
 # --- one session ------------------------------------------------------------------------------------------------
 
 
-def _summary(project: Project, session: Session) -> Summary:
-    summary = _looked_back(project, session)
-    if not filled(session):
-        return replace(summary, commits=(), paths=frozenset())
-    if session.not_counted is not None:
-        return summary
-    try:
-        with compare(project.repo, session, offline=True) as comparison:
-            return _measured(project, summary, comparison)
-    except (ChatmlError, OSError) as error:
-        failure = of_machine(error) if isinstance(error, OSError) else error
-        unknown = replace(session, changes=None, not_counted=failure.message, not_counted_hint=failure.hint)
-        return replace(summary, session=unknown)
+class _Look:
+    """One look at sessions of a project, from several threads."""
 
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._news: dict[tuple[str, str], bool] = {}
+        """Whether there is anything new where sessions land, by their base and the commit that they have left it at."""
 
-def _looked_back(project: Project, session: Session) -> Summary:
-    """What the session's log tells."""
-    try:
-        events = log.only(project.store.session(session.name).events, StatusChanged, ToolCall, ToolResult)
-    except OSError as error:
-        return Summary(session, notes=(f"its log can't be read: {of_machine(error).message}",))
-    return Summary(session, tests=tests_of(events, session.worktree), duration_s=duration(session, events))
+    def summary(self, session: Session) -> Summary:
+        """What came of the session, as far as that can be found out."""
+        summary = self._looked_back(session)
+        if not filled(session):
+            return replace(summary, commits=(), paths=frozenset())
+        if session.not_counted is not None:
+            return summary
+        try:
+            with compare(self.project.repo, session, offline=True) as comparison:
+                return self._measured(summary, comparison)
+        except (ChatmlError, OSError) as error:
+            failure = of_machine(error) if isinstance(error, OSError) else error
+            unknown = replace(session, changes=None, not_counted=failure.message, not_counted_hint=failure.hint)
+            return replace(summary, session=unknown)
+
+    def _looked_back(self, session: Session) -> Summary:
+        """What the session's log tells."""
+        path = self.project.store.session(session.name).events
+        try:
+            events = log.only(path, StatusChanged, ToolCall, ToolResult)
+        except OSError as error:
+            return Summary(session, notes=(f"its log can't be read: {of_machine(error).message}",))
+        return Summary(session, tests=runs_of(events, session.worktree), duration_s=duration(session, events))
+
+    def _measured(self, summary: Summary, comparison: Comparison) -> Summary:
+        head = comparison.now.head
+        return replace(
+            summary,
+            session=replace(summary.session, changes=comparison.changes),
+            commits=tuple(comparison.commits),
+            paths=frozenset(comparison.names(comparison.since)),
+            notes=(*summary.notes, *comparison.notes),
+            landed=self._landed(summary.session, comparison),
+            pushed=head is not None and head == summary.session.pushed,
+        )
+
+    def _landed(self, session: Session, comparison: Comparison) -> bool:
+        """Whether what it has committed is known to have landed; only asked where the next step depends on it."""
+        head, since = comparison.now.head, comparison.since
+        if session.status is not Status.DONE or head in (None, since) or not comparison.files:
+            return False
+        key = (session.base.ref, since)
+        try:
+            if key not in self._news:
+                self._news[key] = landed.news(self.project.repo, session, since)
+            return self._news[key] and landed.landed_in(self.project.repo, session, head or since) is not None
+        except ChatmlError:
+            return False  # could not be found out: then it is still to be landed
 
 
 def duration(session: Session, events: Iterable[Event]) -> float | None:
@@ -155,31 +190,6 @@ def duration(session: Session, events: Iterable[Event]) -> float | None:
     elif session.status is Status.CRASHED:
         end = max(end, session.updated_at)  # nobody wrote down when it ended: this is the last sign of life
     return max(0.0, round((parse_time(end) - parse_time(start)).total_seconds(), 3))
-
-
-def _measured(project: Project, summary: Summary, comparison: Comparison) -> Summary:
-    session = replace(summary.session, changes=comparison.changes)
-    head = comparison.now.head
-    return replace(
-        summary,
-        session=session,
-        commits=tuple(comparison.commits),
-        paths=frozenset(comparison.names(comparison.since)),
-        notes=(*summary.notes, *comparison.notes),
-        landed=_landed(project, session, head),
-        pushed=head is not None and head == session.pushed,
-    )
-
-
-def _landed(project: Project, session: Session, head: str | None) -> bool:
-    """Whether what the session has committed is known to have landed; only asked where the next step depends on it."""
-    counted = session.changes
-    if head is None or counted is None or not counted.commits or not counted.files or session.status is not Status.DONE:
-        return False
-    try:
-        return landed.landed_in(project.repo, session, head) is not None
-    except ChatmlError:
-        return False  # could not be found out: then it is still to be landed
 
 
 # --- what to do next --------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class RanTests:
     """How many passed, where the runner says so."""
 
 
-def tests_of(events: Iterable[Event], worktree: str) -> tuple[RanTests, ...]:
+def runs_of(events: Iterable[Event], worktree: str) -> tuple[RanTests, ...]:
     """The last run of each test command, in the order of these runs; what was not let run is no run."""
     asked: dict[str, ToolCall] = {}
     runs: dict[str, RanTests] = {}
