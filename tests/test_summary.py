@@ -60,7 +60,10 @@ RUNNERS: list[tuple[str, list[tuple[str, tuple[bool, bool]]]]] = [
     ("pytest || true", [("pytest", NONE)]),
     ("ls || pytest", [("pytest", NONE)]),
     ("! pytest", [("pytest", NONE)]),
-    ("pytest &", [("pytest", BOTH)]),
+    ("pytest &", [("pytest", NONE)]),
+    ("cd web && npm ci; cd .. && pytest", [("pytest", BOTH)]),
+    ("git commit -qm \"$(cat <<'E'\nmake test\nE\n)\" && pytest", [("pytest", ZERO)]),
+    ("(pytest)|tail", [("pytest", NONE)]),
     ("if pytest; then echo ok; fi", [("pytest", NONE)]),
     ("x=$(pytest 2>&1); echo $x", [("pytest", NONE)]),
     ("for i in 1 2; do pytest -q; done", [("pytest -q", NONE)]),
@@ -173,8 +176,13 @@ def test_what_was_refused_or_is_no_command_of_the_shell_is_no_run() -> None:
     assert runs_of(logged(("pytest", False, "Permission to use Bash was denied")), "") == ()
     assert runs_of(logged(("pytest", True, "1 passed in 1s"), tool="Write"), "") == ()
     assert runs_of(logged(("pytest", True, "")) [:1], "") == ()  # fmt: skip
-    (begun,) = runs_of(logged(("pytest", True, "Command running in background"), run_in_background=True), "")
+
+
+def test_what_goes_on_in_the_background_has_no_outcome() -> None:
+    (begun,) = runs_of(logged(("pytest", True, ""), run_in_background=True), "")
     assert begun.ok is None
+    (moved,) = runs_of(logged(("pytest", True, "Command running in background with ID: x. Output: …")), "")
+    assert moved.ok is None
 
 
 # --- what to do next ----------------------------------------------------------------------------------------------

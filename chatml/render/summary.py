@@ -92,7 +92,8 @@ def page(summaries: Sequence[Summary], width: int | None) -> Iterator[str]:
 def _block(one: Summary, width: int | None) -> Iterator[str]:
     session = one.session
     usd = f"${session.spent_usd:.2f}" if session.spent_usd else ""
-    facts = "  ".join(filter(None, [changes(session) or "no changes", usd, time_at_work(one.duration_s)]))
+    denied = f"{session.denied} denied" if session.denied else ""
+    facts = "  ".join(filter(None, [changes(session) or "no changes", usd, time_at_work(one.duration_s), denied]))
     yield f"{paint(session.name, bold=True)}  {paint(session.status.value, fg=STATUS_COLORS[session.status])}  {facts}"
     yield from _wrapped(f"  {said(one)}", width, LINES, "  ") if said(one) else ()
     yield from _listed("commits", [f"{i[:9]} {one_line(text)}" for i, text in one.commits or ()], width)
@@ -102,7 +103,7 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
     if session.conflicts:
         yield from _listed("conflicts", [", ".join(map(one_line, session.conflicts))], width)
     if session.pr is not None:
-        yield from _listed("pr", [f"{one_line(session.pr.url)} ({session.pr.state})"], width)
+        yield from _listed("pr", [f"{one_line(session.pr.url)} ({one_line(session.pr.state)})"], None)
 
 
 def mark(ok: object) -> str:
@@ -176,7 +177,7 @@ def _row(one: Summary) -> str:
     tests = "?" if one.tests is None else ", ".join(dict.fromkeys(_outcome(run) for run in one.tests))
     cells = [
         code(session.name),
-        WORDS[session.status],
+        WORDS[session.status] + (f", {session.denied} denied" if session.denied else ""),
         escaped(changes(session)),
         tests,
         "" if one.check is None else mark(one.check.get("ok")),

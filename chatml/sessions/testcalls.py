@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ ALWAYS = _words(
 SUBCOMMANDS = {
     **dict.fromkeys(("go", "swift", "mix", "sbt", "lein", "bazel", "bazelisk", "dotnet", "deno", "flutter"), "test"),
     **dict.fromkeys(("dart", "rails", "stack", "cabal", "meson", "nx", "ng", "turbo", "hatch", "composer"), "test"),
+    **dict.fromkeys(("pdm", "poe", "pixi"), "test"),
     **dict.fromkeys(("npm", "yarn", "pnpm", "bun"), "t|tst|test.*"),
     **{"cargo": "t|test|nextest", "dune": "test|runtest", "crystal": "spec", "zig": "test", "artisan": "test"},
     **{"manage.py": "test", "setup.py": "test"},
@@ -49,7 +51,7 @@ TARGETS = {
 }  # fmt: skip
 """Programs that test where any of their words is such a one."""
 
-SCRIPTED = ("npm", "yarn", "pnpm", "bun", "turbo", "nx", "composer", "pixi", "deno")
+SCRIPTED = ("npm", "yarn", "pnpm", "bun", "turbo", "nx", "composer", "pixi", "deno", "hatch", "pdm")
 """Programs with a `run` before the name of a script."""
 
 LAUNCHERS = {
@@ -164,7 +166,9 @@ def _parts(command: str) -> list[_Part]:
             depth = max(0, depth - token.count(")"))
             parts.append(_Part([], _operator(token), depth > 0))
             skip = False
-    return [part for part in _joined(parts) if part.words]
+    if parts[-1].before == "&" and not parts[-1].words:
+        parts[-1].words.append("true")  # what is left in the background has no status here
+    return list(_joined(parts))
 
 
 def _joined(parts: Sequence[_Part]) -> Iterator[_Part]:
@@ -203,12 +207,11 @@ def _folder(folder: str, to: str, worktree: str) -> str:
     """Where a command goes on after `cd`, as seen from the worktree; empty for its top."""
     if "$" in to or to == "-":
         return folder
-    path = PurePosixPath(worktree or "/") / folder / to
-    try:
-        inside = path.relative_to(worktree or "/")
-    except ValueError:
+    path = PurePosixPath(posixpath.normpath(posixpath.join(worktree or "/", folder, to)))
+    if not path.is_relative_to(worktree or "/"):
         return str(path)
-    return "" if str(inside) == "." else str(inside)
+    inside = str(path.relative_to(worktree or "/"))
+    return "" if inside == "." else inside
 
 
 def _plain(words: list[str]) -> list[str]:

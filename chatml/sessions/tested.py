@@ -18,6 +18,9 @@ _RAN = re.compile(r"(?:Error: )?Exit code \d+")
 
 _CUT = re.compile(r"Command timed out|timed out after")
 
+_LEFT = re.compile(r"Command .*\bbackground")
+"""How it begins where the command goes on in the background: nobody hears of its end."""
+
 
 @record(frozen=True)
 class RanTests:
@@ -50,11 +53,11 @@ def _runs(call: ToolCall, result: ToolResult, worktree: str) -> Iterator[RanTest
     if not isinstance(command, str) or not (result.ok or _RAN.match(result.output) or _CUT.search(result.output)):
         return
     found = calls(command, worktree)
+    left = bool(call.input.get("run_in_background") or _LEFT.match(result.output))
+    # Of several in one command, nobody can tell whose the numbers are.
+    said = printed(result.output) if len(found) == 1 and not left else Printed()
     for one in found:
-        # Of several in one command, nobody can tell whose the numbers are.
-        said = printed(result.output) if len(found) == 1 and not call.input.get("run_in_background") else Printed()
-        known = not call.input.get("run_in_background")
-        yield RanTests(one.command, outcome(one, result.ok, said) if known else None, said.count)
+        yield RanTests(one.command, None if left else outcome(one, result.ok, said), said.count)
 
 
 def outcome(call: RunnerCall, ok: bool, said: Printed) -> bool | None:
