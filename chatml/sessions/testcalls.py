@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from chatml.sessions.testers import bare, tests, words_of
+
 
 @dataclass(frozen=True)
 class RunnerCall:
@@ -22,74 +24,12 @@ class RunnerCall:
     """Whether any other one means that they failed."""
 
 
-def _words(*texts: str) -> frozenset[str]:
-    return frozenset(word for text in texts for word in text.split())
-
-
-ALWAYS = _words(
-    "pytest py.test tox nox nose2 nosetests trial behave robot runtests.py jest vitest mocha ava tap jasmine cypress",
-    "playwright rspec cucumber phpunit pest ctest bats prove busted gotestsum cargo-nextest",
-)
-"""Programs that do nothing but test."""
-
-SUBCOMMANDS = {
-    **dict.fromkeys(("go", "swift", "mix", "sbt", "lein", "bazel", "bazelisk", "dotnet", "deno", "flutter"), "test"),
-    **dict.fromkeys(("dart", "rails", "stack", "cabal", "meson", "nx", "ng", "turbo", "hatch", "composer"), "test"),
-    **dict.fromkeys(("pdm", "poe", "pixi"), "test"),
-    **dict.fromkeys(("npm", "yarn", "pnpm", "bun"), "t|tst|test.*"),
-    **{"cargo": "t|test|nextest", "dune": "test|runtest", "crystal": "spec", "zig": "test", "artisan": "test"},
-    **{"manage.py": "test", "setup.py": "test"},
-}  # fmt: skip
-"""Programs that test where their first word that is no option is such a one."""
-
-TARGETS = {
-    **dict.fromkeys(
-        ("make", "gmake", "just", "task", "rake", "ninja"), r"check|(unit|integration|e2e)?[-_]?tests?|tests?[-_:.].*"
-    ),
-    **dict.fromkeys(("mvn", "mvnw"), r"test|verify|integration-test|surefire:test"),
-    **dict.fromkeys(("gradle", "gradlew"), r"(.*:)?(test|check|\w+Test)"),
-}  # fmt: skip
-"""Programs that test where any of their words is such a one."""
-
-SCRIPTED = ("npm", "yarn", "pnpm", "bun", "turbo", "nx", "composer", "pixi", "deno", "hatch", "pdm")
-"""Programs with a `run` before the name of a script."""
-
-LAUNCHERS = {
-    **dict.fromkeys(("npx", "bunx", "pnpx", "uvx", "xvfb-run", "sudo", "doas"), ""),
-    **dict.fromkeys(("uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "coverage"), "run"),
-    **dict.fromkeys(("bundle", "pnpm", "yarn", "npm", "dotenv", "mise"), "exec|x|dlx|run"),
-}
-"""Programs that run the program named behind such a word of theirs, or at once; what they run is looked at in turn."""
-
-ASIDE = {
-    "time": 0,
-    "nohup": 0,
-    "command": 0,
-    "exec": 0,
-    "nice": 0,
-    "stdbuf": 0,
-    "unbuffer": 0,
-    "setsid": 0,
-    "timeout": 1,
-}
-"""Programs that change nothing about what they run, and how many words of theirs come before it."""
-
-VALUED = _words(
-    "-C -n -k -s -u -w -F -f -p -o -i -e --prefix --filter --manifest-path --directory --cwd --workspace --with",
-    "--python --group --extra --project --package --env-file --name --signal --kill-after --file --makefile",
-)
-"""Options with a word of their own behind them, of the programs above."""
-
-NO_RUN = _words("--version --help -h --collect-only --co --fixtures --markers --listTests --list-tests")
-"""Options with which a runner runs no test."""
-
-HARMLESS = _words("cd pushd source . export set unset tail head tee cat echo printf true mkdir ulimit")
+HARMLESS = words_of("cd pushd source . export set unset tail head tee cat echo printf true mkdir ulimit")
 """Programs that are not to be expected to fail: beside them, the status is the runner's."""
 
 _HEREDOC = re.compile(r"<<-?\s*(['\"\\]?)(\w+)\1(.*?)\n.*?(?:^\s*\2\s*$|\Z)", re.MULTILINE | re.DOTALL)
 _DESCRIPTOR = re.compile(r"(?<=\s)\d(?=[<>])")
 _COMMENT = re.compile(r"(?:^|(?<=\s))#[^'\"\n]*$", re.MULTILINE)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _KEYWORDS = ("then", "do", "else", "{", "if", "while", "until", "elif", "!")
 
 
@@ -137,8 +77,8 @@ def _called(words: list[str], worktree: str) -> list[RunnerCall]:
     """The test runners that a simple command is or, where it is a shell, is given to run."""
     if words[:1] in (["bash"], ["sh"], ["zsh"]) and (script := _script(words)) is not None:
         return calls(script, worktree)
-    bare = _plain(words)
-    return [RunnerCall(shlex.join(bare), if_zero=True, if_not=True)] if _tests(bare) else []
+    runner = bare(words)
+    return [RunnerCall(shlex.join(runner), if_zero=True, if_not=True)] if tests(runner) else []
 
 
 def _parts(command: str) -> list[_Part]:
@@ -212,67 +152,6 @@ def _folder(folder: str, to: str, worktree: str) -> str:
         return str(path)
     inside = str(path.relative_to(worktree or "/"))
     return "" if inside == "." else inside
-
-
-def _plain(words: list[str]) -> list[str]:
-    """A command without those that change nothing about it, such as `timeout 60`; its variables stay."""
-    place = 0
-    while place < len(words) and _ASSIGNMENT.match(words[place]):
-        place += 1
-    program = PurePosixPath(words[place]).name if place < len(words) else ""
-    if program == "env":
-        return _plain([*words[:place], *_behind_options(words[place + 1 :])])
-    if program in ASIDE:
-        rest = _behind_options(words[place + 1 :])[ASIDE[program] :]
-        return _plain([*words[:place], *rest])
-    return words
-
-
-def _behind_options(words: Sequence[str]) -> list[str]:
-    """From the first word on that is no option, nor the value of one."""
-    place = 0
-    while place < len(words) and words[place].startswith(("-", "+")):
-        place += 2 if words[place] in VALUED else 1
-    return list(words[place:])
-
-
-def _tests(words: Sequence[str]) -> bool:
-    """Whether a simple command runs tests."""
-    while words and _ASSIGNMENT.match(words[0]):
-        words = words[1:]
-    if not words or NO_RUN.intersection(words):
-        return False
-    program, rest = PurePosixPath(words[0]).name, _behind_options(words[1:])
-    if re.fullmatch(r"(python|pypy)[\d.]*|py", program):
-        return _python(words[1:])
-    if program in ("node", "php", "ruby"):
-        return "--test" in words or (program == "php" and _tests(rest))
-    if program in ALWAYS:
-        return program not in ("cypress", "playwright") or rest[:1] in (["run"], ["test"])
-    if program in TARGETS:
-        return any(re.fullmatch(TARGETS[program], word) for word in rest)
-    if program == "yarn" and rest[:1] == ["workspace"]:
-        rest = rest[2:]
-    wanted = SUBCOMMANDS.get(program)
-    script = rest[1:] if program in SCRIPTED and rest[:1] in (["run"], ["run-script"], ["task"]) else rest
-    if wanted is not None and any(re.fullmatch(wanted, word) for word in _behind_options(script)[:1]):
-        return True
-    launches = LAUNCHERS.get(program)
-    if launches is None:
-        return program == "yarn" and _tests(rest)
-    if launches and not re.fullmatch(launches, (rest or ["none"])[0]):
-        return program == "yarn" and _tests(rest)
-    return _tests(_behind_options(rest[1:] if launches else rest)) or (program == "coverage" and _python(rest[1:]))
-
-
-def _python(words: Sequence[str]) -> bool:
-    """Whether Python tests with these arguments: by `-m`, or by a program in it."""
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-m":
-        rest = rest[2:] if rest[0] in ("-W", "-X") else rest[1:]
-    if rest[:1] == ["-m"]:
-        return rest[1:2] == ["unittest"] or _tests(rest[1:])
-    return bool(rest) and PurePosixPath(rest[0]).name in ("manage.py", "setup.py", "runtests.py") and _tests(rest)
 
 
 def _status(parts: Sequence[_Part], place: int, settings: _Settings) -> tuple[bool, bool]:
