@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "resume": "Go on with an interrupted turn.",
     },
     "Review and land": {
+        "summary": "Sum up what came of sessions, and what to do next.",
         "diff": "Show a session's changes.",
         "review": "Have another agent review a session's changes.",
         "path": "Print the path of a session's worktree.",

@@ -141,6 +141,14 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
     ),
     "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
+    "summary": (
+        ("What came of the night's work, and what to do now:", "chatml summary"),
+        ("As the summary of a GitHub Actions job:", 'chatml summary --markdown >> "$GITHUB_STEP_SUMMARY"'),
+        (
+            "Sessions whose tests failed, for a script:",
+            "chatml summary --json | jq 'map(select(any(.tests[]?; .ok == false)).name)'",
+        ),
+    ),
     "rm": (
         ("All whose work has landed:", "chatml rm --merged"),
         ("What would be removed, and what is in the way:", "chatml rm --all --dry-run"),

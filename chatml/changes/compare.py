@@ -117,6 +117,14 @@ class Comparison:
         )
 
     @cached_property
+    def commits(self) -> list[tuple[str, str]]:
+        """Each commit that the base doesn't have, oldest first: its id and its subject."""
+        if self._head == self.since:
+            return []
+        said = self._ask("rev-list", "--reverse", "--format=%s", f"{self.since}..{self._head}").split("\n")
+        return [(head.removeprefix("commit "), subject) for head, subject in zip(said[::2], said[1::2], strict=False)]
+
+    @cached_property
     def uncommitted(self) -> frozenset[str | None]:
         """The paths that differ from the commit checked out."""
         return frozenset(self.names(self._head))
@@ -164,9 +172,13 @@ def _parse(output: bytes) -> Iterator[Entry]:
 
 @contextlib.contextmanager
 def compare(
-    repository: Repository, session: Session, start: Path | None = None, paths: tuple[str, ...] = ()
+    repository: Repository,
+    session: Session,
+    start: Path | None = None,
+    paths: tuple[str, ...] = (),
+    offline: bool = False,
 ) -> Iterator[Comparison]:
-    """The session's changes as they are now, to be asked for within the block.
+    """The session's changes as they are now, to be asked for within the block; `offline`, nothing is fetched for it.
 
     `paths` are relative to `start` where that lies in the worktree, else to the worktree's top. What the branch
     holds, where the worktree is gone. ChatmlError where that is gone too, or where something else stands there.
@@ -174,11 +186,11 @@ def compare(
     worktree = Path(session.worktree)
     with contextlib.ExitStack() as stack:
         try:
-            now = stack.enter_context(snapshot(repository.common_dir, worktree))
+            now = stack.enter_context(snapshot(repository.common_dir, worktree, offline))
         except WorktreeGoneError as error:
             if repository.tip(session.branch) is None:
                 raise
-            held = stack.enter_context(committed(repository, session, paths))
+            held = stack.enter_context(committed(repository, session, paths, offline))
             yield _noted(session, held, f"{error.message}; this is what its branch holds")
         else:
             at = start if start is not None and _inside(start, worktree) else worktree
@@ -187,11 +199,13 @@ def compare(
 
 
 @contextlib.contextmanager
-def committed(repository: Repository, session: Session, paths: tuple[str, ...] = ()) -> Iterator[Comparison]:
+def committed(
+    repository: Repository, session: Session, paths: tuple[str, ...] = (), offline: bool = False
+) -> Iterator[Comparison]:
     """What the session's branch holds, without its worktree. GitError where the branch is gone."""
     at = repository.common_dir
     tip = repository.git("rev-parse", "--verify", f"refs/heads/{session.branch}^{{commit}}").text.strip()
-    with snapshot_of(tip, at) as now:
+    with snapshot_of(tip, at, offline) as now:
         yield Comparison(at, _since(at, session.base, now), now, None, paths)
 
 

@@ -105,6 +105,15 @@ def landed_in(repository: Repository, session: Session, tip: str) -> str | None:
     return None
 
 
+def news(repository: Repository, session: Session, since: str) -> bool:
+    """Whether a ref where the session may have landed has anything that the commit `since` lacks; GitError.
+
+    Without, nothing that was begun there has landed. The same for all sessions of one base.
+    """
+    refs = home_refs(repository, session)
+    return bool(refs) and repository.git("rev-list", "--max-count=1", *refs, "--not", since, "--").text != ""
+
+
 @dataclass(frozen=True)
 class _Question:
     """Whether `ref` has what `tip` brings, for git that fetches no missing object."""

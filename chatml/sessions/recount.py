@@ -23,7 +23,7 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
     A living worker counts by itself. Those at rest are counted again where the worktree looks different from
     outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
     """
-    stale = [one for one in found if _filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
+    stale = [one for one in found if filled(one) and (_doubtful(project, one) or (not one.status.active and every))]
     if not stale:
         return list(found)
     from concurrent.futures import ThreadPoolExecutor  # here alone, as git's comparing: mostly nothing is counted
@@ -35,7 +35,7 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
     return [counted.get(one.name, one) for one in found]
 
 
-def _filled(session: Session) -> bool:
+def filled(session: Session) -> bool:
     """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
     return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
 

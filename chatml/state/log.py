@@ -85,11 +85,16 @@ def read(path: Path) -> list[Event]:
     return [event for event in map(_parse, complete_lines(path, 0)[0]) if event]
 
 
+def only(path: Path, *kinds: type[What]) -> list[Event]:
+    """The events of these kinds alone: of a long log, most lines are not even parsed."""
+    marks = [f'"type":"{kind.TYPE}"'.encode() for kind in kinds]
+    lines = (line for line in complete_lines(path, 0)[0] if any(mark in line for mark in marks))
+    return [event for event in map(_parse, lines) if event is not None and isinstance(event.what, kinds)]
+
+
 def turns(path: Path) -> list[tuple[str, Turn]]:
-    """The turns of the log alone, each with its time: of a long log, most lines are not even parsed."""
-    lines = (line for line in complete_lines(path, 0)[0] if b'"type":"turn"' in line)
-    found = (event for event in map(_parse, lines) if event is not None)
-    return [(event.time, event.what) for event in found if isinstance(event.what, Turn)]
+    """The turns of the log, each with its time."""
+    return [(event.time, event.what) for event in only(path, Turn) if isinstance(event.what, Turn)]
 
 
 def taken(events: Iterable[Event]) -> dict[str, str]:
