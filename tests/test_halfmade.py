@@ -108,7 +108,8 @@ def _kill_all(sandbox: Sandbox, *killed: str) -> None:
         stopped |= started
     for word in killed:
         assert any(word in words for words in stopped.values()), stopped
-    for pid in stopped:
+    # Children first: one that is stopped while its parent ends is woken by the kernel, with SIGHUP, and clears up.
+    for pid in sorted(stopped, reverse=True):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     all_gone(sandbox)
