@@ -12,6 +12,7 @@ from chatml import config, containment
 from chatml.config import Config, role_of, terms_of
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Terms
+from chatml.state.paths import StatePaths
 from chatml.state.store import Store
 from chatml.worker import check
 from chatml.worker.check import KEPT, LINE, LINES, TOLD, Tail
@@ -306,8 +307,9 @@ def test_of_a_long_output_the_end_is_kept_within_bounds() -> None:
 
 
 def asked(tmp_path: Path, text: str, **flags: Any) -> Terms:
-    (tmp_path / "config.yaml").write_text(text)
-    return terms_of(config.load(state_dir=tmp_path, top=None, environ={"HOME": "/nowhere"}), flags)
+    (tmp_path / "chatml").mkdir(exist_ok=True)
+    (tmp_path / "chatml" / "config.yaml").write_text(text)
+    return terms_of(config.load(state=StatePaths(tmp_path), top=None, environ={"HOME": "/nowhere"}), flags)
 
 
 def test_the_checks_of_the_configuration_are_one_command_that_a_flag_replaces(tmp_path: Path) -> None:
@@ -338,13 +340,12 @@ def test_a_bad_setting_is_refused(tmp_path: Path, line: str) -> None:
 
 
 def test_a_committed_file_neither_runs_a_check_nor_takes_one_away(tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
     (tmp_path / "home" / ".config" / "chatml").mkdir(parents=True)
     (tmp_path / "home" / ".config" / "chatml" / "config.yaml").write_text("checks: mine\n")
     for line in ("checks: [rm -rf /]", "check: rm -rf /", "checks: null", "check: null"):
         (tmp_path / ".chatml.yaml").write_text(line)
         environ = {"HOME": str(tmp_path / "home")}
-        found = config.load(state_dir=tmp_path / "own", top=tmp_path, environ=environ)
+        found = config.load(state=StatePaths(tmp_path / "own"), top=tmp_path, environ=environ)
         assert found.terms.check == "mine"
         assert bool(found.ignored) == ("null" not in line)
 

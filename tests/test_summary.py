@@ -25,7 +25,7 @@ from tests.faults import Serve
 from tests.made import commit, make_session, write
 from tests.support import Sandbox
 from tests.test_roles import configure
-from tests.worktree import terminal
+from tests.worktree import pseudo_terminal
 
 # --- which commands test ------------------------------------------------------------------------------------------
 
@@ -422,7 +422,7 @@ def test_what_two_agents_share_is_said(sandbox: Sandbox) -> None:
     )
     sandbox.chatml(*shlex.split(text.splitlines()[-1])[1:])  # as copied
     assert "- app.py is changed by a, b\n" in sandbox.chatml("summary", "--markdown").out
-    with terminal(sandbox, "summary", env={"COLUMNS": "30"}) as (_, read):
+    with pseudo_terminal(sandbox, "summary", env={"COLUMNS": "30"}) as (_, read):
         seen = read()
     assert "\x1b[33m! app.py is changed by a, b\x1b[0m" in seen
 
