@@ -15,6 +15,7 @@ from chatml import containment
 from chatml.changes.standing import check_standing
 from chatml.repo import git
 from chatml.repo.answers import OFFLINE, answer, failed
+from chatml.repo.plumbing import NOBODY
 
 ADD_TRIES = 5
 """How often git is asked again where files come and go under its eyes; each try sees the worktree anew."""
@@ -78,14 +79,10 @@ def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
         if known == tree:
             return head, left_out
         parents = ("-p", head)
-    author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in _WHO.items()}
+    # Nobody but chatml makes such a commit; it must work where no identity is configured.
     dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
-    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=author | dates)
+    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=NOBODY | dates)
     return made.text.strip(), left_out
-
-
-_WHO = {"NAME": "chatml", "EMAIL": "chatml@localhost"}
-"""Nobody but chatml makes such a commit; it must work where no identity is configured."""
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.removal import removing
+from chatml.render import rows
 from chatml.sessions.create import Task, create
 from chatml.sessions.running import with_processes
 
@@ -60,6 +61,13 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--scope", multiple=True, metavar="PATTERN", help="Change only such files, as in a .gitignore (repeatable)."
 )
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=options.offer("names"),
+    help="Start once that session is done, from what it has committed (repeatable).",
+)
 @_settings
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
@@ -76,6 +84,7 @@ def command(
     branch: str | None,
     role: str | None,
     scope: tuple[str, ...],
+    after: tuple[str, ...],
     attach: bool,
     wait: bool,
     as_json: bool,
@@ -91,6 +100,7 @@ def command(
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = open_project(at)
     flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
+    flags["after"] = tuple(dict.fromkeys(after)) or None
     plays = role_of(project.config, role) if role is not None else None
     terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
     task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch)
@@ -138,7 +148,7 @@ def _tell(project: Project, session: Session, task: Task, answer_follows: bool) 
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if session.status is Status.QUEUED:
-        output.note(f"queued as number {session.queue_place}: all places are taken")
+        output.note(rows.queued(session))
     elif not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
     with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout

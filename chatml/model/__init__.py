@@ -1,7 +1,19 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
-from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time, stamp
+from chatml.model.parts import (
+    Base,
+    Changes,
+    Failure,
+    FileChange,
+    Predecessor,
+    Process,
+    PullRequest,
+    Tokens,
+    now,
+    parse_time,
+    stamp,
+)
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
@@ -15,6 +27,7 @@ __all__ = [
     "Changes",
     "Failure",
     "FileChange",
+    "Predecessor",
     "Process",
     "PullRequest",
     "Question",

@@ -43,6 +43,7 @@ def page(session: Session) -> Iterator[str]:
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
         "queue": f"number {session.queue_place}" if session.queue_place else "",
+        "after": ", ".join(session.terms.after),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
         "limits": _limits(session),

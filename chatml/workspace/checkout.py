@@ -53,6 +53,7 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
         if not session.hook_due:
             return told
     else:
+        _move_on(session, record)
         fill(worktree, cancelled)
         record(populated=True, hook_due=True)
     _clear_up(worktree)
@@ -61,6 +62,18 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
     said = repo.post_checkout(worktree, cancelled)
     record(hook_due=False)
     return f"{told}\n{said}".strip()
+
+
+def _move_on(session: Session, record: Callable[..., None]) -> None:
+    """Move a new branch on from where it was made to its base, if that is still to be done."""
+    if session.start is None:
+        return
+    worktree = Path(session.worktree)
+    tip = repo.head(worktree)
+    if tip == session.start:  # else it was done, or somebody has committed there already: that stays
+        reason = "chatml: start from what came before"
+        repo.git("update-ref", "-m", reason, "HEAD", session.base.commit, session.start, at=worktree)
+    record(start=None)
 
 
 def remade(session: Session) -> str | None:
