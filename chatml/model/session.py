@@ -76,6 +76,8 @@ class Session:
     """A person wants it to start whatever has become of its predecessors."""
     start: str | None = None
     """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
+    carried: str | None = None
+    """The commit of what was uncommitted where it was made, until its worktree has it."""
     stuck: bool = False
     """It is queued, and no predecessor's end will ever start it: computed when read, never written."""
     owns_branch: bool = True

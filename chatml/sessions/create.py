@@ -36,8 +36,12 @@ class Task:
     name: str | None = None
     base: str | None = None
     """The ref to start from; None for what is checked out where the command was called."""
+    start: str | None = None
+    """The commit to start from, where that is newer than the one which `base` names."""
     branch: str | None = None
     """An existing branch to work on; None for a new one."""
+    carried: str | None = None
+    """The commit of what is uncommitted where the command was called, to be taken along (`carrying.pick_up`)."""
     stem: str | None = None
     """The name to take, with a number where it is taken already."""
 
@@ -91,6 +95,11 @@ def create(project: Project, task: Task) -> Session:
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
+        if session.carried is not None:
+            from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
+
+            carrying.keep(project.repo, session)
+            undo.callback(carrying.let_go, project.repo, session)
         start = session.base.commit if session.owns_branch else None
         try:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
@@ -131,7 +140,7 @@ def _draft(project: Project, task: Task) -> Session:
     if task.base is not None:
         commit = repository.resolve(task.base)
         # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
-        base = Base(repository.ref_name(task.base) or commit, commit)
+        base = Base(repository.ref_name(task.base) or commit, task.start or commit)
     else:
         commit, branch = repository.checked_out()
         base = Base(branch or commit, commit)
@@ -155,7 +164,8 @@ def _draft(project: Project, task: Task) -> Session:
         queued_at=stamp if queued else None,
         predecessors=before,
         owns_branch=task.branch is None,
-        scope_start=tip if terms.scope else None,
+        scope_start=(tip or task.carried) if terms.scope else None,
+        carried=task.carried,
     )
 
 
