@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chatml.state.store import SessionStore, Store
+from chatml.worker.succession import settle
 from tests.faults import all_gone, fifo, has_reader, kill, logged, worker
 from tests.support import Sandbox, wait_until
 from tests.test_halfmade import WRAPPER, wrap, wrapped
+from tests.worktree import sealed
 
-__all__ = ["wrapped"]
+__all__ = ["sealed", "wrapped"]
 
 CONFIG = """\
 agent: sh
@@ -72,6 +76,7 @@ def test_it_begins_when_the_others_are_done_from_what_they_have_committed(shell:
     assert "1 commit on chatml/c that is nowhere else" in shell.chatml("rm", "c", code=1).err
 
 
+@pytest.mark.long
 def test_one_alone_is_started_from_as_it_is(shell: Sandbox) -> None:
     shell.chatml("new", work("a"), "--name", "a", "--wait", "-q")
     shell.chatml("new", work("b"), "--name", "b", "--after", "a", "--wait", "-q")
@@ -124,6 +129,7 @@ def test_what_hangs_on_a_failure_says_so_and_starts_when_told_to(shell: Sandbox)
     assert shell.session("next")["result"] == "went on"
 
 
+@pytest.mark.long
 def test_with_places_the_order_is_kept_and_who_waits_for_others_holds_up_nobody(shell: Sandbox) -> None:
     shell.env["CHATML_MAX_PARALLEL"] = "1"
     for name in ("a", "c"):
@@ -165,6 +171,27 @@ def test_nobody_killed_leaves_it_stuck(shell: Sandbox) -> None:
     path.write_text(path.read_text().replace('"status":"running"', '"status":"done"'))
     shell.chatml("ls", "-q")
     assert shell.until("b", "done")["result"] == "here"
+
+
+@pytest.mark.usefixtures("sealed")
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_kill_between_the_base_and_the_branch_is_made_good(shell: Sandbox, committed: bool) -> None:
+    """The record has the new base, and the branch is not there yet; maybe a person has committed to it."""
+    shell.chatml("new", work("a"), "--name", "a", "--wait", "-q")
+    shell.chatml("new", "exit 1", "--name", "bad", "--wait", "-q", code=1)
+    shell.chatml("new", "ls; git log --format=%s", "--name", "c", "--after", "a", "--after", "bad", "-q")
+    files = SessionStore(shell.state("c"))
+    settle(files.read(), Store(shell.repo / ".git"), lambda **changes: files.write(replace(files.read(), **changes)))
+    assert shell.git("rev-parse", "chatml/c") == shell.git("rev-parse", "main")
+    if committed:
+        mine = shell.git("commit-tree", "-p", "main", "-m", "mine", "main^{tree}")
+        shell.git("update-ref", "refs/heads/chatml/c", mine)
+    shell.chatml("resume", "c", "-q")
+    done = shell.until("c", "done", "failed")
+    assert done["result"] == ("README.md\nmine\nfirst" if committed else "README.md\na\na\nfirst")
+    assert done["base"]["commit"] == shell.git("rev-parse", "chatml/a")
+    told = [event["line"] for event in logged(shell, "c", "setup")]
+    assert any("had commits already" in line for line in told) is committed
 
 
 @pytest.mark.long

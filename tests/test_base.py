@@ -67,6 +67,7 @@ def test_with_changes_takes_all_that_is_uncommitted_along_and_leaves_it_here(she
     assert "the uncommitted changes here don't come along; --with-changes" in shell.chatml("new", "true").err
 
 
+@pytest.mark.long
 def test_with_changes_survives_removal_before_it_began(shell: Sandbox) -> None:
     """What waits for a place has no files yet: git's garbage collection must not take them, nor `rm`."""
     shell.env["CHATML_MAX_PARALLEL"] = "1"

@@ -54,7 +54,7 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
         if not session.hook_due:
             return told
     else:
-        _move_on(session, record)
+        told = f"{told}\n{_move_on(session, record)}".strip()
         fill(worktree, cancelled, session.carried)
         record(populated=True, hook_due=True)
     _clear_up(worktree)
@@ -69,16 +69,19 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
     return f"{told}\n{said}".strip()
 
 
-def _move_on(session: Session, record: Callable[..., None]) -> None:
-    """Move a new branch on from where it was made to its base, if that is still to be done."""
+def _move_on(session: Session, record: Callable[..., None]) -> str:
+    """Move a new branch on from where it was made to its base, if that is still to be done; returns what was amiss."""
     if session.start is None:
-        return
-    worktree = Path(session.worktree)
+        return ""
+    worktree, base, told = Path(session.worktree), session.base.commit, ""
     tip = repo.head(worktree)
-    if tip == session.start:  # else it was done, or somebody has committed there already: that stays
+    if tip == session.start:
         reason = "chatml: start from what came before"
-        repo.git("update-ref", "-m", reason, "HEAD", session.base.commit, session.start, at=worktree)
+        repo.git("update-ref", "-m", reason, "HEAD", base, session.start, at=worktree)
+    elif tip != base:
+        told = f"{session.branch} had commits already, so it was not moved to what came before: git merge {base}"
     record(start=None)
+    return told
 
 
 def remade(session: Session) -> str | None:
