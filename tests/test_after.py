@@ -61,7 +61,9 @@ def test_it_begins_when_the_others_are_done_from_what_they_have_committed(shell:
     shell.until("a", "done")
     assert "c     queued   after b" in shell.chatml("ls").out
     assert shell.session("c")["after"] == ["a", "b"]
-    assert "after: a, b" in shell.chatml("show", "c").out
+    shown = shell.chatml("show", "c").out
+    assert "queue: after b\n" in shown
+    assert "after: a, b\n" in shown
     let_go(shell, "b")
     assert shell.chatml("wait", "c").out == "c: done\n"
     done = shell.session("c")

@@ -42,7 +42,7 @@ def page(session: Session) -> Iterator[str]:
         "denied": ", ".join(session.terms.deny),
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
-        "queue": f"number {session.queue_place}" if session.queue_place else "",
+        "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
@@ -55,6 +55,10 @@ def page(session: Session) -> Iterator[str]:
     for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
+
+
+def _queue(session: Session) -> str:
+    return f"number {session.queue_place}" if session.queue_place else session.activity or ""
 
 
 def _limits(session: Session) -> str:
