@@ -1,5 +1,7 @@
 """Places for workers: where `max_parallel` of them are at work, sessions queue, and start in the order they came.
 
+One that comes after others is queued too until those are done, and holds up nobody.
+
 There is no process that minds the queue. Whoever ends a worker's work, and whoever reads the sessions, starts what may
 run: so nothing is stuck, whatever is killed. A session is queued until its worker itself writes that it prepares.
 """
@@ -10,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
+from chatml import predecessors
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status, transitions
 from chatml.runners import table as runners
@@ -22,7 +25,7 @@ READER_PATIENCE = 0.1
 """Seconds that a reader waits for the repository's lock: who holds it most likely fills the places just now."""
 
 
-def enter(store: SessionStore, session: Session, limit: int) -> Session:
+def enter(store: SessionStore, session: Session, limit: int | None) -> Session:
     """Put the session at the end of the queue, or leave it where it is in it; the caller holds the session's lock.
 
     The caller calls `Queue.fill` once it has let go of that. Nothing happens where a worker lives.
@@ -60,8 +63,10 @@ class Queue:
         return sorted(found, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
 
     def waiting(self) -> Iterator[Session]:
-        """Those of them that are not being started already, the next one first."""
+        """Those of them that wait for a place, and are not being started already; the next one first."""
         for session in self.members():
+            if not predecessors.ready(self._store, session):
+                continue
             try:
                 started = runners.alive(self._store.session(session.name), session)
             except ChatmlError:  # its runner came with a package that is gone: it waits for that, and nobody for it
@@ -92,7 +97,7 @@ class Queue:
 
     def _reserve(self, patience: float) -> SessionStore | None:
         """The next one to start, with its worker lock taken: from then on it counts as at work."""
-        if not self.members():
+        if next(self.waiting(), None) is None:
             return None
         with self._store.lock(patience):
             for session in self.waiting():

@@ -15,6 +15,7 @@ from chatml import containment
 from chatml.changes.standing import check_standing
 from chatml.repo import git
 from chatml.repo.answers import OFFLINE, answer, failed
+from chatml.repo.plumbing import NOBODY
 
 ADD_TRIES = 5
 """How often git is asked again where files come and go under its eyes; each try sees the worktree anew."""
@@ -45,7 +46,8 @@ def snapshot(common_dir: Path, worktree: Path, offline: bool = False) -> Iterato
     `offline` lets git fetch nothing that is asked of it. The agent's own index is copied and never written; new
     objects go to a folder of ours that is gone afterwards.
     """
-    index, objects, commit, branch = _look(common_dir, worktree)
+    check_standing(common_dir, worktree)
+    index, objects, commit, branch = _look(worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         own = Path(folder)
         (own / "objects").mkdir()
@@ -75,26 +77,35 @@ def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
 
     The same for the same content, and on no branch; errors as of `snapshot`.
     """
-    index, _, head, _ = _look(common_dir, worktree)
+    check_standing(common_dir, worktree)
+    with indexed(worktree) as now:
+        return commit_in(worktree, now), now.left_out
+
+
+@contextlib.contextmanager
+def indexed(worktree: Path) -> Iterator[Snapshot]:
+    """A checkout as it is now; unlike with `snapshot`, what git makes of it stays in the repository."""
+    index, _, head, branch = _look(worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         left_out = add_all(worktree, env) if _begin(worktree, Path(index), head, env) else ()
-        tree = git("write-tree", at=worktree, env=env).text.strip()
+        yield Snapshot(env, head, branch, left_out)
+
+
+def commit_in(worktree: Path, now: Snapshot) -> str:
+    """A commit of an `indexed` checkout."""
+    tree = git("write-tree", at=worktree, env=now.env).text.strip()
     parents: tuple[str, ...] = ()
     when = "@0 +0000"
-    if head:
-        known, when = git("log", "-1", "--format=%T @%ct +0000", head, at=worktree).text.strip().split(" ", 1)
+    if now.head:
+        known, when = git("log", "-1", "--format=%T @%ct +0000", now.head, at=worktree).text.strip().split(" ", 1)
         if known == tree:
-            return head, left_out
-        parents = ("-p", head)
-    author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in _WHO.items()}
+            return now.head
+        parents = ("-p", now.head)
+    # Nobody but chatml makes such a commit; it must work where no identity is configured.
     dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
-    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=author | dates)
-    return made.text.strip(), left_out
-
-
-_WHO = {"NAME": "chatml", "EMAIL": "chatml@localhost"}
-"""Nobody but chatml makes such a commit; it must work where no identity is configured."""
+    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=NOBODY | dates)
+    return made.text.strip()
 
 
 @contextlib.contextmanager
@@ -107,9 +118,8 @@ def snapshot_of(commit: str, git_dir: Path, offline: bool = False) -> Iterator[S
         yield Snapshot(env, commit, None)
 
 
-def _look(common_dir: Path, worktree: Path) -> tuple[str, str, str | None, str | None]:
+def _look(worktree: Path) -> tuple[str, str, str | None, str | None]:
     """Where the index and the objects of a worktree are, its commit and its branch."""
-    check_standing(common_dir, worktree)
     found = git(
         "rev-parse", "--path-format=absolute", "--git-path", "index", "--git-path", "objects",
         "HEAD", "--symbolic-full-name", "HEAD", at=worktree, check=False,

@@ -12,6 +12,7 @@ from chatml.errors import ChatmlError, UsageError, of_machine
 from chatml.model import Session, Status
 from chatml.model.outcome import FAILED, Outcome
 from chatml.project import Project
+from chatml.render import rows
 from chatml.sessions import find
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ class Each:
 def tell_places(project: Project, names: Iterable[str], say: Callable[[str], None]) -> dict[str, int | None]:
     """Which of the sessions don't start yet, with their place in the queue."""
     found = find.with_places(project, there(project, names))
-    places = {session.name: session.queue_place for session in found if session.status is Status.QUEUED}
-    for name, place in places.items():
-        say(f"{name} is queued as number {place}: all places are taken")
-    return places
+    queued = [session for session in found if session.status is Status.QUEUED]
+    for session in queued:
+        say(f"{session.name} is {rows.queued(session)}")
+    return {session.name: session.queue_place for session in queued}
 
 
 def there(project: Project, names: Iterable[str]) -> list[Session]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.removal import removing
+from chatml.render import rows
 from chatml.sessions.create import Task, create
+from chatml.sessions.fetching import fetched, lag
 from chatml.sessions.running import with_processes
 
 
@@ -51,6 +54,8 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     shell_complete=options.offer("refs", "refs/heads"),
     help="Work on this existing branch instead of a new one.",
 )
+@click.option("--with-changes", is_flag=True, help="Take along what is uncommitted here.")
+@click.option("--fetch", is_flag=True, help="Fetch the base first, and start from what was fetched.")
 @click.option(
     "--role",
     metavar="ROLE",
@@ -59,6 +64,13 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--scope", multiple=True, metavar="PATTERN", help="Change only such files, as in a .gitignore (repeatable)."
+)
+@click.option(
+    "--after",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=options.offer("names"),
+    help="Start once that session is done, from what it has committed (repeatable).",
 )
 @_settings
 @click.option("--attach", is_flag=True, help="Look in at once.")
@@ -74,8 +86,11 @@ def command(
     name: str | None,
     base: str | None,
     branch: str | None,
+    with_changes: bool,
+    fetch: bool,
     role: str | None,
     scope: tuple[str, ...],
+    after: tuple[str, ...],
     attach: bool,
     wait: bool,
     as_json: bool,
@@ -91,11 +106,21 @@ def command(
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
     project = open_project(at)
     flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
+    flags["after"] = tuple(dict.fromkeys(after)) or None
     plays = role_of(project.config, role) if role is not None else None
     terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
-    task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch)
+    task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch=branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
+    if with_changes:
+        if base is not None or branch is not None or after or fetch:
+            raise UsageError(
+                "--with-changes goes with none of --base, --branch, --after and --fetch",
+                "what is uncommitted belongs to what is checked out here",
+            )
+        task = _with_changes(project, task)
+    elif fetch:
+        task = _fetched(project, task, output.narrator(as_json or quiet))
     session = create(project, task)
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
@@ -120,6 +145,28 @@ def command(
     return code
 
 
+def _with_changes(project: Project, task: Task) -> Task:
+    """The task, from what is checked out here and with what is uncommitted; what can't come along is told."""
+    from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
+
+    if project.repo.top is None:
+        raise ChatmlError("there are no changes to take along: this repository is bare", "leave --with-changes out")
+    carried, left_out = carrying.pick_up(project.repo.top)
+    for sentence in left_out:
+        output.warning(f"left out: {sentence}")
+    return replace(task, base=None, carried=carried)
+
+
+def _fetched(project: Project, task: Task, say: Callable[[str], None]) -> Task:
+    """The task, once its base was fetched."""
+    if task.branch is not None:
+        raise UsageError("--fetch goes without --branch", "a branch that exists is worked on as it is")
+    found = fetched(project.repo, task.base)
+    if found.note is not None:
+        say(found.note)
+    return replace(task, base=found.base, start=found.commit)
+
+
 def _prompt(given: str | None) -> str:
     """What to do, from the argument, standard input or the editor."""
     if given == "-":
@@ -138,12 +185,16 @@ def _tell(project: Project, session: Session, task: Task, answer_follows: bool) 
     say = output.note if answer_follows else output.answer
     say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
     if session.status is Status.QUEUED:
-        output.note(f"queued as number {session.queue_place}: all places are taken")
+        output.note(rows.queued(session))
     elif not answer_follows:
         output.note(output.style(f"see it work: chatml attach {session.name}", err=True, dim=True))
     with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout
-        if project.repo.top is not None and task.base is None and project.repo.dirty(project.repo.top):
-            output.note("note: the uncommitted changes here don't come along; commit them first if they should")
+        top = project.repo.top
+        if top is not None and task.base is None and task.carried is None and project.repo.dirty(top):
+            output.note("note: the uncommitted changes here don't come along; --with-changes takes them")
+    with suppress(ChatmlError, OSError):
+        if task.branch is None and task.start is None and (lags := lag(project.repo, session.base.ref)):
+            output.note(f"note: {lags}")
 
 
 def _base(session: Session) -> str:

@@ -56,7 +56,7 @@ def _look(project: Project, waited: Waited) -> None:
         except (ChatmlError, OSError) as error:
             code = output.complain(error)
         else:
-            if not session.status.at_rest:
+            if not session.status.at_rest and not session.stuck:
                 continue
             notice.tell_crashes(project, [session])
             waited.rested.append(session)
@@ -67,9 +67,15 @@ def _look(project: Project, waited: Waited) -> None:
 
 def _code(session: Session) -> int:
     """The exit code that tells how a session came to rest."""
-    if session.status is Status.WAITING:
+    if session.status is Status.WAITING or session.stuck:
         return NEEDS_PERSON
     return 0 if session.status is Status.DONE else 1
+
+
+def tell_stuck(session: Session) -> None:
+    """What keeps a session from ever starting by itself, and what a person can do about it."""
+    hint = f"see to that one; or start it all the same: chatml resume {session.name}"
+    output.error(f"{session.name} {session.activity}", hint)
 
 
 def tell(session: Session) -> None:
@@ -78,7 +84,9 @@ def tell(session: Session) -> None:
         output.answer(printable(session.result or ""))
         return
     failure = find.failure_of(session)
-    if session.status is Status.WAITING:
+    if session.stuck:
+        tell_stuck(session)
+    elif session.status is Status.WAITING:
         output.error(f"{session.name} needs you: {rows.activity(session)}", f"see 'chatml show {session.name}'")
     elif failure is not None:
         output.error(f"{session.name} {session.status.value}: {failure.message}", failure.hint)

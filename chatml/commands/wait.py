@@ -37,6 +37,9 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
     else:
         for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")
+    for session in waited.rested:
+        if session.stuck:
+            rest.tell_stuck(session)
     if waited.code == rest.TIMED_OUT:
         output.error(f"still at work after {timeout:g} s: {', '.join(waited.at_work)}")
     return max(each.code, waited.code)

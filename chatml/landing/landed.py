@@ -57,10 +57,14 @@ def only_here(repository: Repository, session: Session, tip: str, leaves: bool) 
     left_out = [*_reviews(repository), *([session.branch] if leaves else [])]
     own = [f"--exclude={branch}" for branch in left_out]
     has_base = session.base.ref != session.base.commit and bool(_full(repository, session.base.ref))
-    known = [session.base.commit] if has_base or session.terms.reviews is not None else []
-    known += filter(None, [answer(repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False))])
-    found = repository.git("rev-list", "--count", tip, "--not", *known, *own, "--branches", "--remotes", "--tags")
-    return int(found.text)
+    base = [session.base.commit] if has_base or session.terms.reviews is not None or session.terms.after else []
+    known = [*filter(None, [answer(repository.git("rev-parse", "--verify", "--quiet", "HEAD", check=False))]), *own]
+    elsewhere = (*known, "--branches", "--remotes", "--tags")
+    count = int(repository.git("rev-list", "--count", tip, "--not", *base, *elsewhere).text)
+    if session.terms.after:  # its base is a merge of ours, and maybe the last to hold what others have brought
+        inherited = ("rev-list", "--count", "--no-merges", session.base.commit, "--not", *elsewhere)
+        count += int(repository.git(*inherited).text)
+    return count
 
 
 def _reviews(repository: Repository) -> Iterator[str]:

@@ -34,6 +34,14 @@ class Base:
 
 
 @record(frozen=True)
+class Predecessor:
+    """A session that another one comes after; by its `id`, because its name may become another one's."""
+
+    name: str
+    id: str
+
+
+@record(frozen=True)
 class Tokens:
     """Model tokens used by the whole session."""
 

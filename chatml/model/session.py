@@ -8,7 +8,18 @@ from operator import itemgetter
 from typing import Any
 
 from chatml import typed
-from chatml.model.parts import Base, Changes, CheckResult, Failure, Process, PullRequest, Tokens, now, parse_time
+from chatml.model.parts import (
+    Base,
+    Changes,
+    CheckResult,
+    Failure,
+    Predecessor,
+    Process,
+    PullRequest,
+    Tokens,
+    now,
+    parse_time,
+)
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
@@ -62,6 +73,16 @@ class Session:
     """Since when it has been in the queue."""
     queue_place: int | None = None
     """Its place in the queue, from 1: computed when read, never written."""
+    predecessors: tuple[Predecessor, ...] = ()
+    """Those that it comes after; none any more once its base was made of what they have brought."""
+    released: bool = False
+    """A person wants it to start whatever has become of its predecessors."""
+    start: str | None = None
+    """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
+    carried: str | None = None
+    """The commit of what was uncommitted where it was made, until its worktree has it."""
+    stuck: bool = False
+    """It is queued, and no predecessor's end will ever start it: computed when read, never written."""
     owns_branch: bool = True
     """False for `new --branch EXISTING`: then `rm` keeps the branch."""
     crash_told: bool = False
@@ -126,6 +147,7 @@ class Session:
             "requests": asked,
             "base": vars(self.base),
             "tokens": vars(self.tokens),
+            "predecessors": tuple(vars(one) for one in self.predecessors),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
             "check": self.check and vars(self.check),
@@ -186,6 +208,7 @@ PUBLIC_KEYS = (
     "scope",
     "processes",
     "check",
+    "after",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

@@ -16,8 +16,11 @@ def _moved(session: Session, status: Status, **changes: Any) -> Session:
     return replace(session, status=status, updated_at=now(), **changes)
 
 
-def queued(session: Session, limit: int) -> Session:
-    """At the end of the queue, or where it is in it: `limit` sessions may be at work for it to start."""
+def queued(session: Session, limit: int | None) -> Session:
+    """At the end of the queue, or where it is in it: `limit` sessions may be at work for it to start.
+
+    None where it waits for other sessions alone.
+    """
     since = session.queued_at or now()
     waits = session.with_terms(max_parallel=limit)
     return _moved(waits, Status.QUEUED, stopping=False, crash_told=False, pid=None, queued_at=since)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from chatml import proc
+from chatml.changes import carrying
 from chatml.errors import ChatmlError
 from chatml.landing import landed
 from chatml.model import Session
@@ -175,6 +176,7 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
         # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
         (aside / ".git").unlink()
+    carrying.let_go(repository, session)
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:
         place.admin.rename(gone.admin)

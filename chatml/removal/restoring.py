@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chatml.changes import carrying
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, transitions
 from chatml.project import Project
@@ -156,7 +157,8 @@ def _bring_back_worktree(
     remark = None
     if wanted and not _attach(repository, place, wanted, head):
         remark = f"{wanted.removeprefix('refs/heads/')} has moved on or is in use, so HEAD is detached at {start[:9]}"
-    _fill(repository, found, place, head)  # after that, because it has the reflog as it was
+    carrying.keep(repository, session)
+    _fill(repository, found, place, head, session.carried)  # after that, because it has the reflog as it was
     # A branch that is somebody else's now is not ours to delete later.
     return replace(session, owns_branch=session.owns_branch and there in (None, tip)), remark
 
@@ -203,13 +205,18 @@ def _attach(repository: Repository, place: Place, ref: str, head: str | None) ->
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _fill(repository: Repository, found: Found, place: Place, head: str | None) -> None:
-    """Fill a worktree that was just registered: the files, git's state of it, and the index last."""
+def _fill(repository: Repository, found: Found, place: Place, head: str | None, carried: str | None) -> None:
+    """Fill a worktree that was just registered: the files, git's state of it, and the index last.
+
+    One that has not had its files yet gets those that it was to have, of the commit `carried` if there is one.
+    """
     assert place.folder is not None
     assert place.admin is not None
     _write_out(repository, found.commit, "git", place.admin, lambda path: path not in ("HEAD", "index"))
     if head is not None:
-        place.git("read-tree", "--reset", "-u", head, fetching=True)
+        place.git("read-tree", "--reset", "-u", carried or head, fetching=True)
+    if head is not None and carried is not None:
+        place.git("read-tree", "-m", head)
     for path in found.note.get("deleted", ()):
         if is_file(place.folder / path):
             (place.folder / path).unlink()

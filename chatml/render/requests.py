@@ -43,7 +43,8 @@ def page(session: Session) -> Iterator[str]:
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
         "check": _check(session),
-        "queue": f"number {session.queue_place}" if session.queue_place else "",
+        "queue": _queue(session) if session.status is Status.QUEUED else "",
+        "after": ", ".join(session.terms.after),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
         "limits": _limits(session),
@@ -70,6 +71,10 @@ def _check(session: Session) -> str:
     where = f" on {checked.commit[:9]}" if checked.commit else ""
     tries = f", {checked.tries} tries" if checked.tries > 1 else ""
     return f"{checked.command}: {checked.said}{where}{tries}, {age(checked.at)} ago"
+
+
+def _queue(session: Session) -> str:
+    return f"number {session.queue_place}" if session.queue_place else session.activity or ""
 
 
 def _limits(session: Session) -> str:

@@ -66,6 +66,13 @@ def activity(session: Session) -> str:
     return one_line(left + text)
 
 
+def queued(session: Session) -> str:
+    """Why a session that was started does not begin yet."""
+    if session.queue_place is None and session.activity:
+        return f"queued: {one_line(session.activity)}"
+    return f"queued as number {session.queue_place}: all places are taken"
+
+
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
 
 
@@ -94,7 +101,7 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
     rank[Status.QUEUED] = 3
     newest = sorted(sessions, key=lambda session: session.created_at, reverse=True)
-    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or 0))
+    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or len(newest)))
 
 
 def session_table(sessions: Sequence[Session], width: int | None) -> str:

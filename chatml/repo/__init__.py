@@ -91,11 +91,16 @@ class Repository:
 
     def ref_name(self, ref: str) -> str | None:
         """`ref` as a name that means the same in every worktree; None for what is no branch, tag or other ref."""
-        command = ("rev-parse", "--verify", "--quiet", "--symbolic-full-name", ref)
-        full = answer(git(*command, at=self.cwd, check=False)) or ""
-        if not full.startswith("refs/"):
+        full = self.full_name(ref)
+        if full is None:
             return None
         return ref if full.endswith(f"/{ref}") else full.removeprefix("refs/heads/")
+
+    def full_name(self, ref: str) -> str | None:
+        """The full name of the ref that `ref` means where the command was called; None for what is no ref."""
+        command = ("rev-parse", "--verify", "--quiet", "--symbolic-full-name", ref)
+        full = answer(git(*command, at=self.cwd, check=False)) or ""
+        return full if full.startswith("refs/") else None
 
     def checked_out(self) -> tuple[str, str | None]:
         """The commit checked out where the command was called, and its branch if any. ChatmlError without a commit."""

@@ -35,6 +35,13 @@ hooks stays theirs."""
 
 _PLAIN = tuple(word for key, value in PLAIN.items() for word in ("-c", f"{key}={value}"))
 
+NOBODY = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (("NAME", "chatml"), ("EMAIL", "chatml@localhost"))
+}
+"""Environment in which git makes a commit where no identity is configured."""
+
 UNCOMMITTED = ("status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=none")
 """Says something where there is work in no commit. As options, because submodule.NAME.ignore wins over a setting."""
 
@@ -76,18 +83,21 @@ def show(*args: str, at: Path, env: Mapping[str, str]) -> int:
 
 
 def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mapping[str, str] | None = None) -> str:
-    """Where the session's branch left its base as the base is now; the recorded commit if the ref is gone.
+    """Where the session's branch left its base as the base is now, or as it was recorded, whichever is newer.
 
-    GitError where git can't tell.
+    The recorded one is, where it holds more than the base: what the session's predecessors have brought. GitError
+    where git can't tell.
     """
     # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
     relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
-    for other in (base_commit,) if relative else (base_ref, base_commit):
-        result = git("merge-base", "--end-of-options", ours, other, at=at, env=env, check=False)
-        if result.code > 1 and _is_there(other, at, env):
-            raise failed(result)
+    # Of three commits, it is that of the first and a merge of the others (git-merge-base(1)).
+    both = [] if relative or base_ref == base_commit else [(base_ref, base_commit), (base_ref,)]
+    for others in (*both, (base_commit,)):
+        result = git("merge-base", "--end-of-options", ours, *others, at=at, env=env, check=False)
         if result.code == 0:
             return result.text.split("\n")[0]
+        if result.code > 1 and len(others) == 1 and _is_there(others[0], at, env):
+            raise failed(result)
     return base_commit
 
 

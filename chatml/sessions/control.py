@@ -66,10 +66,14 @@ def check_fits(text: str, *commands: Sequence[str] | None) -> str:
 def start_or_queue(project: Project, store: SessionStore, session: Session) -> Session:
     """Start the session's worker if none lives, in its turn where places are limited; its lock is held.
 
-    `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once.
+    `project.queue.fill` has to follow once that is released. A session that waits for a person goes on at once; one
+    that waits for others does so no longer.
     """
     if runners.alive(store, session):
         return session
+    if session.predecessors and not session.released:
+        session = replace(session, released=True)
+        store.write(session)
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else queue.enter(store, session, limit)
 

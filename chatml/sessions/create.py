@@ -14,14 +14,14 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Session, Status, Terms, now
+from chatml.model import Base, Predecessor, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
-from chatml.sessions.find import load, with_places
+from chatml.sessions.find import load, resolve, with_places
 from chatml.state import inbox
 from chatml.state.store import SessionStore
 
@@ -36,8 +36,12 @@ class Task:
     name: str | None = None
     base: str | None = None
     """The ref to start from; None for what is checked out where the command was called."""
+    start: str | None = None
+    """The commit to start from, where that is newer than the one which `base` names."""
     branch: str | None = None
     """An existing branch to work on; None for a new one."""
+    carried: str | None = None
+    """The commit of what is uncommitted where the command was called, to be taken along (`carrying.pick_up`)."""
     stem: str | None = None
     """The name to take, with a number where it is taken already."""
 
@@ -91,6 +95,11 @@ def create(project: Project, task: Task) -> Session:
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
+        if session.carried is not None:
+            from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
+
+            carrying.keep(project.repo, session)
+            undo.callback(carrying.let_go, project.repo, session)
         start = session.base.commit if session.owns_branch else None
         try:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
@@ -99,10 +108,10 @@ def create(project: Project, task: Task) -> Session:
             hint = f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
             raise ChatmlError(error.message, hint) from error
         with store.lock():
-            if session.terms.max_parallel is None:
-                session = start_worker(store, session)
-            else:
+            if session.status is Status.QUEUED:
                 session = enter(store, session, session.terms.max_parallel)
+            else:
+                session = start_worker(store, session)
         undo.pop_all()
         # The stage is gone, having become the session.
     if session.status is Status.QUEUED:
@@ -116,6 +125,11 @@ def _draft(project: Project, task: Task) -> Session:
     repository = project.repo
     terms = _checked(project, task.terms)
     tip = None
+    if task.branch is not None and terms.after:
+        raise UsageError(
+            "--after goes without --branch: a new branch starts from what those sessions have brought",
+            "leave one of them out",
+        )
     if task.branch is not None:
         tip = repository.tip(task.branch)
         if tip is None:
@@ -126,12 +140,13 @@ def _draft(project: Project, task: Task) -> Session:
     if task.base is not None:
         commit = repository.resolve(task.base)
         # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
-        base = Base(repository.ref_name(task.base) or commit, commit)
+        base = Base(repository.ref_name(task.base) or commit, task.start or commit)
     else:
         commit, branch = repository.checked_out()
         base = Base(branch or commit, commit)
     stamp = now()
-    queued = terms.max_parallel is not None
+    before = _before(project, terms.after)
+    queued = terms.max_parallel is not None or bool(before)
     return Session(
         name="",
         # Who is killed while making a session that may have to wait leaves it to the queue.
@@ -147,9 +162,17 @@ def _draft(project: Project, task: Task) -> Session:
         repository=str(repository.home),
         id=str(uuid.uuid4()),
         queued_at=stamp if queued else None,
+        predecessors=before,
         owns_branch=task.branch is None,
-        scope_start=tip if terms.scope else None,
+        scope_start=(tip or task.carried) if terms.scope else None,
+        carried=task.carried,
     )
+
+
+def _before(project: Project, names: Iterable[str]) -> tuple[Predecessor, ...]:
+    """The sessions of these names, each once. ChatmlError for one that isn't there."""
+    found = (resolve(project, name) for name in dict.fromkeys(names))
+    return tuple(Predecessor(session.name, session.id) for session in found)
 
 
 def _checked(project: Project, asked: Terms) -> Terms:

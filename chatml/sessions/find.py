@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from chatml import predecessors
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Failure, Request, Session, Status, transitions
 from chatml.project import Project
@@ -18,12 +19,15 @@ from chatml.workspace.branch import follow
 def load(project: Project, name: str) -> Session:
     """The session as it is now: an active record without a living worker is a crashed one. FileNotFoundError.
 
-    Starts what may run, where the session is queued.
+    Starts what may run, where the session is queued. Of one that waits for others, `activity` says for which.
     """
     try:
         session = _as_it_is(project, name)
         if session.status is Status.QUEUED and project.queue.look():
             session = _as_it_is(project, name)
+        if not predecessors.ready(project.store, session):
+            activity, stuck = predecessors.told(project.store, session)
+            session = replace(session, activity=activity, stuck=stuck)
     except UsageError as error:  # its runner came with a package that is not installed any more
         raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session

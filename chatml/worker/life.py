@@ -14,8 +14,8 @@ from chatml.model import Failure, Status, transitions
 from chatml.model.event import Event, SetUp, StatusChanged
 from chatml.runners import table as runners
 from chatml.state.log import read
-from chatml.state.store import SessionStore
-from chatml.worker import check, scoping
+from chatml.state.store import SessionStore, Store
+from chatml.worker import check, scoping, succession
 from chatml.worker.check import Verdict
 from chatml.worker.conversation import Conversation, Stopped
 from chatml.worker.journal import Journal, fail, failure_of
@@ -109,14 +109,20 @@ class Worker:
         self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))
         try:
-            where = (self.journal.session, self.journal.common_dir)
-            said = await asyncio.to_thread(checkout.prepare, *where, self.journal.update, lambda: self.talk.stopping)
+            said = await asyncio.to_thread(self._checkout)
         except TimeoutError:
             raise Stopped from None
         finally:
             self.make_agent = await loading
-        for line in said.splitlines():
+        for line in said:
             self.journal.log.append(SetUp(line))
+
+    def _checkout(self) -> list[str]:
+        """Make the worktree ready, from what was there before it; returns what a person has to know."""
+        journal = self.journal
+        notes = succession.settle(journal.session, Store(journal.common_dir), journal.update)
+        said = checkout.prepare(journal.session, journal.common_dir, journal.update, lambda: self.talk.stopping)
+        return [*notes, *said.splitlines()]
 
     def _rest(self, known: Collection[str] = ()) -> bool:
         """Write the last word, if nothing came in meanwhile; the worker lock goes while nobody can send.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml import repo
+from chatml.changes import carrying
 from chatml.changes.snapshot import FILLING
 from chatml.changes.standing import Standing, check_standing, standing
 from chatml.errors import ChatmlError, Kind
@@ -53,14 +54,34 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
         if not session.hook_due:
             return told
     else:
-        fill(worktree, cancelled)
+        told = f"{told}\n{_move_on(session, record)}".strip()
+        fill(worktree, cancelled, session.carried)
         record(populated=True, hook_due=True)
     _clear_up(worktree)
     # The moving has changed times by which git tells whether a file is as in the index.
     repo.git("update-index", "-q", "--refresh", at=worktree, check=False)
     said = repo.post_checkout(worktree, cancelled)
+    if session.carried is not None:
+        if session.carried != session.scope_start:
+            carrying.let_go(Repository.discover(Path(session.repository)), session)
+        record(carried=None)
     record(hook_due=False)
     return f"{told}\n{said}".strip()
+
+
+def _move_on(session: Session, record: Callable[..., None]) -> str:
+    """Move a new branch on from where it was made to its base, if that is still to be done; returns what was amiss."""
+    if session.start is None:
+        return ""
+    worktree, base, told = Path(session.worktree), session.base.commit, ""
+    tip = repo.head(worktree)
+    if tip == session.start:
+        reason = "chatml: start from what came before"
+        repo.git("update-ref", "-m", reason, "HEAD", base, session.start, at=worktree)
+    elif tip != base:
+        told = f"{session.branch} had commits already, so it was not moved to what came before: git merge {base}"
+    record(start=None)
+    return told
 
 
 def remade(session: Session) -> str | None:
@@ -70,8 +91,10 @@ def remade(session: Session) -> str | None:
     return f"its worktree was gone: made anew from {session.branch}, without what was not committed"
 
 
-def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
+def fill(worktree: Path, cancelled: Callable[[], bool] | None = None, carried: str | None = None) -> None:
     """Give a worktree registered without them its files and its index; what stands there already stays.
+
+    The files are those of the commit `carried`, if there is one, as changes that are not committed.
 
     Git writes them into a folder beside their places, from where whole ones are moved: one that is killed leaves
     half a file there only, never among those that a person may have edited since.
@@ -86,8 +109,10 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None) -> None:
         files.mkdir()
         env = {"GIT_DIR": str(admin), "GIT_WORK_TREE": str(files), "GIT_INDEX_FILE": str(ours)}
         repo.git(
-            "read-tree", "-m", "-u", "HEAD", at=files, env=env, cancelled=cancelled,
+            "read-tree", "-m", "-u", carried or "HEAD", at=files, env=env, cancelled=cancelled,
         )  # fmt: skip
+        if carried is not None:
+            repo.git("read-tree", "-m", "HEAD", at=files, env=env)
         _give(ours, index)
     _give_all(files, worktree)
 

@@ -1,0 +1,81 @@
+"""What has become of the sessions that another one comes after, and so whether it may start."""
+
+from __future__ import annotations
+
+from chatml.errors import ChatmlError
+from chatml.model import Predecessor, Session, Status
+from chatml.runners import table as runners
+from chatml.state.store import Store
+
+GONE, UNKNOWN = "was removed", "can't be read"
+
+ENDS = {
+    Status.FAILED: "failed",
+    Status.STOPPED: "was stopped",
+    Status.CRASHED: "crashed",
+    Status.WAITING: "needs you",
+}
+"""The statuses from which a session doesn't get on by itself."""
+
+DEEP = 50
+"""Sessions one after the other that are looked through for what holds up the last of them."""
+
+
+def found(store: Store, predecessor: Predecessor) -> Session | None:
+    """The session, as its record has it; None where it was removed. ChatmlError or OSError where that is unknown."""
+    try:
+        session = store.session(predecessor.name).read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return session if session.id == predecessor.id else None
+
+
+def waits(session: Session) -> bool:
+    """Whether it is queued, and starts once its predecessors are done."""
+    return session.status is Status.QUEUED and bool(session.predecessors) and not session.released
+
+
+def ready(store: Store, session: Session) -> bool:
+    """Whether no predecessor keeps the session from starting."""
+    return not waits(session) or all(_done(store, one) for one in session.predecessors)
+
+
+def _done(store: Store, predecessor: Predecessor) -> bool:
+    try:
+        session = found(store, predecessor)
+    except (ChatmlError, OSError):
+        return False
+    return session is not None and session.status is Status.DONE
+
+
+def told(store: Store, session: Session) -> tuple[str, bool]:
+    """What a session waits for, in few words, and whether that never comes by itself."""
+    awaited = [one for one in session.predecessors if not _done(store, one)]
+    held_up = [f"{one.name}, which {why}" for one in awaited if (why := _why_not(store, one))]
+    if held_up:
+        return f"waits for {'; '.join(held_up)}", True
+    return f"after {', '.join(one.name for one in awaited)}", False
+
+
+def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | None:
+    """Why a session won't be done by itself; None where it may be."""
+    try:
+        session = found(store, predecessor)
+        if session is None:
+            return GONE
+        if waits(session) and depth < DEEP:
+            reasons = ((one.name, _why_not(store, one, depth + 1)) for one in session.predecessors)
+            return next((f"waits for {name}, which {why}" for name, why in reasons if why), None)
+        return ENDS.get(_status(store, session))
+    except (ChatmlError, OSError):
+        return UNKNOWN
+
+
+def _status(store: Store, session: Session) -> Status:
+    """Its status now: an active record without a living worker is a crashed one."""
+    files = store.session(session.name)
+    if session.status.active and not runners.alive(files, session):
+        session = files.read()  # it may have come to rest between the two looks
+        if session.status.active and not runners.alive(files, session):
+            return Status.CRASHED
+    return session.status
