@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.sessions.create import Task, create
 from chatml.sessions.running import with_processes
+from chatml.text import printable
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,6 +39,8 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("prompt", required=False)
+@click.option("--issue", metavar="REF", help="Work on this issue: 12, OWNER/REPO#12, its address, or ENG-123 (Linear).")
+@click.option("--issues", metavar="QUERY", help="A session for each open issue that this search of the forge's finds.")
 @click.option("--name", metavar="NAME", help="Name of the session (default: made from the prompt).")
 @click.option(
     "--base",
@@ -71,6 +74,8 @@ def command(
     at: Path,
     /,
     prompt: str | None,
+    issue: str | None,
+    issues: str | None,
     name: str | None,
     base: str | None,
     branch: str | None,
@@ -86,16 +91,33 @@ def command(
 
     Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
     and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
+
+    With --issue the task is an issue of GitHub (through gh) or Linear (with LINEAR_API_KEY), what others wrote there
+    marked as theirs; PROMPT adds your own words, and 'chatml pr' closes it. --issues takes GitHub's search syntax,
+    or linear:TEXT, and leaves out issues that have a session already.
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
+    if issues is not None and (issue is not None or attach or name is not None or branch is not None):
+        raise UsageError("--issues goes with none of --issue, --attach, --name and --branch")
     project = open_project(at)
     flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
     plays = role_of(project.config, role) if role is not None else None
-    terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
+    terms = terms_of(
+        project.config, {**flags, "prompt": _prompt(prompt, needed=issue is None and issues is None)}, plays
+    )
     task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
+    if issue is not None or issues is not None:
+        from chatml.sessions.issues import task_of, tasks_of  # here alone: it loads what asks a forge
+
+        of_issues = task_of(project, issue, task) if issue is not None else tasks_of(project, issues or "", task)
+        for sentence in () if quiet else of_issues.told:
+            output.note(printable(sentence))
+        if issue is None:
+            return _all(project, of_issues.tasks, wait=wait, as_json=as_json, quiet=quiet)
+        (task,) = of_issues.tasks
     session = create(project, task)
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
@@ -120,12 +142,37 @@ def command(
     return code
 
 
-def _prompt(given: str | None) -> str:
-    """What to do, from the argument, standard input or the editor."""
+def _all(project: Project, tasks: Sequence[Task], *, wait: bool, as_json: bool, quiet: bool) -> int:
+    """Make a session of each task; what fails is told, and no reason to stop."""
+    code = 0
+    made = []
+    for task in tasks:
+        try:
+            made.append(create(project, task))
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error, task.name or ""))
+            continue
+        if quiet and not as_json:
+            output.answer(made[-1].name)
+        elif not as_json:
+            _tell(project, made[-1], task, answer_follows=wait)
+    if wait:
+        waited = rest.wait_for(project, [session.name for session in made])
+        made, code = waited.rested, max(code, waited.code)
+    if as_json:
+        output.json_answer([session.public() for session in with_processes(made)])
+    elif wait and not quiet:
+        for session in made:
+            rest.tell(session)
+    return code
+
+
+def _prompt(given: str | None, needed: bool) -> str:
+    """What to do, from the argument, standard input or, where it is needed, the editor."""
     if given == "-":
         return sys.stdin.buffer.read().decode("utf-8", "replace")
-    if given is not None:
-        return given
+    if given is not None or not needed:
+        return given or ""
     if not sys.stdin.isatty():
         raise UsageError("no prompt", "say what the agent shall do: chatml new \"add rate limiting\", or '-' for stdin")
     text = click.edit("\n\n# What shall the agent do? Lines that begin with '#' are left out.\n")

@@ -1,6 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
+from chatml.model.issue import Issue, IssueComment, IssueRef
 from chatml.model.parts import Base, Changes, Failure, FileChange, Process, PullRequest, Tokens, now, parse_time, stamp
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
@@ -15,6 +16,9 @@ __all__ = [
     "Changes",
     "Failure",
     "FileChange",
+    "Issue",
+    "IssueComment",
+    "IssueRef",
     "Process",
     "PullRequest",
     "Question",

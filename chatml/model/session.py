@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from chatml import typed
+from chatml.model.issue import IssueRef
 from chatml.model.parts import Base, Changes, Failure, Process, PullRequest, Tokens, now, parse_time
 from chatml.model.request import Request
 from chatml.model.status import Status
@@ -88,6 +89,8 @@ class Session:
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
     processes: tuple[Process, ...] | None = None
     """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
+    issue: IssueRef | None = None
+    """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -120,6 +123,7 @@ class Session:
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
             "error": self.error and vars(self.error),
+            "issue": self.issue and vars(self.issue),
             "processes": None if self.processes is None else [vars(one) for one in self.processes],
         }
 
@@ -174,6 +178,7 @@ PUBLIC_KEYS = (
     "role",
     "scope",
     "processes",
+    "issue",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Session, Status, Terms, now
+from chatml.model import Base, IssueRef, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.queue import enter
@@ -40,6 +40,8 @@ class Task:
     """An existing branch to work on; None for a new one."""
     stem: str | None = None
     """The name to take, with a number where it is taken already."""
+    issue: IssueRef | None = None
+    """The issue that it was made of."""
 
 
 def slug(prompt: str) -> str:
@@ -75,6 +77,15 @@ def check_name(name: str) -> str:
             f"letters, digits, '-', '_' and '.', not first; at most {MAX_NAME} characters",
         )
     return name
+
+
+def check(project: Project, task: Task) -> None:
+    """ChatmlError where no session could be made of the task, as things stand now."""
+    draft = _draft(project, task)
+    if task.name is not None:
+        _, _, taken = _place(project, draft, check_name(task.name))
+        if taken is not None:
+            raise ChatmlError(taken, "choose another --name, or see 'chatml ls'")
 
 
 def create(project: Project, task: Task) -> Session:
@@ -149,6 +160,7 @@ def _draft(project: Project, task: Task) -> Session:
         queued_at=stamp if queued else None,
         owns_branch=task.branch is None,
         scope_start=tip if terms.scope else None,
+        issue=task.issue,
     )
 
 
@@ -183,14 +195,11 @@ def _check_free(repository: Repository, branch: str) -> None:
 
 def _claim(project: Project, staged: SessionStore, draft: Session, name: str | None, stem: str | None) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
-    settings = project.config
-    folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
     wanted = name or stem or slug(draft.terms.prompt)
     for candidate in [wanted] if name else _numbered(wanted):
-        branch = draft.branch or settings.branch_prefix + candidate
-        reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
+        branch, folder, reason = _place(project, draft, candidate)
         if reason is None:
-            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder / candidate)))
+            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder)))
             try:
                 return project.store.claim(staged, candidate)
             except FileExistsError:
@@ -198,6 +207,14 @@ def _claim(project: Project, staged: SessionStore, draft: Session, name: str | N
         if name:
             raise ChatmlError(reason, "choose another --name, or see 'chatml ls'")
     raise AssertionError("unreachable: the numbers never end")
+
+
+def _place(project: Project, draft: Session, name: str) -> tuple[str, Path, str | None]:
+    """The branch and worktree of a session of that name, and why it can't have them."""
+    home, settings = project.repo.home, project.config
+    folder = config.worktrees_dir(settings, home, project.repo.name, project.repo.common_dir) / name
+    branch = draft.branch or settings.branch_prefix + name
+    return branch, folder, _taken(project, name, branch if draft.owns_branch else None, folder)
 
 
 def _numbered(wanted: str) -> Iterable[str]:
