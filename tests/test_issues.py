@@ -18,7 +18,7 @@ from tests import github as scripted
 from tests.github import Failure, GitHub
 from tests.hints import follow
 from tests.linear import KEY, Linear, Other, Ticket, error
-from tests.support import Result, Sandbox, needs
+from tests.support import TIMEOUT, Result, Sandbox, needs
 
 Talk = list[tuple[str | None, str, bool]]
 REF = IssueRef("github", "12", "https://github.com/octo/app/issues/12", "Fix the login")
@@ -208,8 +208,16 @@ def test_an_issue_becomes_a_session_and_its_pull_request_closes_it(sandbox: Sand
     assert "error: #12 of octo/app on GitHub has a session already: '12-fix-the-login'" in again.err
     follow(sandbox, again, "chatml show")
 
+    shown = sandbox.chatml("show", "12-fix-the-login").out
+    assert f"issue: #12 {url}" in shown
+    worktree = sandbox.repo.with_name("app.chatml") / "12-fix-the-login"
+    (worktree / "PULL_REQUEST_TEMPLATE.md").write_text("<!-- Closes #12 -->\n## Tests\n")
+    sandbox.git("add", "-A", cwd=worktree)
+    sandbox.git("commit", "-qm", "Add a template", cwd=worktree)
     sandbox.chatml("pr", "12-fix-the-login")
-    assert github.pulls[0].body == "Ready\n\nCloses #12"
+    assert github.pulls[0].title == "Fix the login!"
+    assert github.pulls[0].body.startswith("Ready\n\n- Add seen\n- Add a template\n\n<!-- ")
+    assert github.pulls[0].body.endswith("## Tests\n\nCloses #12")
     sandbox.chatml("pr", "12-fix-the-login", "--body", "It resolves #12 at last")
     assert github.pulls[0].body == "It resolves #12 at last"
     sandbox.chatml("pr", "12-fix-the-login", "--body", "All new")
@@ -232,6 +240,7 @@ def test_a_session_for_each_issue_that_is_found(sandbox: Sandbox, github: GitHub
     assert [one["name"] for one in made.json] == ["2-two"]
     assert re.fullmatch(r"#1 has a session already: 1-one\n#2: left out: \d\d older comments\n", made.err)
     assert "> number 119" in seen(sandbox, "2-two"), "the newest comment of all pages"
+    assert re.search(r"and \d+ lines more: chatml logs 2-two\n", sandbox.chatml("show", "2-two").out)
     closed = sandbox.chatml("new", "--issues", "is:closed", "-q", "--wait")
     assert closed.out == "4-four\n"
     none = sandbox.chatml("new", "--issues", "label:bug", "--json")
@@ -252,6 +261,17 @@ def test_all_issues_are_checked_before_any_session_is_made(sandbox: Sandbox, git
     assert sandbox.chatml("new", "--issues", "state:open", "-q").out == "1-one\n"
     github.issues = [scripted.Issue(number, "x") for number in range(10, 70)]
     assert "more than 50 issues are found" in sandbox.chatml("new", "--issues", "x", code=1).err
+
+
+@needs("gh")
+def test_two_at_once_make_each_session_once(sandbox: Sandbox, github: GitHub) -> None:
+    github.issues = [scripted.Issue(number, f"Number {number}") for number in (1, 2, 3)]
+    both = [sandbox.start("new", "--issues", "state:open", "-q") for _ in range(2)]
+    for one in both:
+        one.wait(TIMEOUT)
+    listed = sandbox.chatml("ls", "-q").out.split()
+    assert sorted(listed) == ["1-number-1", "2-number-2", "3-number-3"]
+    sandbox.chatml("wait")
 
 
 TROUBLE = {
@@ -288,7 +308,17 @@ def test_options_that_do_not_go_together(sandbox: Sandbox) -> None:
     for args in (["--issue", "1"], ["--attach"], ["--name", "x"], ["--branch", "x"]):
         assert "--issues goes with none of" in sandbox.chatml("new", "--issues", "x", *args, code=2).err
     assert "--issues is empty" in sandbox.chatml("new", "--issues", " ", code=2).err
-    for ref in ("", "twelve", "https://example.com/x", "12; rm", "-1", "../x#1", "#"):
+    for ref in (
+        "",
+        "twelve",
+        "https://example.com/x",
+        "12; rm",
+        "-1",
+        "../x#1",
+        "#",
+        "http://[/x/issues/1",
+        "https://tracker.example/x/issue/ENG-1",
+    ):
         assert "no issue: " in sandbox.chatml("new", f"--issue={ref}", code=2).err
 
 

@@ -167,7 +167,7 @@ def _quoted(text: str) -> str:
 
 def _author(name: str) -> str:
     """A name that people give to themselves, as nothing but a name."""
-    return re.sub(r"[^\w .@+-]", "?", one_line(name))[:MAX_AUTHOR]
+    return re.sub(r"[^\w .@+/\[\]-]", "?", one_line(name))[:MAX_AUTHOR]
 
 
 MAX_AUTHOR = 40

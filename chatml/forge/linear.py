@@ -71,7 +71,7 @@ def issue(identifier: str) -> Issue:
 def search(term: str, most: int) -> list[str]:
     """The identifiers of the open issues that Linear's own search finds; more than `most` where there are more."""
     with _understood():
-        found = _ask(_SEARCH, {"term": term, "first": PAGE}, "the search")["searchIssues"]
+        found = _ask(_SEARCH, {"term": term, "first": PAGE}, "issues")["searchIssues"]
         still_open = [one["identifier"] for one in found["nodes"] if one["state"]["type"] not in CLOSED]
         more = found["pageInfo"]["hasNextPage"]
     if more and len(still_open) <= most:
@@ -125,8 +125,9 @@ def _ask(query: str, variables: Mapping[str, Any], about: str) -> Any:
     key = os.environ.get(KEY, "").strip()
     if not key:
         raise ChatmlError(
-            f"{about}: Linear is asked with an API key, and {KEY} is not set",
-            f"make one at https://linear.app/settings/account/security, then: export {KEY}=lin_api_…",
+            f"Linear is asked for {about} with an API key, and {KEY} is not set",
+            f"make one at https://linear.app/settings/account/security, then: export {KEY}=lin_api_…; "
+            "an issue of GitHub is named by its number",
         )
     if not key.isascii() or not key.isprintable():
         raise ChatmlError(f"{KEY} is no key: it holds characters that no key has", "copy it from Linear again")
@@ -158,7 +159,7 @@ def _failure(status: int, said: str, codes: set[str], about: str) -> ChatmlError
     if 300 <= status < 400:
         return ChatmlError(f"Linear answers with HTTP {status}: its API is elsewhere", "is CHATML_LINEAR_URL right?")
     told = shorten(one_line(said), 200) or "no proper answer"
-    return ChatmlError(f"{about}: Linear says (HTTP {status}): {told}", "see https://linearstatus.com")
+    return ChatmlError(f"Linear says of {about} (HTTP {status}): {told}", "see https://linearstatus.com")
 
 
 def _missing(identifier: str) -> ChatmlError:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from chatml.agents import briefing
 from chatml.errors import ChatmlError, UsageError
@@ -110,12 +109,10 @@ def _fetched(project: Project, ref: str) -> Issue:
         return github.issue(at, int(elsewhere[2]), elsewhere[1])
     if re.fullmatch(r"[A-Za-z]\w*-\d{1,10}", ref):
         return linear.issue(ref.upper())
-    if re.match(r"https?://", ref):
-        address = urlsplit(ref)
-        if found := re.match(r"/[\w-]+/issue/([A-Za-z]\w*-\d{1,10})(?:/|$)", address.path):
-            return linear.issue(found[1].upper())
-        if found := re.match(r"/(\w[\w.-]*/[\w.-]+)/(?:issues|pull)/(\d{1,10})(?:/|$)", address.path):
-            return github.issue(at, int(found[2]), f"{address.hostname}/{found[1]}")
+    if page := re.match(r"https?://linear\.app/[\w-]+/issue/([A-Za-z]\w*-\d{1,10})(?![\w-])", ref):
+        return linear.issue(page[1].upper())
+    if page := re.match(r"https?://([\w.-]+/\w[\w.-]*/[\w.-]+)/(?:issues|pull)/(\d{1,10})(?!\w)", ref):
+        return github.issue(at, int(page[2]), page[1])
     raise UsageError(f"no issue: '{ref}'", "its number (12), OWNER/REPO#12, its address, or ENG-123 for one of Linear")
 
 
