@@ -20,7 +20,7 @@ LEVELS = [
     {"model", "plugins", "proc"},
     {"containment"},
     {"state", "config", "repo"},
-    {"terminal"},
+    {"terminal", "tasks"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "queue"},
@@ -98,7 +98,7 @@ def test_no_modules_import_each_other_in_a_ring() -> None:
     TopologicalSorter(graph).prepare()
 
 
-SHARED = {"completion", "conversation", "decisions", "each", "options", "rest"}
+SHARED = {"batch", "completion", "conversation", "decisions", "each", "options", "rest"}
 """The modules among the commands that are none, but serve several."""
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
-import unicodedata
 import uuid
-from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from chatml import config, containment
@@ -23,10 +21,9 @@ from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, with_places
+from chatml.sessions.names import check_name, numbered, slug
 from chatml.state import inbox
 from chatml.state.store import SessionStore
-
-MAX_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -43,58 +40,27 @@ class Task:
     """The name to take, with a number where it is taken already."""
 
 
-def slug(prompt: str) -> str:
-    """A name made from a prompt, in any language: valid as a folder and as the last part of a ref."""
-    text = unicodedata.normalize("NFC", prompt.strip().lower())
-    name = ""
-    for word in "".join(c if _in_word(c) else " " for c in text).split():
-        longer = f"{name}-{word}" if name else word[:MAX_NAME]
-        if len(longer) > MAX_NAME:
-            break
-        name = longer
-    name = unicodedata.normalize("NFC", name) or "session"
-    return f"{name}-session" if _RESERVED.fullmatch(name) else name
-
-
-def _in_word(char: str) -> bool:
-    """Letters, digits, and the marks without which many scripts can't be written."""
-    return unicodedata.category(char)[0] in "LNM"
-
-
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What is no file on Windows (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
-
-
-def check_name(name: str) -> str:
-    """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
-    good = (
-        0 < len(name) <= MAX_NAME
-        and all(char in "_.-" or _in_word(char) for char in name)
-        and not _RESERVED.fullmatch(name)
-        and name[0] not in ".-"
-        and not name.endswith((".", ".lock"))
-        and ".." not in name
-        and name == unicodedata.normalize("NFC", name)
-    )
-    if not good:
-        raise UsageError(
-            f"not a valid name: {name!r}",
-            f"letters, digits, '-', '_' and '.', not first; at most {MAX_NAME} characters",
-        )
-    return name
-
-
 def create(project: Project, task: Task) -> Session:
     """Make a session and start its worker; neither the checkout nor the agent is waited for.
 
     ChatmlError, and nothing left behind, where that is not possible.
     """
-    name = check_name(task.name) if task.name is not None else None
-    draft = _draft(project, task)
+    session = make(project, task, drafted(project, task, {}))
+    if session.status is Status.QUEUED:
+        project.queue.fill()
+        (session,) = with_places(project, [load(project, session.name)])
+    return session
+
+
+def make(project: Project, task: Task, draft: Session) -> Session:
+    """Make the session that was drafted. Its worker is started, unless it has to queue: `queue.fill` has to follow.
+
+    ChatmlError, and nothing left behind, where that is not possible.
+    """
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
-        store = _claim(project, staged, draft, name, task.stem)
+        store = _claim(project, staged, _born(draft), task.name, task.stem)
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
@@ -112,14 +78,23 @@ def create(project: Project, task: Task) -> Session:
                 session = enter(store, session, session.terms.max_parallel)
         undo.pop_all()
         # The stage is gone, having become the session.
-    if session.status is Status.QUEUED:
-        project.queue.fill()
-        (session,) = with_places(project, [load(project, session.name)])
     return session
 
 
-def _draft(project: Project, task: Task) -> Session:
-    """The record of the session to be, but for its name and what follows from that."""
+def _born(draft: Session) -> Session:
+    """The draft as of now: sessions stand in the order in which they were made."""
+    stamp = now()
+    queued_at = stamp if draft.status is Status.QUEUED else None
+    return replace(draft, created_at=stamp, updated_at=stamp, queued_at=queued_at)
+
+
+def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Session:
+    """The record of the session to be, but for what follows from a name that is not free. ChatmlError, UsageError.
+
+    `bases` are those that were resolved already, by their ref.
+    """
+    if task.name is not None:
+        check_name(task.name)
     repository = project.repo
     terms = _checked(project, task.terms)
     tip = None
@@ -130,13 +105,8 @@ def _draft(project: Project, task: Task) -> Session:
                 f"no such branch: '{task.branch}'", "name a local branch, or leave --branch out for a new one"
             )
         _check_free(repository, task.branch)
-    if task.base is not None:
-        commit = repository.resolve(task.base)
-        # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
-        base = Base(repository.ref_name(task.base) or commit, commit)
-    else:
-        commit, branch = repository.checked_out()
-        base = Base(branch or commit, commit)
+    if task.base not in bases:
+        bases[task.base] = base_of(repository, task.base)
     stamp = now()
     queued = terms.max_parallel is not None
     return Session(
@@ -145,7 +115,7 @@ def _draft(project: Project, task: Task) -> Session:
         status=Status.QUEUED if queued else Status.PREPARING,
         terms=terms,
         branch=task.branch or "",
-        base=base,
+        base=bases[task.base],
         worktree="",
         session_id=str(uuid.uuid4()),
         created_at=stamp,
@@ -157,6 +127,16 @@ def _draft(project: Project, task: Task) -> Session:
         owns_branch=task.branch is None,
         scope_start=tip if terms.scope else None,
     )
+
+
+def base_of(repository: Repository, ref: str | None) -> Base:
+    """What a session starts from; None for what is checked out here. ChatmlError where there is no such commit."""
+    if ref is None:
+        commit, branch = repository.checked_out()
+        return Base(branch or commit, commit)
+    commit = repository.resolve(ref)
+    # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
+    return Base(repository.ref_name(ref) or commit, commit)
 
 
 def _checked(project: Project, asked: Terms) -> Terms:
@@ -190,14 +170,12 @@ def _check_free(repository: Repository, branch: str) -> None:
 
 def _claim(project: Project, staged: SessionStore, draft: Session, name: str | None, stem: str | None) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
-    settings = project.config
-    folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
     wanted = name or stem or slug(draft.terms.prompt)
-    for candidate in [wanted] if name else _numbered(wanted):
-        branch = draft.branch or settings.branch_prefix + candidate
-        reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
+    for candidate in [wanted] if name else (numbered(wanted, number) for number in count(1)):
+        reason = clash(project, draft, candidate)
         if reason is None:
-            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder / candidate)))
+            branch, worktree = _branch(project, draft, candidate), str(_folder(project, candidate))
+            staged.write(replace(draft, name=candidate, branch=branch, worktree=worktree))
             try:
                 return project.store.claim(staged, candidate)
             except FileExistsError:
@@ -207,13 +185,22 @@ def _claim(project: Project, staged: SessionStore, draft: Session, name: str | N
     raise AssertionError("unreachable: the numbers never end")
 
 
-def _numbered(wanted: str) -> Iterable[str]:
-    yield wanted
-    number = 2
-    while True:
-        end = f"-{number}"
-        yield wanted[: MAX_NAME - len(end)].rstrip("-") + end
-        number += 1
+def clash(project: Project, draft: Session, name: str) -> str | None:
+    """Why the session can't have that name as things are; None where it can.
+
+    ChatmlError where no other name gets around that.
+    """
+    branch = _branch(project, draft, name) if draft.owns_branch else None
+    return _taken(project, name, branch, _folder(project, name))
+
+
+def _branch(project: Project, draft: Session, name: str) -> str:
+    return draft.branch or project.config.branch_prefix + name
+
+
+def _folder(project: Project, name: str) -> Path:
+    repo = project.repo
+    return config.worktrees_dir(project.config, repo.home, repo.name, repo.common_dir) / name
 
 
 def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
