@@ -16,7 +16,6 @@ from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
-from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
@@ -52,15 +51,16 @@ def create(project: Project, task: Task) -> Session:
     return session
 
 
-def make(project: Project, task: Task, draft: Session) -> Session:
+def make(project: Project, task: Task, draft: Session, checked: bool = False) -> Session:
     """Make the session that was drafted. Its worker is started, unless it has to queue: `queue.fill` has to follow.
 
+    With `checked` there was no `clash` just now: what has come since then is found all the same, but told less well.
     ChatmlError, and nothing left behind, where that is not possible.
     """
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
-        store = _claim(project, staged, _born(draft), task.name, task.stem)
+        store = _claim(project, staged, _born(draft), task, checked)
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
@@ -72,10 +72,10 @@ def make(project: Project, task: Task, draft: Session) -> Session:
             hint = f"nothing was made; is {Path(session.worktree).parent} a folder that you can write?"
             raise ChatmlError(error.message, hint) from error
         with store.lock():
-            if session.terms.max_parallel is None:
-                session = start_worker(store, session)
+            if session.status is Status.QUEUED:
+                store.worker_lock.release()  # from here on the queue may start it
             else:
-                session = enter(store, session, session.terms.max_parallel)
+                session = start_worker(store, session)
         undo.pop_all()
         # The stage is gone, having become the session.
     return session
@@ -168,11 +168,12 @@ def _check_free(repository: Repository, branch: str) -> None:
             )
 
 
-def _claim(project: Project, staged: SessionStore, draft: Session, name: str | None, stem: str | None) -> SessionStore:
+def _claim(project: Project, staged: SessionStore, draft: Session, task: Task, checked: bool) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
-    wanted = name or stem or slug(draft.terms.prompt)
+    name = task.name
+    wanted = name or task.stem or slug(draft.terms.prompt)
     for candidate in [wanted] if name else (numbered(wanted, number) for number in count(1)):
-        reason = clash(project, draft, candidate)
+        reason = None if checked else clash(project, draft, candidate)
         if reason is None:
             branch, worktree = _branch(project, draft, candidate), str(_folder(project, candidate))
             staged.write(replace(draft, name=candidate, branch=branch, worktree=worktree))
@@ -185,13 +186,17 @@ def _claim(project: Project, staged: SessionStore, draft: Session, name: str | N
     raise AssertionError("unreachable: the numbers never end")
 
 
-def clash(project: Project, draft: Session, name: str) -> str | None:
+def clash(project: Project, draft: Session, name: str, known: dict[str, list[str]] | None = None) -> str | None:
     """Why the session can't have that name as things are; None where it can.
 
-    ChatmlError where no other name gets around that.
+    `known` are branches that were listed already, by the first part of their names. ChatmlError where no other name
+    gets around that.
     """
     branch = _branch(project, draft, name) if draft.owns_branch else None
-    return _taken(project, name, branch, _folder(project, name))
+    if branch is not None and known is not None and (first := branch.partition("/")[0]) not in known:
+        known[first] = project.repo.beside(branch)
+    beside = known[branch.partition("/")[0]] if branch is not None and known is not None else None
+    return _taken(project, name, branch, beside, _folder(project, name))
 
 
 def _branch(project: Project, draft: Session, name: str) -> str:
@@ -203,10 +208,10 @@ def _folder(project: Project, name: str) -> Path:
     return config.worktrees_dir(project.config, repo.home, repo.name, repo.common_dir) / name
 
 
-def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
+def _taken(project: Project, name: str, branch: str | None, beside: list[str] | None, folder: Path) -> str | None:
     if project.store.session(name).folder.exists():
         return f"a session named '{name}' exists already"
-    if branch is not None and (other := project.repo.in_the_way(branch)) is not None:
+    if branch is not None and (other := project.repo.in_the_way(branch, beside)) is not None:
         if other == branch:
             return f"a branch named '{branch}' exists already"
         if branch.startswith(f"{other}/"):

@@ -14,6 +14,7 @@ from chatml import config
 from chatml.errors import ChatmlError, UsageError, of_machine
 from chatml.model import Base, Session, Status
 from chatml.project import Project
+from chatml.runners import table as runners
 from chatml.sessions import control, find
 from chatml.sessions.create import Task, base_of, clash, drafted, make
 from chatml.sessions.names import check_name, numbered, slug
@@ -72,16 +73,17 @@ def carry_out(project: Project, planned: Sequence[Planned], retry: bool) -> Iter
 
     What a killed run has left before its worker ran is gone on with, and with `retry` what failed too.
     """
-    try:
-        for one in planned:
-            yield _again(project, one, retry) if one.there else _made(project, one)
-    finally:
-        project.queue.fill()
+    with runners.together():
+        try:
+            for one in planned:
+                yield _again(project, one, retry) if one.there else _made(project, one)
+        finally:
+            project.queue.fill()
 
 
 def _made(project: Project, one: Planned) -> Made:
     try:
-        return Made(one.name, MADE, make(project, one.task, one.session))
+        return Made(one.name, MADE, make(project, one.task, one.session, checked=True))
     except (ChatmlError, OSError) as error:
         try:  # another run of the same list was faster
             if (session := find.load(project, one.name)).terms.prompt == one.session.terms.prompt:
@@ -116,6 +118,7 @@ class _Planner:
         self.problems = problems
         self.bases: dict[str | None, Base] = {}
         self.no_bases: dict[str | None, ChatmlError] = {}
+        self.branches: dict[str, list[str]] = {}
         self.existing = frozenset(project.store.names())
 
     def check_given(self) -> None:
@@ -205,7 +208,7 @@ class _Planner:
             if name in self.existing:
                 return Planned(row, task, name, self._there(row, name), there=True)
             draft = drafted(self.project, task, self.bases)
-            if reason := clash(self.project, draft, name):
+            if reason := clash(self.project, draft, name, self.branches):
                 raise UsageError(reason, "give the task another name")
             return Planned(row, task, name, draft, there=False)
         except (ChatmlError, OSError) as error:
