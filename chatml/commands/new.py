@@ -18,6 +18,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.removal import removing
+from chatml.render.rows import base_text
 from chatml.sessions.create import Task, create
 from chatml.sessions.running import with_processes
 from chatml.text import printable
@@ -39,6 +40,11 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("prompt", required=False)
+@click.option("-f", "--file", metavar="FILE", type=click.Path(), help="Start a session for each task of a list.")
+@click.option("--each", metavar="TABLE", type=click.Path(), help="Start one for each row; PROMPT has its {field}s.")
+@click.option("-n", "number", metavar="N", type=click.IntRange(1), help="Start N of the same: NAME-1, NAME-2, …")
+@click.option("--dry-run", is_flag=True, help="Of many: print name, base and order of each; make nothing.")
+@click.option("--retry", is_flag=True, help="Of many: start anew those that failed.")
 @click.option("--issue", metavar="REF", help="Work on this issue: 12, OWNER/REPO#12, its address, or ENG-123 (Linear).")
 @click.option("--issues", metavar="QUERY", help="A session for each open issue that this search of the forge's finds.")
 @click.option("--name", metavar="NAME", help="Name of the session (default: made from the prompt).")
@@ -74,6 +80,11 @@ def command(
     at: Path,
     /,
     prompt: str | None,
+    file: str | None,
+    each: str | None,
+    number: int | None,
+    dry_run: bool,
+    retry: bool,
     issue: str | None,
     issues: str | None,
     name: str | None,
@@ -92,21 +103,41 @@ def command(
     Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
     and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
 
+    With -f, --each or -n it starts many. FILE is a list as people write it, or else, by its suffix, YAML or JSON; -
+    reads a list from standard input. TABLE is .csv or .jsonl. All is checked before anything is made, and the same
+    command again makes only what is not there.
+
     With --issue the task is an issue of GitHub (through gh) or Linear (with LINEAR_API_KEY), what others wrote there
     marked as theirs; PROMPT adds your own words, and 'chatml pr' closes it. --issues takes GitHub's search syntax,
     or linear:TEXT, and leaves out issues that have a session already.
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
+    many = _many(prompt, file=file, each=each, number=number)
+    if many is not None and (issue is not None or issues is not None):
+        raise UsageError(f"{many} goes without --issue and --issues", "call new once for each")
+    if many is None and (dry_run or retry):
+        raise UsageError(f"{'--dry-run' if dry_run else '--retry'} goes with -f, --each or -n")
+    if many is not None and (attach or branch is not None or (file is not None and name is not None)):
+        what = "--attach" if attach else "--branch" if branch is not None else "--name"
+        raise UsageError(f"{what} is for one session, and {many} makes many")
     if issues is not None and (issue is not None or attach or name is not None or branch is not None):
         raise UsageError("--issues goes with none of --issue, --attach, --name and --branch")
     project = open_project(at)
-    flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
+    patterns = scope_of(scope, project.repo.top or project.repo.home) if scope else None
+    ref = flag("base", base) if base is not None else None
+    if many is not None:
+        from chatml.commands import batch  # here alone, as what it takes: most calls make one
+        from chatml.sessions.tasks import Given
+
+        given = Given(settings, ref, role, patterns)
+        origin = batch.Origin(file=file, each=each, number=number, name=name)
+        wanted = batch.Wanted(dry_run=dry_run, retry=retry, wait=wait, as_json=as_json, quiet=quiet)
+        return batch.run(project, origin, _prompt(prompt, needed=True) if file is None else "", given, wanted)
     plays = role_of(project.config, role) if role is not None else None
-    terms = terms_of(
-        project.config, {**flags, "prompt": _prompt(prompt, needed=issue is None and issues is None)}, plays
-    )
-    task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch)
+    own_words = _prompt(prompt, needed=issue is None and issues is None)
+    terms = terms_of(project.config, {**settings, "scope": patterns, "prompt": own_words}, plays)
+    task = Task(terms, name, ref if ref is not None else project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     if issue is not None or issues is not None:
@@ -167,6 +198,18 @@ def _all(project: Project, tasks: Sequence[Task], *, wait: bool, as_json: bool, 
     return code
 
 
+def _many(prompt: str | None, *, file: str | None, each: str | None, number: int | None) -> str | None:
+    """The option that asks for many sessions. UsageError for two of them, and for one that lacks its prompt."""
+    found = [name for name, value in (("-f", file), ("--each", each), ("-n", number)) if value is not None]
+    if len(found) > 1:
+        raise UsageError(f"choose one of {' and '.join(found)}")
+    if file is not None and prompt is not None:
+        raise UsageError("-f takes no prompt: each task in FILE has its own")
+    if each is not None and prompt is None:
+        raise UsageError("--each needs a prompt", "such as: --each bugs.csv 'Fix {title}, see {url}'")
+    return found[0] if found else None
+
+
 def _prompt(given: str | None, needed: bool) -> str:
     """What to do, from the argument, standard input or, where it is needed, the editor."""
     if given == "-":
@@ -183,7 +226,7 @@ def _prompt(given: str | None, needed: bool) -> str:
 
 def _tell(project: Project, session: Session, task: Task, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
-    say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
+    say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {base_text(session)}")
     if session.status is Status.QUEUED:
         output.note(f"queued as number {session.queue_place}: all places are taken")
     elif not answer_follows:
@@ -191,8 +234,3 @@ def _tell(project: Project, session: Session, task: Task, answer_follows: bool) 
     with suppress(ChatmlError):  # the session is at work, whatever git says of this checkout
         if project.repo.top is not None and task.base is None and project.repo.dirty(project.repo.top):
             output.note("note: the uncommitted changes here don't come along; commit them first if they should")
-
-
-def _base(session: Session) -> str:
-    short = session.base.commit[:9]
-    return short if session.base.ref == session.base.commit else f"{session.base.ref} ({short})"

@@ -48,6 +48,8 @@ class Terms:
     """The program and arguments of an agent that is a command, `{prompt}` where the task goes."""
     resume_command: tuple[str, ...] | None = None
     """The same for going on with its conversation; None where it has none to go on with."""
+    after: tuple[str, ...] = ()
+    """Names of the sessions that have to be done before this one starts."""
     reviews: str | None = None
     """The `id` of the session that this one reviews; its base is then a copy of what that one held."""
 

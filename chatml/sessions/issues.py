@@ -13,8 +13,9 @@ from chatml.forge import github, linear
 from chatml.forge.gh import NoGitHubError
 from chatml.model import Issue, IssueComment
 from chatml.project import Project
-from chatml.sessions.create import Task, check, slug
+from chatml.sessions.create import Task, clash, drafted
 from chatml.sessions.find import load_all
+from chatml.sessions.names import slug
 from chatml.text import counted
 
 MAX_ISSUES = 50
@@ -84,13 +85,10 @@ def tasks_of(project: Project, query: str, asked: Task) -> IssueTasks:
 
 
 def _check(project: Project, task: Task, issue: Issue) -> None:
-    try:
-        check(project, task)
-    except ChatmlError as error:
-        if isinstance(error, UsageError):
-            raise
+    reason = clash(project, drafted(project, task, {}), task.name or "")
+    if reason is not None:
         hint = f"give it another name first: chatml new --issue {issue.ref.ref} --name NAME; then call it again"
-        raise ChatmlError(f"{issue.ref.shown}: {error.message}", hint) from error
+        raise ChatmlError(f"{issue.ref.shown}: {reason}", hint)
 
 
 def _workers(project: Project) -> dict[str, str]:
