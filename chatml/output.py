@@ -132,6 +132,21 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A function that shows how far something is, on one line of stderr; nothing where that is no terminal."""
+    terminal = sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if terminal:
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True, color=True)
+
+    try:
+        yield show
+    finally:
+        show("")
+
+
+@contextlib.contextmanager
 def screen() -> Iterator[Callable[[str], None]]:
     """A function that redraws its text in place, on the terminal's alternate screen; Ctrl-C leaves it.
 

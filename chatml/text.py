@@ -38,6 +38,11 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def counted(number: int, noun: str) -> str:
+    """So and so many of what the noun names, one or more."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shorten(text: str, columns: int) -> str:
     """`text` in at most `columns` terminal columns, with an ellipsis where it was cut."""
     if display_width(text) <= columns:

@@ -1,4 +1,4 @@
-"""A scripted GitHub on loopback, for the real gh: repositories backed by bare ones on disk, and their pull requests.
+"""A scripted GitHub on loopback, for the real gh: repositories backed by bare ones on disk, pull requests and issues.
 
 It speaks as much of the GraphQL and REST interfaces as gh asks for here, and refuses what GitHub refuses.
 """
@@ -37,6 +37,20 @@ class Pull:
     checks: list[dict[str, str]] = field(default_factory=list)
 
 
+@dataclass
+class Issue:
+    """An issue; a comment is its author, its text, and whether it is hidden."""
+
+    number: int
+    title: str
+    body: str = ""
+    repo: str = "octo/app"
+    author: str | None = "ada"
+    state: str = "OPEN"
+    labels: tuple[str, ...] = ()
+    comments: list[tuple[str | None, str, bool]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Failure:
     """An answer to give instead, once: a GraphQL error message, or an HTTP status with one."""
@@ -53,6 +67,7 @@ class GitHub:
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
         self.pulls: list[Pull] = []
+        self.issues: list[Issue] = []
         self.asked: list[str] = []
         self.failures: dict[str, Failure] = {}
         self.guard = threading.RLock()
@@ -83,6 +98,10 @@ class GitHub:
         """The data that answers an operation; LookupError with GitHub's words where it refuses."""
         if name == "PullRequestCreate":
             return {"createPullRequest": {"pullRequest": self._shown(self._create(variables["input"]))}}
+        if name == "CommentsForIssue":
+            about = [one for one in self.issues if f"I_{one.number}" == variables["id"]]
+            start = int(variables["endCursor"] or 0)
+            return {"node": {"comments": _page(about[0], start) if about else _TALK["comments"]}}
         repo = f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
         if repo not in self.repositories:
             raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
@@ -96,7 +115,17 @@ class GitHub:
             "defaultBranchRef": {"name": "main"},
             "viewerPermission": "WRITE",
         }
+        issues = [issue for issue in self.issues if issue.repo == repo]
+        if name == "IssueSearch":
+            return {"repository": {"hasIssuesEnabled": True}, "search": self._searched(issues, variables)}
         pulls = [pull for pull in reversed(self.pulls) if pull.repo == repo]
+        if name == "IssueByNumber":
+            wanted = [self._issue(one) for one in issues if one.number == variables["number"]]
+            wanted += [{**self._shown(p), **_TALK} for p in pulls if p.number == variables["number"]]
+            if not wanted:
+                number = variables["number"]
+                raise LookupError(f"Could not resolve to an issue or pull request with the number of {number}.")
+            return {"repository": {"hasIssuesEnabled": True, "issue": wanted[0]}}
         if "pr_number" in variables:
             shown["pullRequest"] = self._shown(next(p for p in pulls if p.number == variables["pr_number"]))
         branch, states = variables.get("headBranch") or variables.get("headRefName"), variables.get("state", ["OPEN"])
@@ -104,6 +133,30 @@ class GitHub:
         nodes = nodes[: variables.get("limit", 100)]
         shown["pullRequests"] = {"totalCount": len(nodes), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
         return {"repository": shown}
+
+    def _searched(self, issues: list[Issue], variables: dict[str, Any]) -> dict[str, Any]:
+        """The issues that have the labels and the state of a search."""
+        words = variables["query"].split()
+        assert "type:issue" in words
+        labels = {word.removeprefix("label:") for word in words if word.startswith("label:")}
+        states = {word.partition(":")[2].upper() for word in words if word in ("state:open", "is:closed", "is:open")}
+        found = [one for one in issues if labels <= {*one.labels} and (not states or one.state in states)]
+        nodes = [self._issue(one) for one in found[: variables["limit"]]]
+        return {"issueCount": len(found), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
+
+    def _issue(self, issue: Issue) -> dict[str, Any]:
+        return {
+            "__typename": "Issue",
+            "id": f"I_{issue.number}",
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "state": issue.state,
+            "url": f"http://{HOST}/{issue.repo}/issues/{issue.number}",
+            "author": issue.author and {"login": issue.author},
+            "labels": {"nodes": [{"name": label} for label in issue.labels], "totalCount": len(issue.labels)},
+            "comments": _page(issue, 0),
+        }
 
     def _create(self, asked: dict[str, Any]) -> Pull:
         repo: str = asked["repositoryId"]
@@ -136,6 +189,31 @@ class GitHub:
             "headRepositoryOwner": {"id": pull.owner, "login": pull.owner},
             "statusCheckRollup": {"nodes": [{"commit": {"statusCheckRollup": rollup}}]},
         }
+
+
+_TALK: dict[str, Any] = {
+    "__typename": "PullRequest",
+    "title": "",
+    "body": "",
+    "author": None,
+    "labels": {},
+    "comments": {},
+}
+"""What a pull request has of an issue."""
+
+
+def _page(issue: Issue, start: int) -> dict[str, Any]:
+    """A hundred of an issue's comments."""
+    nodes = [
+        {"author": author and {"login": author}, "body": text, "isMinimized": hidden}
+        for author, text, hidden in issue.comments[start : start + 100]
+    ]
+    more = len(issue.comments) > start + 100
+    return {
+        "nodes": nodes,
+        "totalCount": len(issue.comments),
+        "pageInfo": {"hasNextPage": more, "endCursor": str(start + 100)},
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ LEVELS = [
     {"containment"},
     {"state", "repo"},
     {"config"},
-    {"terminal"},
+    {"terminal", "tasks"},
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "predecessors"},
@@ -100,7 +100,7 @@ def test_no_modules_import_each_other_in_a_ring() -> None:
     TopologicalSorter(graph).prepare()
 
 
-SHARED = {"completion", "conversation", "decisions", "each", "options", "rest"}
+SHARED = {"batch", "completion", "conversation", "decisions", "each", "options", "rest"}
 """The modules among the commands that are none, but serve several."""
 
 

@@ -742,7 +742,7 @@ def test_no_network_no_login_no_gh_old_gh(sandbox: Sandbox, github: GitHub) -> N
     tools.mkdir()
     for name in ("git", "sh"):
         (tools / name).symlink_to(str(shutil.which(name)))
-    fails(sandbox.chatml("pr", NAME, code=1, env={"PATH": str(tools)}), "gh, which opens", "https://cli.github.com")
+    fails(sandbox.chatml("pr", NAME, code=1, env={"PATH": str(tools)}), "gh, which talks", "https://cli.github.com")
     # No such old gh can be installed here; this is what it says.
     (tools / "gh").write_text("#!/bin/sh\necho 'unknown flag: --json' >&2\nexit 1\n")
     (tools / "gh").chmod(0o755)

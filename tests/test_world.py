@@ -307,6 +307,32 @@ def test_a_full_disk_loses_nothing(sandbox: Sandbox, small_disk: Path, serve: Se
     sandbox.chatml("new", "x", "--name", "other", "--wait")
 
 
+def test_a_disk_that_is_full_halfway_through_a_list(sandbox: Sandbox, small_disk: Path) -> None:
+    """What was made stays, what was not is named, and the same command goes on."""
+    sandbox.env["CHATML_MAX_PARALLEL"] = "3"
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("agent: sh\nagents:\n  sh: {command: [sh, -c, exit, '{prompt}']}\n")
+    names = [f"number-{n}" for n in range(10)]
+    (sandbox.home / "t.md").write_text("".join(f"- number {n}\n" for n in range(10)))
+    ballast = _fill(small_disk / "ballast")
+    os.truncate(ballast, ballast.stat().st_size - (120 << 10))
+    command = ("new", "-f", str(sandbox.home / "t.md"))
+    halfway = sandbox.chatml(*command, "--json", code=1)
+    became = {one["name"]: one["outcome"] for one in halfway.json}
+    made = [name for name in names if became[name] == "made"]
+    assert [*became] == names
+    assert 0 < len(made) < 10, halfway
+    assert set(sandbox.chatml("ls", "-q").out.split()) == set(made)
+    assert "hint: " in halfway.err
+    assert f"error: not made: {', '.join(name for name in names if name not in made)}\n" in halfway.err
+    ballast.unlink()
+    rest = sandbox.chatml(*command, "--json").json
+    assert [one["name"] for one in rest if one["outcome"] == "made"] == [name for name in names if name not in made]
+    sandbox.chatml("resume", "--all")  # whose worker met the full disk
+    sandbox.chatml("wait")
+
+
 def test_a_checkout_that_does_not_fit_is_told_and_goes_on_with_space(
     sandbox: Sandbox, small_disk: Path, serve: Serve
 ) -> None:

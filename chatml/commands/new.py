@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from chatml.render import rows
 from chatml.sessions.create import Task, create
 from chatml.sessions.fetching import fetched, lag
 from chatml.sessions.running import with_processes
+from chatml.text import printable
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,6 +42,13 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("prompt", required=False)
+@click.option("-f", "--file", metavar="FILE", type=click.Path(), help="Start a session for each task of a list.")
+@click.option("--each", metavar="TABLE", type=click.Path(), help="Start one for each row; PROMPT has its {field}s.")
+@click.option("-n", "number", metavar="N", type=click.IntRange(1), help="Start N of the same: NAME-1, NAME-2, …")
+@click.option("--dry-run", is_flag=True, help="Of many: print name, base and order of each; make nothing.")
+@click.option("--retry", is_flag=True, help="Of many: start anew those that failed.")
+@click.option("--issue", metavar="REF", help="Work on this issue: 12, OWNER/REPO#12, its address, or ENG-123 (Linear).")
+@click.option("--issues", metavar="QUERY", help="A session for each open issue that this search of the forge's finds.")
 @click.option("--name", metavar="NAME", help="Name of the session (default: made from the prompt).")
 @click.option(
     "--base",
@@ -83,6 +91,13 @@ def command(
     at: Path,
     /,
     prompt: str | None,
+    file: str | None,
+    each: str | None,
+    number: int | None,
+    dry_run: bool,
+    retry: bool,
+    issue: str | None,
+    issues: str | None,
     name: str | None,
     base: str | None,
     branch: str | None,
@@ -101,15 +116,43 @@ def command(
 
     Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
     and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
+
+    With -f, --each or -n it starts many. FILE is a list as people write it, or else, by its suffix, YAML or JSON; -
+    reads a list from standard input. TABLE is .csv or .jsonl. All is checked before anything is made, and the same
+    command again makes only what is not there.
+
+    With --issue the task is an issue of GitHub (through gh) or Linear (with LINEAR_API_KEY), what others wrote there
+    marked as theirs; PROMPT adds your own words, and 'chatml pr' closes it. --issues takes GitHub's search syntax,
+    or linear:TEXT, and leaves out issues that have a session already.
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
+    many = _many(prompt, file=file, each=each, number=number)
+    if many is not None and (issue is not None or issues is not None):
+        raise UsageError(f"{many} goes without --issue and --issues", "call new once for each")
+    if many is None and (dry_run or retry):
+        raise UsageError(f"{'--dry-run' if dry_run else '--retry'} goes with -f, --each or -n")
+    _check_single(many, attach=attach, branch=branch, with_changes=with_changes, fetch=fetch, after=after)
+    if file is not None:
+        _check_single("-f", name=name)
+    if issues is not None and (issue is not None or attach or name is not None or branch is not None):
+        raise UsageError("--issues goes with none of --issue, --attach, --name and --branch")
     project = open_project(at)
-    flags = {**settings, "scope": scope_of(scope, project.repo.top or project.repo.home) if scope else None}
-    flags["after"] = tuple(dict.fromkeys(after)) or None
+    patterns = scope_of(scope, project.repo.top or project.repo.home) if scope else None
+    ref = flag("base", base) if base is not None else None
+    if many is not None:
+        from chatml.commands import batch  # here alone, as what it takes: most calls make one
+        from chatml.sessions.tasks import Given
+
+        given = Given(settings, ref, role, patterns)
+        origin = batch.Origin(file=file, each=each, number=number, name=name)
+        wanted = batch.Wanted(dry_run=dry_run, retry=retry, wait=wait, as_json=as_json, quiet=quiet)
+        return batch.run(project, origin, _prompt(prompt, needed=True) if file is None else "", given, wanted)
     plays = role_of(project.config, role) if role is not None else None
-    terms = terms_of(project.config, {**flags, "prompt": _prompt(prompt)}, plays)
-    task = Task(terms, name, flag("base", base) if base is not None else project.config.base, branch=branch)
+    own_words = _prompt(prompt, needed=issue is None and issues is None)
+    asked = {**settings, "scope": patterns, "after": tuple(dict.fromkeys(after)) or None, "prompt": own_words}
+    terms = terms_of(project.config, asked, plays)
+    task = Task(terms, name, ref if ref is not None else project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
     if with_changes:
@@ -121,6 +164,15 @@ def command(
         task = _with_changes(project, task)
     elif fetch:
         task = _fetched(project, task, output.narrator(as_json or quiet))
+    if issue is not None or issues is not None:
+        from chatml.sessions.issues import task_of, tasks_of  # here alone: it loads what asks a forge
+
+        of_issues = task_of(project, issue, task) if issue is not None else tasks_of(project, issues or "", task)
+        for sentence in () if quiet else of_issues.told:
+            output.note(printable(sentence))
+        if issue is None:
+            return _all(project, of_issues.tasks, wait=wait, as_json=as_json, quiet=quiet)
+        (task,) = of_issues.tasks
     session = create(project, task)
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
@@ -167,12 +219,56 @@ def _fetched(project: Project, task: Task, say: Callable[[str], None]) -> Task:
     return replace(task, base=found.base, start=found.commit)
 
 
-def _prompt(given: str | None) -> str:
-    """What to do, from the argument, standard input or the editor."""
+def _all(project: Project, tasks: Sequence[Task], *, wait: bool, as_json: bool, quiet: bool) -> int:
+    """Make a session of each task; what fails is told, and no reason to stop."""
+    code = 0
+    made = []
+    for task in tasks:
+        try:
+            made.append(create(project, task))
+        except (ChatmlError, OSError) as error:
+            code = max(code, output.complain(error, task.name or ""))
+            continue
+        if quiet and not as_json:
+            output.answer(made[-1].name)
+        elif not as_json:
+            _tell(project, made[-1], task, answer_follows=wait)
+    if wait:
+        waited = rest.wait_for(project, [session.name for session in made])
+        made, code = waited.rested, max(code, waited.code)
+    if as_json:
+        output.json_answer([session.public() for session in with_processes(made)])
+    elif wait and not quiet:
+        for session in made:
+            rest.tell(session)
+    return code
+
+
+def _many(prompt: str | None, *, file: str | None, each: str | None, number: int | None) -> str | None:
+    """The option that asks for many sessions. UsageError for two of them, and for one that lacks its prompt."""
+    found = [name for name, value in (("-f", file), ("--each", each), ("-n", number)) if value is not None]
+    if len(found) > 1:
+        raise UsageError(f"choose one of {' and '.join(found)}")
+    if file is not None and prompt is not None:
+        raise UsageError("-f takes no prompt: each task in FILE has its own")
+    if each is not None and prompt is None:
+        raise UsageError("--each needs a prompt", "such as: --each bugs.csv 'Fix {title}, see {url}'")
+    return found[0] if found else None
+
+
+def _check_single(many: str | None, **given: object) -> None:
+    """UsageError for an option that is for one session, where many are asked for."""
+    for option, value in given.items() if many is not None else ():
+        if value:
+            raise UsageError(f"--{option.replace('_', '-')} is for one session, and {many} makes many")
+
+
+def _prompt(given: str | None, needed: bool) -> str:
+    """What to do, from the argument, standard input or, where it is needed, the editor."""
     if given == "-":
         return sys.stdin.buffer.read().decode("utf-8", "replace")
-    if given is not None:
-        return given
+    if given is not None or not needed:
+        return given or ""
     if not sys.stdin.isatty():
         raise UsageError("no prompt", "say what the agent shall do: chatml new \"add rate limiting\", or '-' for stdin")
     text = click.edit("\n\n# What shall the agent do? Lines that begin with '#' are left out.\n")
@@ -183,7 +279,8 @@ def _prompt(given: str | None) -> str:
 
 def _tell(project: Project, session: Session, task: Task, answer_follows: bool) -> None:
     say = output.note if answer_follows else output.answer
-    say(f"{output.style(session.name, err=answer_follows, bold=True)} on {session.branch} from {_base(session)}")
+    name = output.style(session.name, err=answer_follows, bold=True)
+    say(f"{name} on {session.branch} from {rows.base_text(session)}")
     if session.status is Status.QUEUED:
         output.note(rows.queued(session))
     elif not answer_follows:
@@ -195,8 +292,3 @@ def _tell(project: Project, session: Session, task: Task, answer_follows: bool) 
     with suppress(ChatmlError, OSError):
         if task.branch is None and task.start is None and (lags := lag(project.repo, session.base.ref)):
             output.note(f"note: {lags}")
-
-
-def _base(session: Session) -> str:
-    short = session.base.commit[:9]
-    return short if session.base.ref == session.base.commit else f"{session.base.ref} ({short})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,6 +88,11 @@ def file_text(path: Path, source: Source) -> str:
         ) from error
     if len(raw) > LIMIT:
         raise ChatmlError(f"{source.name}: too large for a configuration file (over {LIMIT >> 10} KiB)")
+    return decoded(raw, source)
+
+
+def decoded(raw: bytes, source: Source) -> str:
+    """The text of a file, without a byte order mark."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -98,7 +104,7 @@ def text_data(text: str, source: Source) -> dict[str, Any]:
     """What the text of a file holds as plain data, its lines noted in `source`."""
     if not text:
         return {}  # without loading YAML for it
-    data = _yaml_data(text, source)
+    data = yaml_data(text, source)
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -106,7 +112,39 @@ def text_data(text: str, source: Source) -> dict[str, Any]:
     return data
 
 
-def _yaml_data(text: str, source: Source) -> Any:
+def json_data(text: str, source: Source) -> Any:
+    """What a JSON text holds as plain data, its lines noted in `source` where YAML can tell them."""
+    import json
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ChatmlError(f"{source.name}: '{brief(twice)}' is set twice", hint="keep one of them")
+        return found
+
+    try:
+        data = _without_truth(json.loads(text, parse_constant=Other, object_pairs_hook=once))
+    except json.JSONDecodeError as error:
+        raise ChatmlError(f"{source.name}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ChatmlError(f"{source.name}: nested too deeply") from error
+    with suppress(ChatmlError):  # JSON is YAML but for tabs, which stand in no text of it, and rare characters
+        yaml_data(text.replace("\t", " "), source)
+    return data
+
+
+def _without_truth(value: Any) -> Any:
+    """JSON's data as YAML's is: what no setting takes is an `Other`."""
+    if isinstance(value, dict):
+        return {key: _without_truth(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_truth(item) for item in value]
+    return Other("true" if value else "false") if isinstance(value, bool) else value
+
+
+def yaml_data(text: str, source: Source) -> Any:
+    """What a YAML text holds as plain data, its lines noted in `source`."""
     import yaml
 
     try:

@@ -1,4 +1,4 @@
-"""The only user of gh: a repository on GitHub and its pull requests, and gh's failures as errors of ours."""
+"""A repository on GitHub, its pull requests and issues, through gh."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chatml import environment, proc
 from chatml.errors import ChatmlError
-
-TIMEOUT = 120.0
-"""Seconds for one answer; gh itself waits for ever, and its slowest request here takes a few."""
+from chatml.forge import gh
+from chatml.model import Issue, IssueComment, IssueRef
+from chatml.text import counted, one_line
 
 BROWSER_TIMEOUT = 3600.0
 """Seconds for a browser: gh ends with it, and one in the terminal lives as long as somebody reads."""
@@ -21,43 +20,8 @@ BROWSER_TIMEOUT = 3600.0
 MAX_PULLS = 1000
 """Pull requests looked through for ours: many a fork calls its branch `main` or `patch-1`."""
 
-INSTALL = "install gh 2.0 or later: https://cli.github.com"
-LOGIN = "log in with: gh auth login"
-EXIT_AUTH = 4
-"""`gh help exit-codes`: the command needs a login."""
-
-_KNOWN: Sequence[tuple[str, str, str]] = (
-    (
-        r"no git remotes found|none of the git remotes",
-        "none of this repository's remotes is on a GitHub that gh is logged in to",
-        "see 'git remote -v'; for a GitHub of your own: gh auth login --hostname HOST",
-    ),
-    (r"HTTP 401|gh auth login", "GitHub does not accept gh's login", LOGIN),
-    (
-        r"Could not resolve to a Repository",
-        "GitHub shows this login no such repository",
-        "is the remote's address right (git remote -v), and may this account see it (gh auth status)?",
-    ),
-    (
-        r"rate limit",
-        "GitHub's rate limit for this login is used up",
-        "'gh api rate_limit' says when it is reset; then call it again",
-    ),
-    (
-        r"dial tcp|proxyconnect|error connecting|no such host|i/o timeout|TLS handshake|: EOF",
-        "GitHub could not be reached",
-        "check the network and https://githubstatus.com, then call it again",
-    ),
-    (r"HTTP 5\d\d", "GitHub has a problem of its own", "see https://githubstatus.com, then call it again"),
-    (
-        r"Resource not accessible|HTTP 403|must have (push|write)",
-        "this login may not do that on GitHub",
-        "see 'gh auth status'; a token needs write access to pull requests and contents",
-    ),
-)
-"""What gh says → what it means → what to do; the first that is found in its stderr counts."""
-
-_TOO_OLD = re.compile(r"Unknown JSON field|unknown flag|unknown command|unknown shorthand")
+PAGE = 100
+"""Comments that a list of issues has of each, the oldest; GitHub gives no more at once."""
 
 _PASSED = frozenset({"SUCCESS", "NEUTRAL", "SKIPPED"})
 _FAILED = frozenset({"ERROR", "FAILURE", "CANCELLED", "TIMED_OUT", "ACTION_REQUIRED", "STARTUP_FAILURE"})
@@ -96,7 +60,7 @@ class Hub:
         That is what `gh repo set-default` chose, else the remote `upstream`, `github` or `origin`, in this order.
         """
         named = [address] if address else []
-        data = _json(["repo", "view", *named, "--json", "nameWithOwner,url,defaultBranchRef"], at)
+        data = gh.answer(["repo", "view", *named, "--json", "nameWithOwner,url,defaultBranchRef"], at)
         host = re.sub(r"^https?://([^/]+)/.*$", r"\1", data["url"])
         return cls(at, host, data["nameWithOwner"], (data.get("defaultBranchRef") or {}).get("name") or None)
 
@@ -104,7 +68,7 @@ class Hub:
         """The pull requests from that owner's branch of that name, newest first."""
         fields = "number,url,state,baseRefName,headRefOid,headRepositoryOwner,isDraft"
         asked = ["--head", branch, "--state", "all", "--limit", str(MAX_PULLS), "--json", fields]
-        found = _json(["pr", "list", *self._here(), *asked], self.at)
+        found = gh.answer(["pr", "list", *self._here(), *asked], self.at)
         return [
             Pull(
                 number=one["number"],
@@ -122,7 +86,7 @@ class Hub:
         """Open a pull request; returns its number and address."""
         flags = ["--draft"] if draft else []
         argv = ["pr", "create", *self._here(), "--head", head, "--base", base, "--title", title, "--body-file", "-"]
-        url = _gh([*argv, *flags], self.at, body).text.strip()
+        url = gh.run([*argv, *flags], self.at, body).text.strip()
         number = re.search(r"/pull/(\d+)$", url)
         if number is None:
             raise ChatmlError(f"gh opened a pull request, but gave no address: {url!r}", "call it again to find it")
@@ -135,7 +99,7 @@ class Hub:
         changes (https://github.com/cli/cli/issues/11983).
         """
         path = f"repos/{self.name}/pulls/{number}"
-        _gh(["api", "--hostname", self.host, "-X", "PATCH", path, "--input", "-"], self.at, json.dumps(changes))
+        gh.run(["api", "--hostname", self.host, "-X", "PATCH", path, "--input", "-"], self.at, json.dumps(changes))
 
     def checks(self, number: int, commit: str) -> str | None:
         """How the checks of that commit stand: passing, failing, pending; None without any, or where unknown.
@@ -144,7 +108,7 @@ class Hub:
         """
         fields = "headRefOid,statusCheckRollup"
         try:
-            data = _json(["pr", "view", str(number), *self._here(), "--json", fields], self.at)
+            data = gh.answer(["pr", "view", str(number), *self._here(), "--json", fields], self.at)
         except ChatmlError:
             return None
         if data["headRefOid"] != commit:
@@ -154,12 +118,66 @@ class Hub:
     def browse(self, number: int) -> None:
         """Show a pull request in the person's browser."""
         try:
-            _gh(["pr", "view", str(number), *self._here(), "--web"], self.at, timeout=BROWSER_TIMEOUT)
+            gh.run(["pr", "view", str(number), *self._here(), "--web"], self.at, timeout=BROWSER_TIMEOUT)
         except ChatmlError as error:
             raise ChatmlError(f"no browser could be opened: {error.message}", "set BROWSER to one that can") from error
 
     def _here(self) -> list[str]:
         return ["--repo", f"{self.host}/{self.name}"]
+
+
+_ISSUE = "number,title,body,author,state,labels,comments,url"
+
+
+def issue(at: Path, number: int, repository: str | None = None) -> Issue:
+    """An issue of `[HOST/]OWNER/REPO`, or of the repository that gh takes in `at`, with all of its comments.
+
+    ChatmlError where there is none, where it is a pull request, and where GitHub can't be asked.
+    """
+    return _issue(gh.answer(["issue", "view", str(number), *_named(repository), "--json", _ISSUE], at))
+
+
+def issues(at: Path, query: str, most: int) -> list[Issue]:
+    """The issues that a search of GitHub's finds, open ones unless it says otherwise; one more than `most` at the most.
+
+    The search is completed by gh: with the repository that it takes in `at`, and without pull requests.
+    """
+    asked = ["--search", query, "--limit", str(most + 1), "--json", _ISSUE]
+    found = gh.answer(["issue", "list", *asked], at)
+    more = {one["number"] for one in found if len(one["comments"]) >= PAGE} if len(found) <= most else set()
+    return [issue(at, one["number"]) if one["number"] in more else _issue(one) for one in found]
+
+
+def _named(repository: str | None) -> list[str]:
+    return ["--repo", repository] if repository else []
+
+
+def _issue(data: Mapping[str, Any]) -> Issue:
+    number, url = data["number"], data["url"]
+    where = re.fullmatch(r"https?://[^/]+/([^/]+/[^/]+)/(issues|pull)/\d+", url)
+    if where is None:
+        raise ChatmlError(f"gh gave an issue without a proper address: {url!r}", gh.INSTALL)
+    if where[2] == "pull":
+        raise ChatmlError(
+            f"#{number} of {where[1]} is a pull request, not an issue", f"see what it is for: gh pr view {url}"
+        )
+    shown = [one for one in data["comments"] if not one.get("isMinimized")]
+    hidden = len(data["comments"]) - len(shown)
+    return Issue(
+        IssueRef("github", str(number), url, one_line(data["title"])),
+        f"{where[1]} on GitHub",
+        data["body"] or "",
+        _login(data),
+        closed=data["state"] == "CLOSED",
+        labels=tuple(one["name"] for one in data["labels"] or ()),
+        comments=tuple(IssueComment(_login(one), one["body"]) for one in shown),
+        left_out=(f"{counted(hidden, 'comment')}, hidden there",) if hidden else (),
+    )
+
+
+def _login(data: Mapping[str, Any]) -> str:
+    """Who wrote it; GitHub calls somebody whose account is gone `ghost`."""
+    return (data.get("author") or {}).get("login") or "ghost"
 
 
 def verdict(checks: Sequence[Mapping[str, Any]]) -> str | None:
@@ -175,50 +193,3 @@ def verdict(checks: Sequence[Mapping[str, Any]]) -> str | None:
 def _outcome(check: Mapping[str, Any]) -> str:
     """The state of a commit status, or the conclusion of a check run once it has one."""
     return str(check.get("state") or check.get("conclusion") or check.get("status") or "PENDING").upper()
-
-
-def _json(args: Sequence[str], at: Path) -> Any:
-    answer = _gh(args, at)
-    try:
-        return json.loads(answer.stdout)
-    except ValueError as error:
-        command = f"gh {' '.join(args[:2])}"
-        said = (answer.errors or answer.text).strip().partition("\n")[0] or "nothing"
-        raise ChatmlError(f"{command} gave no proper answer: {said}", f"try it yourself: {command}") from error
-
-
-def _gh(args: Sequence[str], at: Path, stdin: str | None = None, timeout: float = TIMEOUT) -> proc.Result:
-    """Run gh without prompts and colours. ChatmlError, with what to do, where it fails."""
-    settings = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"}
-    env = environment.clean_env(settings, drop=("GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG"))
-    try:
-        given = None if stdin is None else stdin.encode("utf-8", "replace")
-        result = proc.run(["gh", *args], cwd=at, env=env, stdin=given, timeout=timeout)
-    except FileNotFoundError as error:
-        raise ChatmlError("gh, which opens pull requests, is not installed, or not in PATH", INSTALL) from error
-    except TimeoutError as error:
-        raise ChatmlError(f"gh gave no answer within {timeout:.0f} s", "check the network and call again") from error
-    if result.code:
-        raise _failure(args, result)
-    return result
-
-
-def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
-    said = result.errors.strip()
-    if result.code == EXIT_AUTH:
-        return ChatmlError("gh is not logged in to GitHub", LOGIN)
-    if _TOO_OLD.search(said):
-        return ChatmlError(f"this gh is too old: {said.splitlines()[0]}", INSTALL)
-    for pattern, meaning, hint in _KNOWN:
-        line = next((line for line in said.splitlines() if re.search(pattern, line)), None)
-        if line is not None:
-            return ChatmlError(f"{meaning}: {_plain(line)}", hint)
-    ended = f"killed by signal {-result.code}" if result.code < 0 else f"exit code {result.code}"
-    last = _plain(said.splitlines()[-1]) if said else ended
-    command = f"gh {' '.join(args[:2])}"
-    return ChatmlError(f"{command}: {last}", f"see '{command} --help' and 'gh auth status'")
-
-
-def _plain(line: str) -> str:
-    """What gh says, without the names that it gives to its own layers."""
-    return re.sub(r"^(pull request create failed: |GraphQL: |gh: )+", "", line.strip())

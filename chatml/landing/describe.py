@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from chatml.model import Session
+from chatml.model import IssueRef, Session
 from chatml.repo import Repository, objects
 from chatml.repo.objects import Commit
 from chatml.text import one_line, shorten
@@ -27,10 +27,11 @@ https://docs.github.com/communities/using-templates-to-encourage-useful-issues-a
 
 
 def title(session: Session, commits: Sequence[Commit]) -> str:
-    """The subject of the only commit, else the prompt's first line, shortened at a word."""
+    """The subject of the only commit, else the issue's title or the prompt's first line, shortened at a word."""
     if len(commits) == 1 and commits[0].subject:
         return shorten(one_line(commits[0].subject), 250)  # GitHub takes 256
-    line = one_line(session.terms.prompt.strip().splitlines()[0])
+    named = session.issue.title if session.issue else ""
+    line = one_line(named or session.terms.prompt.strip().splitlines()[0])
     words = textwrap.shorten(line, MAX_TITLE, placeholder="…")
     return words if words != "…" else shorten(line, MAX_TITLE)
 
@@ -52,3 +53,38 @@ def template(repository: Repository, tip: str) -> str:
     """The pull request template of the branch; nothing without one, or with several to choose from."""
     content = objects.file(repository.common_dir, tip, TEMPLATE_FOLDERS, TEMPLATE)
     return (content or b"").decode("utf-8", "replace")
+
+
+CLOSING = {
+    "github": r"close[sd]?|fix(?:e[sd])?|resolve[sd]?",
+    "linear": r"clos(?:e[sd]?|ing)|fix(?:e[sd]|ing)?|resolv(?:e[sd]?|ing)|complet(?:e[sd]?|ing)|implement(?:s|ed|ing)?",
+}
+"""What closes an issue once the pull request is merged, before its number or address:
+https://docs.github.com/issues/tracking-your-work-with-issues/linking-a-pull-request-to-an-issue
+https://linear.app/docs/github"""
+
+HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
+"""A comment in Markdown, such as the advice of a template: no forge reads it."""
+
+
+def closing(text: str, issue: IssueRef | None, host: str, repository: str) -> str:
+    """The description of a pull request in that repository (OWNER/NAME), with the words that close the issue, once."""
+    if issue is None:
+        return text
+    names = _names(issue, host, repository)
+    known = rf"\b(?:{CLOSING[issue.forge]}):?\s+(?:{'|'.join(map(re.escape, names))})(?![\w-])"
+    if re.search(known, HIDDEN.sub("", text), re.IGNORECASE):
+        return text
+    words = f"{'Fixes' if issue.forge == 'linear' else 'Closes'} {names[0]}"
+    return f"{text.rstrip()}\n\n{words}" if text.strip() else words
+
+
+def _names(issue: IssueRef, host: str, repository: str) -> list[str]:
+    """What means the issue there, the shortest first."""
+    if issue.forge != "github":
+        return [issue.ref, issue.url]
+    there, name = re.sub(r"^https?://|/issues/\d+$", "", issue.url).split("/", 1)
+    if there.lower() != host.lower():
+        return [issue.url]
+    short = [f"#{issue.ref}", f"GH-{issue.ref}"] if name.lower() == repository.lower() else []
+    return [*short, f"{name}#{issue.ref}", issue.url]

@@ -255,7 +255,8 @@ def _base(work: Work, hub: Hub) -> str:
 def _update(work: Work, hub: Hub, pull: Pull) -> None:
     """Bring an open pull request to what was asked for explicitly; the rest of it is the person's by now."""
     order = work.order
-    wanted = {"title": order.title, "body": order.body, "base": order.base if order.base != pull.base else None}
+    body = None if order.body is None else describe.closing(order.body, work.session.issue, hub.host, hub.name)
+    wanted = {"title": order.title, "body": body, "base": order.base if order.base != pull.base else None}
     changes = {key: value for key, value in wanted.items() if value is not None}
     if changes:
         hub.edit(pull.number, changes)
@@ -273,6 +274,7 @@ def _open(
     body = order.body
     if body is None:
         body = describe.body(work.session, commits, describe.template(work.repository, tip))
+    body = describe.closing(body, work.session.issue, hub.host, hub.name)
     head = to.branch if to.owner == hub.owner else f"{to.owner}:{to.branch}"
     try:
         return *hub.open(head=head, base=base, title=title, body=body, draft=order.draft), True

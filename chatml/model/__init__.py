@@ -1,6 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
+from chatml.model.issue import Issue, IssueComment, IssueRef
 from chatml.model.parts import (
     Base,
     Changes,
@@ -29,6 +30,9 @@ __all__ = [
     "CheckResult",
     "Failure",
     "FileChange",
+    "Issue",
+    "IssueComment",
+    "IssueRef",
     "Predecessor",
     "Process",
     "PullRequest",

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from chatml import typed
+from chatml.model.issue import IssueRef
 from chatml.model.parts import (
     Base,
     Changes,
@@ -111,6 +112,8 @@ class Session:
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
     processes: tuple[Process, ...] | None = None
     """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
+    issue: IssueRef | None = None
+    """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -152,6 +155,7 @@ class Session:
             "pr": self.pr and vars(self.pr),
             "check": self.check and vars(self.check),
             "error": self.error and vars(self.error),
+            "issue": self.issue and vars(self.issue),
             "processes": None if self.processes is None else [vars(one) for one in self.processes],
         }
 
@@ -209,6 +213,7 @@ PUBLIC_KEYS = (
     "processes",
     "check",
     "after",
+    "issue",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

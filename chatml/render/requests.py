@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from chatml.model import Reply, Request, Session, Status, questions_of
 from chatml.model.event import Replied
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
-from chatml.text import one_line, paint, printable, shorten
+from chatml.text import counted, one_line, paint, printable, shorten
 
 SHOWN_LINES = 30
-"""Lines shown of what a call would write."""
+"""Lines shown of a task, and of what a call would write."""
 
 
 def page(session: Session) -> Iterator[str]:
@@ -25,8 +25,11 @@ def page(session: Session) -> Iterator[str]:
             which = f" --id {one.id}" if len(session.requests) > 1 else ""
             yield paint(f"  asked {age(one.since)} ago; chatml {how}{which}, or chatml deny …", dim=True)
     yield ""
-    for line in printable(session.terms.prompt).splitlines():
+    task = printable(session.terms.prompt).splitlines()
+    for line in task[:SHOWN_LINES]:
         yield f"> {line}"
+    if len(task) > SHOWN_LINES:
+        yield paint(f"  … and {counted(len(task) - SHOWN_LINES, 'line')} more: chatml logs {session.name}", dim=True)
     yield ""
     mode = f", {session.terms.permission_mode}" + (
         f", then {session.terms.after_plan}" if session.terms.mode_after_plan else ""
@@ -48,6 +51,7 @@ def page(session: Session) -> Iterator[str]:
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
         "limits": _limits(session),
+        "issue": f"{session.issue.shown} {session.issue.url}" if session.issue else "",
         "pull request": session.pr.url if session.pr else "",
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),

@@ -32,6 +32,12 @@ def age(since: str) -> str:
     return f"{seconds}s"
 
 
+def base_text(session: Session) -> str:
+    """What it starts from: `main (1234abcde)`, or the commit alone."""
+    short = session.base.commit[:9]
+    return short if session.base.ref == session.base.commit else f"{session.base.ref} ({short})"
+
+
 def changes(session: Session) -> str:
     """`3 files +120 -4`, a star while some of it is uncommitted, what can't come along; `?` where nobody could look."""
     counted = session.changes

@@ -138,15 +138,21 @@ class Repository:
         form = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)"
         return self.git("for-each-ref", form, *places).text.split()
 
-    def in_the_way(self, branch: str) -> str | None:
+    def beside(self, branch: str) -> list[str]:
+        """The branches with the same first part."""
+        first = branch.partition("/")[0]
+        listed = self.git("for-each-ref", "--format=%(refname)", f"refs/heads/{first}").text.splitlines()
+        return [line.removeprefix("refs/heads/") for line in listed]
+
+    def in_the_way(self, branch: str, beside: Iterable[str] | None = None) -> str | None:
         """A branch beside which there can't be one of this name: the same, or one where either is the other's folder.
 
-        The shortest, so that one above it, which no other last part gets around, comes first.
+        The shortest, so that one above it, which no other last part gets around, comes first. `beside` are the
+        branches with the same first part, where they are known already.
         """
         parts = branch.split("/")
         above = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}
-        listed = self.git("for-each-ref", "--format=%(refname)", f"refs/heads/{parts[0]}").text.splitlines()
-        names = [line.removeprefix("refs/heads/") for line in listed]
+        names = self.beside(branch) if beside is None else beside
         return min((name for name in names if name in above or name.startswith(f"{branch}/")), key=len, default=None)
 
     @staticmethod

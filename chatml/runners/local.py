@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chatml import environment, proc
 from chatml.model import Process, Session
 from chatml.state.store import SessionStore
 
+if TYPE_CHECKING:
+    import socket
+
 WORKER = "chatml.worker"
 """The module that runs as a worker."""
 
 
+MANY = "--many"
+"""What it is told to be the process that forks workers."""
+
+NOBODY = str(uuid.UUID(int=0))
+"""The marker of that process: no session's, and as long as each of theirs."""
+
+
 class LocalRunner:
     """Workers as processes of this machine."""
+
+    def __init__(self) -> None:
+        self._nursery: Nursery | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Workers that are started meanwhile are forked from one process, so that what all need is loaded once.
+
+        On Linux alone: elsewhere what the system's own libraries hold does not survive a fork.
+        """
+        if sys.platform == "linux":
+            self._nursery = Nursery()
+        try:
+            yield
+        finally:
+            if self._nursery is not None:
+                self._nursery.close()
+            self._nursery = None
 
     def start(self, store: SessionStore, session: Session) -> int | None:
         lock = store.worker_lock
@@ -23,6 +55,8 @@ class LocalRunner:
             return None
         assert lock.fd is not None
         try:
+            if self._nursery is not None and self._nursery.start(store, session, lock.fd):
+                return None  # it writes its PID down itself
             return proc.spawn_detached(
                 self.command(store, lock.fd),
                 # A folder of ours: Python must not pick up modules from a repository's own folder.
@@ -59,3 +93,41 @@ class LocalRunner:
 
     def end(self, session: Session) -> int:
         return proc.sweep(session.id)
+
+
+class Nursery:
+    """This process's end of the line to the one that forks workers; that is started with the first of them."""
+
+    def __init__(self) -> None:
+        self._line: socket.socket | None = None
+
+    def start(self, store: SessionStore, session: Session, lock: int) -> bool:
+        """Have a worker forked that takes over the open lock; False where that can't be."""
+        import socket  # here alone: most commands start one worker at most
+
+        try:
+            if self._line is None:
+                self._line = self._begin(store.folder)
+            socket.send_fds(self._line, [f"{session.id}\0".encode() + os.fsencode(store.folder)], [lock])
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """No more will come: it ends once it has forked those that it was given."""
+        if self._line is not None:
+            self._line.close()
+
+    def _begin(self, folder: Path) -> socket.socket:
+        import socket
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            proc.spawn_detached(
+                [*proc.python(), "-m", WORKER, MANY, str(theirs.fileno())],
+                cwd=folder,
+                env=environment.session_env({environment.MARKER: NOBODY}),
+                output=SessionStore(folder).log,
+                keep=(theirs.fileno(),),
+            )
+        return ours

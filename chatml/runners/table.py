@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 
 from chatml import plugins
@@ -31,6 +32,15 @@ def named(name: str) -> Runner:
         raise UsageError(f"no runner named '{name}'", f"known: {', '.join(sorted(rows))}")
     runner: Runner = plugins.load(rows[name])()
     return runner
+
+
+def together() -> AbstractContextManager[None]:
+    """Where many workers are started at once: those of this machine share what has to be loaded."""
+    from chatml.runners.local import LocalRunner
+
+    local = named("local")
+    assert isinstance(local, LocalRunner)
+    return local.together()
 
 
 def of(session: Session) -> Runner:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-import unicodedata
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Predecessor, Session, Status, Terms, now
+from chatml.model import Base, IssueRef, Predecessor, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
-from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, resolve, with_places
+from chatml.sessions.names import check_name, numbered, slug
 from chatml.state import inbox
 from chatml.state.store import SessionStore
-
-MAX_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -36,49 +34,16 @@ class Task:
     name: str | None = None
     base: str | None = None
     """The ref to start from; None for what is checked out where the command was called."""
-    start: str | None = None
-    """The commit to start from, where that is newer than the one which `base` names."""
     branch: str | None = None
     """An existing branch to work on; None for a new one."""
+    start: str | None = None
+    """The commit to start from, where that is newer than the one which `base` names."""
     carried: str | None = None
     """The commit of what is uncommitted where the command was called, to be taken along (`carrying.pick_up`)."""
     stem: str | None = None
     """The name to take, with a number where it is taken already."""
-
-
-def slug(prompt: str) -> str:
-    """A name made from a prompt, in any language: valid as a folder and as the last part of a ref."""
-    text = unicodedata.normalize("NFC", prompt.strip().lower())
-    name = ""
-    for word in "".join(c if _in_word(c) else " " for c in text).split():
-        longer = f"{name}-{word}" if name else word[:MAX_NAME]
-        if len(longer) > MAX_NAME:
-            break
-        name = longer
-    return unicodedata.normalize("NFC", name) or "session"
-
-
-def _in_word(char: str) -> bool:
-    """Letters, digits, and the marks without which many scripts can't be written."""
-    return unicodedata.category(char)[0] in "LNM"
-
-
-def check_name(name: str) -> str:
-    """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
-    good = (
-        0 < len(name) <= MAX_NAME
-        and all(char in "_.-" or _in_word(char) for char in name)
-        and name[0] not in ".-"
-        and not name.endswith((".", ".lock"))
-        and ".." not in name
-        and name == unicodedata.normalize("NFC", name)
-    )
-    if not good:
-        raise UsageError(
-            f"not a valid name: {name!r}",
-            f"letters, digits, '-', '_' and '.', not first; at most {MAX_NAME} characters",
-        )
-    return name
+    issue: IssueRef | None = None
+    """The issue that it was made of."""
 
 
 def create(project: Project, task: Task) -> Session:
@@ -86,12 +51,25 @@ def create(project: Project, task: Task) -> Session:
 
     ChatmlError, and nothing left behind, where that is not possible.
     """
-    name = check_name(task.name) if task.name is not None else None
-    draft = _draft(project, task)
+    session = make(project, task, drafted(project, task, {}))
+    if session.status is Status.QUEUED:
+        project.queue.fill()
+        (session,) = with_places(project, [load(project, session.name)])
+    return session
+
+
+def make(project: Project, task: Task, draft: Session, checked: bool = False) -> Session:
+    """Make the session that was drafted. Its worker is started, unless it has to queue: `queue.fill` has to follow.
+
+    With `checked` there was no `clash` just now: what has come since then is found all the same, but told less well.
+    ChatmlError, and nothing left behind, where that is not possible.
+    """
+    # Not before: of many that are made at once, one may come after another.
+    draft = replace(draft, predecessors=_before(project, draft.terms.after))
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
-        store = _claim(project, staged, draft, name, task.stem)
+        store = _claim(project, staged, _born(draft), task, checked)
         undo.callback(_forget, store)
         session = store.read()
         undo.callback(_unmake, project, session)
@@ -109,19 +87,28 @@ def create(project: Project, task: Task) -> Session:
             raise ChatmlError(error.message, hint) from error
         with store.lock():
             if session.status is Status.QUEUED:
-                session = enter(store, session, session.terms.max_parallel)
+                store.worker_lock.release()  # from here on the queue may start it
             else:
                 session = start_worker(store, session)
         undo.pop_all()
         # The stage is gone, having become the session.
-    if session.status is Status.QUEUED:
-        project.queue.fill()
-        (session,) = with_places(project, [load(project, session.name)])
     return session
 
 
-def _draft(project: Project, task: Task) -> Session:
-    """The record of the session to be, but for its name and what follows from that."""
+def _born(draft: Session) -> Session:
+    """The draft as of now: sessions stand in the order in which they were made."""
+    stamp = now()
+    queued_at = stamp if draft.status is Status.QUEUED else None
+    return replace(draft, created_at=stamp, updated_at=stamp, queued_at=queued_at)
+
+
+def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Session:
+    """The record of the session to be, but for what follows from a name that is not free. ChatmlError, UsageError.
+
+    `bases` are those that were resolved already, by their ref.
+    """
+    if task.name is not None:
+        check_name(task.name)
     repository = project.repo
     terms = _checked(project, task.terms)
     tip = None
@@ -137,16 +124,11 @@ def _draft(project: Project, task: Task) -> Session:
                 f"no such branch: '{task.branch}'", "name a local branch, or leave --branch out for a new one"
             )
         _check_free(repository, task.branch)
-    if task.base is not None:
-        commit = repository.resolve(task.base)
-        # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
-        base = Base(repository.ref_name(task.base) or commit, task.start or commit)
-    else:
-        commit, branch = repository.checked_out()
-        base = Base(branch or commit, commit)
+    if task.base not in bases:
+        bases[task.base] = base_of(repository, task.base)
     stamp = now()
-    before = _before(project, terms.after)
-    queued = terms.max_parallel is not None or bool(before)
+    base = replace(bases[task.base], commit=task.start) if task.start else bases[task.base]
+    queued = terms.max_parallel is not None or bool(terms.after)
     return Session(
         name="",
         # Who is killed while making a session that may have to wait leaves it to the queue.
@@ -162,10 +144,10 @@ def _draft(project: Project, task: Task) -> Session:
         repository=str(repository.home),
         id=str(uuid.uuid4()),
         queued_at=stamp if queued else None,
-        predecessors=before,
         owns_branch=task.branch is None,
         scope_start=(tip or task.carried) if terms.scope else None,
         carried=task.carried,
+        issue=task.issue,
     )
 
 
@@ -173,6 +155,16 @@ def _before(project: Project, names: Iterable[str]) -> tuple[Predecessor, ...]:
     """The sessions of these names, each once. ChatmlError for one that isn't there."""
     found = (resolve(project, name) for name in dict.fromkeys(names))
     return tuple(Predecessor(session.name, session.id) for session in found)
+
+
+def base_of(repository: Repository, ref: str | None) -> Base:
+    """What a session starts from; None for what is checked out here. ChatmlError where there is no such commit."""
+    if ref is None:
+        commit, branch = repository.checked_out()
+        return Base(branch or commit, commit)
+    commit = repository.resolve(ref)
+    # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
+    return Base(repository.ref_name(ref) or commit, commit)
 
 
 def _checked(project: Project, asked: Terms) -> Terms:
@@ -206,16 +198,15 @@ def _check_free(repository: Repository, branch: str) -> None:
             )
 
 
-def _claim(project: Project, staged: SessionStore, draft: Session, name: str | None, stem: str | None) -> SessionStore:
+def _claim(project: Project, staged: SessionStore, draft: Session, task: Task, checked: bool) -> SessionStore:
     """Find a free name and take it, in one rename that only one of many can win."""
-    settings = project.config
-    folder = config.worktrees_dir(settings, project.repo.home, project.repo.name, project.repo.common_dir)
-    wanted = name or stem or slug(draft.terms.prompt)
-    for candidate in [wanted] if name else _numbered(wanted):
-        branch = draft.branch or settings.branch_prefix + candidate
-        reason = _taken(project, candidate, branch if draft.owns_branch else None, folder / candidate)
+    name = task.name
+    wanted = name or task.stem or slug(draft.terms.prompt)
+    for candidate in [wanted] if name else (numbered(wanted, number) for number in count(1)):
+        reason = None if checked else clash(project, draft, candidate)
         if reason is None:
-            staged.write(replace(draft, name=candidate, branch=branch, worktree=str(folder / candidate)))
+            branch, worktree = _branch(project, draft, candidate), str(_folder(project, candidate))
+            staged.write(replace(draft, name=candidate, branch=branch, worktree=worktree))
             try:
                 return project.store.claim(staged, candidate)
             except FileExistsError:
@@ -225,19 +216,32 @@ def _claim(project: Project, staged: SessionStore, draft: Session, name: str | N
     raise AssertionError("unreachable: the numbers never end")
 
 
-def _numbered(wanted: str) -> Iterable[str]:
-    yield wanted
-    number = 2
-    while True:
-        end = f"-{number}"
-        yield wanted[: MAX_NAME - len(end)].rstrip("-") + end
-        number += 1
+def clash(project: Project, draft: Session, name: str, known: dict[str, list[str]] | None = None) -> str | None:
+    """Why the session can't have that name as things are; None where it can.
+
+    `known` are branches that were listed already, by the first part of their names. ChatmlError where no other name
+    gets around that.
+    """
+    branch = _branch(project, draft, name) if draft.owns_branch else None
+    if branch is not None and known is not None and (first := branch.partition("/")[0]) not in known:
+        known[first] = project.repo.beside(branch)
+    beside = known[branch.partition("/")[0]] if branch is not None and known is not None else None
+    return _taken(project, name, branch, beside, _folder(project, name))
 
 
-def _taken(project: Project, name: str, branch: str | None, folder: Path) -> str | None:
+def _branch(project: Project, draft: Session, name: str) -> str:
+    return draft.branch or project.config.branch_prefix + name
+
+
+def _folder(project: Project, name: str) -> Path:
+    repo = project.repo
+    return config.worktrees_dir(project.config, repo.home, repo.name, repo.common_dir) / name
+
+
+def _taken(project: Project, name: str, branch: str | None, beside: list[str] | None, folder: Path) -> str | None:
     if project.store.session(name).folder.exists():
         return f"a session named '{name}' exists already"
-    if branch is not None and (other := project.repo.in_the_way(branch)) is not None:
+    if branch is not None and (other := project.repo.in_the_way(branch, beside)) is not None:
         if other == branch:
             return f"a branch named '{branch}' exists already"
         if branch.startswith(f"{other}/"):

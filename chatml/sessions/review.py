@@ -14,8 +14,9 @@ from chatml.config import role_of, terms_of
 from chatml.errors import ChatmlError
 from chatml.model import Session, Status
 from chatml.project import Project
-from chatml.sessions.create import MAX_NAME, Task, create
+from chatml.sessions.create import Task, create
 from chatml.sessions.find import load_all
+from chatml.sessions.names import MAX_NAME
 
 ROLE = "reviewer"
 

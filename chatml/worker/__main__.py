@@ -1,4 +1,4 @@
-"""`python -m chatml.worker FOLDER LOCK_FD`: started by a runner, never by hand."""
+"""`python -m chatml.worker FOLDER LOCK_FD`, or `… --many SOCKET_FD`: started by a runner, never by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from chatml.errors import ChatmlError
+from chatml.runners.local import MANY
 from chatml.state.store import SessionStore
 from chatml.worker.journal import fail, failure_of
 from chatml.worker.life import Worker
@@ -14,6 +15,10 @@ from chatml.worker.places import let_next
 
 
 def main(argv: list[str]) -> int:
+    if argv[0] == MANY:
+        from chatml.worker.nursery import serve  # here alone: most workers are started for themselves
+
+        return serve(int(argv[1]), main)
     store = SessionStore(Path(argv[0]))
     store.worker_lock.adopt(int(argv[1]))
     try:

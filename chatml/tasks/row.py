@@ -1,0 +1,63 @@
+"""One task as a file says it, and what a file came to: the rows that can be understood, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatml.config.files import brief
+from chatml.errors import ChatmlError, UsageError
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """What one session is to do, as it is written: each value is of the right type, and nothing of it is looked up."""
+
+    prompt: str
+    place: str
+    """`file:line` where it begins."""
+    number: int
+    """Its place among the tasks of the file, from 1."""
+    name: str | None = None
+    base: str | None = None
+    branch: str | None = None
+    role: str | None = None
+    scope: tuple[str, ...] | None = None
+    after: tuple[str, ...] = ()
+    """Names of the sessions that have to be done before it starts."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `new`, by the setting that each of them changes."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"task {self.number} ({self.name or brief(self.prompt)})"
+
+    def error(self, complaint: str, hint: str | None = None) -> UsageError:
+        """What is wrong with it, with its place."""
+        return UsageError(f"{self.place}: {self.label}: {complaint}", hint)
+
+
+@dataclass(frozen=True)
+class TaskList:
+    """All that was read of a list of tasks."""
+
+    rows: tuple[TaskRow, ...] = ()
+    problems: tuple[ChatmlError, ...] = ()
+    """Everything that is wrong with how it is written."""
+    left_out: tuple[str, ...] = ()
+    """A sentence for each text that is part of no task."""
+    broken: tuple[str, ...] = ()
+    """Names, or prompts, of tasks that are among the problems: others may be named after them."""
+    ticked: int = 0
+    """How many tasks are ticked off as done."""
+
+
+class BadTasksError(UsageError):
+    """Tasks that can't be had as they are written: all that is wrong with them, and nothing was made."""
+
+    def __init__(self, problems: tuple[ChatmlError, ...]) -> None:
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        super().__init__(f"nothing was made: {count} in the list of tasks")
+        self.problems = problems
