@@ -372,7 +372,7 @@ def test_fifty_tasks_are_made_once_and_done_though_their_maker_is_killed(shell: 
         maker = shell.start("new", "-f", "t.md")
         _until_made(shell, share)
         kill(maker.pid)
-        maker.communicate()
+        maker.communicate(timeout=60)
     last = shell.chatml("new", "-f", "t.md", "--wait", "--json", timeout=170)
     assert [one["prompt"] for one in last.json] == [f"number {n} of fifty" for n in range(50)]
     assert {one["status"] for one in last.json} == {"done"}
@@ -400,7 +400,7 @@ def test_a_maker_killed_at_once_has_left_none_that_is_not_gone_on_with(shell: Sa
     maker = shell.start("new", "-f", "t.md")
     _until_made(shell, 3)
     kill(maker.pid)
-    maker.communicate()
+    maker.communicate(timeout=60)
     last = shell.chatml("new", "-f", "t.md", "--wait", "--json").json
     assert [(one["name"], one["status"]) for one in last] == [(f"number-{n}-of-six", "done") for n in range(6)]
     assert all(len(shell.events(one["name"], "message")) == 1 for one in last)
