@@ -14,7 +14,10 @@ import yaml
 
 from chatml.cli import COMMANDS, root
 from chatml.config import load
+from chatml.config.files import Source, yaml_data
 from chatml.state.paths import StatePaths
+from chatml.tasks.documents import read_document
+from chatml.tasks.lists import read_list
 from tests import manual
 from tests.support import ROOT, TIMEOUT, needs
 
@@ -103,6 +106,14 @@ def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     config = load(state=StatePaths(tmp_path), top=None, environ={})
     assert config.ignored == (), "keys without effect are listed below it"
     assert config.branch_prefix == "chatml/"
+
+
+def test_the_tasks_shown_can_be_read() -> None:
+    (text,), (document,) = blocks("markdown"), blocks("yml")
+    listed = read_list(text, "tasks.md")
+    assert (len(listed.rows), listed.ticked, listed.problems, listed.left_out) == (2, 1, (), ())
+    source = Source("tasks.yaml")
+    assert len(read_document(yaml_data(document, source), source).rows) == 3
 
 
 @needs("make")

@@ -7,14 +7,17 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatml.project import Project
 from chatml.sessions.names import numbered, slug
-from chatml.tasks import BadTasksError, TaskList, read_each, read_file
+from chatml.sessions.tasks import Given, Planner
+from chatml.tasks import BadTasksError, TaskList, TaskRow, read_each, read_file
 from chatml.tasks.lists import read_list
 from chatml.tasks.tables import filled
 from tests.faults import all_gone, kill
@@ -86,6 +89,45 @@ def test_a_list_that_cannot_be_meant_is_an_error(text: str, message: str) -> Non
     (problem,) = read_list(text, "t.md").problems
     assert problem.message.startswith(message)
     assert problem.hint
+
+
+FAMILY = ["add x", "Add x!", "add x?", "add x 2", "add x 2!", "add x 3", "add x 2 2"]
+"""Prompts whose names get in each other's way."""
+
+
+class Shelf:
+    """What a planner asks of a project: names, and the prompt behind each."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, str] = {}
+        self.store = self
+
+    def names(self) -> list[str]:
+        return [*self.made]
+
+    def session(self, name: str) -> Any:
+        return SimpleNamespace(read=lambda: SimpleNamespace(terms=SimpleNamespace(prompt=self.made[name])))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_task_is_ever_given_a_second_name(data: st.DataObject) -> None:
+    """However the list changes from run to run, and whichever of its sessions were made, or are removed again."""
+    shelf = Shelf()
+    for _ in range(data.draw(st.integers(2, 4))):
+        prompts = data.draw(st.lists(st.sampled_from(FAMILY), unique=True))
+        rows = [TaskRow(prompt, f"t.md:{number}", number) for number, prompt in enumerate(prompts, 1)]
+        named = Planner(cast(Project, shelf), Given(), []).named(rows)
+        assert sorted(row.prompt for row in named.values()) == sorted(prompts)
+        for name, prompt in shelf.made.items():
+            assert prompt not in prompts or named[name].prompt == prompt
+        new = {name: row.prompt for name, row in named.items() if name not in shelf.made}
+        some = data.draw(st.sets(st.sampled_from(sorted(new)))) if new else set()
+        shelf.made |= {name: new[name] for name in some}
+        again = Planner(cast(Project, shelf), Given(), []).named(rows)
+        assert again == named, "another run at the same time means the same"
+        for name in data.draw(st.sets(st.sampled_from(sorted(shelf.made)))) if shelf.made else ():
+            del shelf.made[name]
 
 
 def _read(folder: Path, name: str, text: str) -> TaskList:
@@ -372,7 +414,7 @@ def test_fifty_tasks_are_made_once_and_done_though_their_maker_is_killed(shell: 
         maker = shell.start("new", "-f", "t.md")
         _until_made(shell, share)
         kill(maker.pid)
-        maker.communicate()
+        maker.communicate(timeout=60)
     last = shell.chatml("new", "-f", "t.md", "--wait", "--json", timeout=170)
     assert [one["prompt"] for one in last.json] == [f"number {n} of fifty" for n in range(50)]
     assert {one["status"] for one in last.json} == {"done"}
@@ -400,7 +442,7 @@ def test_a_maker_killed_at_once_has_left_none_that_is_not_gone_on_with(shell: Sa
     maker = shell.start("new", "-f", "t.md")
     _until_made(shell, 3)
     kill(maker.pid)
-    maker.communicate()
+    maker.communicate(timeout=60)
     last = shell.chatml("new", "-f", "t.md", "--wait", "--json").json
     assert [(one["name"], one["status"]) for one in last] == [(f"number-{n}-of-six", "done") for n in range(6)]
     assert all(len(shell.events(one["name"], "message")) == 1 for one in last)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import count
 from typing import Any
 
 from chatml import config
@@ -60,7 +61,7 @@ def plan(project: Project, listed: TaskList, given: Given) -> list[Planned]:
 
     BadTasksError with all that is wrong with any of them; ChatmlError for what is given for all.
     """
-    planner = _Planner(project, given, list(listed.problems))
+    planner = Planner(project, given, list(listed.problems))
     planner.check_given()
     found = planner.planned(listed)
     if planner.problems:
@@ -109,7 +110,7 @@ def _failed(name: str, error: ChatmlError | OSError) -> Made:
     return Made(name, FAILED, failure=of_machine(error) if isinstance(error, OSError) else error)
 
 
-class _Planner:
+class Planner:
     """Checks a list against itself and what is there, and collects all that is wrong."""
 
     def __init__(self, project: Project, given: Given, problems: list[ChatmlError]) -> None:
@@ -130,7 +131,7 @@ class _Planner:
 
     def planned(self, listed: TaskList) -> list[Planned]:
         rows = [row for row in listed.rows if self._prompt(row)]
-        named = self._named(rows)
+        named = self.named(rows)
         self._check_branches(rows)
         known = {*listed.broken, *map(slug, listed.broken), *(row.name or slug(row.prompt) for row in listed.rows)}
         order = self._ordered(named, known)
@@ -148,7 +149,7 @@ class _Planner:
             return False
         return True
 
-    def _named(self, rows: Sequence[TaskRow]) -> dict[str, TaskRow]:
+    def named(self, rows: Sequence[TaskRow]) -> dict[str, TaskRow]:
         """The rows by name: their own, or one made from the prompt, with a number where several would have the same.
 
         A task that is there already keeps its number, so that each run of a list, also one that grew, means the same.
@@ -163,29 +164,25 @@ class _Planner:
             elif (other := named.setdefault(row.name, row)) is not row:
                 complaint = f"task {other.number} ({other.place}) has the name '{row.name}' too"
                 self._wrong(row, UsageError(complaint, "each session has a name of its own"))
-        for stem, family in families.items():
-            self._number(stem, family, named)
+        left = [(stem, self._recognised(stem, family, named)) for stem, family in families.items()]
+        for stem, rest in left:
+            _number(stem, rest, named)
         return dict(sorted(named.items(), key=lambda item: item[1].number))
 
     def _twice(self, row: TaskRow, same: TaskRow) -> None:
         hint = "leave one out, or give each a name of its own"
         self._wrong(row, UsageError(f"is the same as task {same.number} ({same.place})", hint))
 
-    def _number(self, stem: str, family: Mapping[str, TaskRow], named: dict[str, TaskRow]) -> None:
-        taken = {*named}
+    def _recognised(self, stem: str, family: Mapping[str, TaskRow], named: dict[str, TaskRow]) -> list[TaskRow]:
+        """Name those that are there already, and return the others."""
         left = dict(family)
-        for name in sorted(self.existing - taken):
+        for name in sorted(self.existing - {*named}):
             number = re.search(r"-(\d{1,9})$", name)
             if name in (stem, number and numbered(stem, int(number[1]))):
                 row = left.pop(self._prompt_of(name) or "", None)
                 if row is not None:
                     named[name] = row
-                    taken.add(name)
-        number_ = 0
-        for row in left.values():
-            while (name := numbered(stem, (number_ := number_ + 1))) in taken:
-                pass
-            named[name] = row
+        return [*left.values()]
 
     def _prompt_of(self, name: str) -> str | None:
         try:
@@ -260,6 +257,13 @@ class _Planner:
             self._wrong(row, UsageError(f"tasks wait for each other: {' after '.join(cycle)}", "take out one 'after'"))
             graph[cycle[0]] = [name for name in graph[cycle[0]] if name != cycle[1]]
         return _sorted(graph)
+
+
+def _number(stem: str, rows: Sequence[TaskRow], named: dict[str, TaskRow]) -> None:
+    """Give each of them the next name that no other task of the list has."""
+    names = (numbered(stem, number) for number in count(1))
+    for row in rows:
+        named[next(name for name in names if name not in named)] = row
 
 
 def _cycle(graph: Mapping[str, Sequence[str]]) -> list[str] | None:

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from chatml.agents import table
 from chatml.environment import MARKER
-from chatml.errors import ChatmlError
 from chatml.proc import python
 from chatml.runners.local import WORKER
 from chatml.state.store import SessionStore
@@ -81,8 +80,8 @@ def _load(folder: str) -> None:
         terms = SessionStore(folder).read().terms
         if terms.agent in table.BUILT_IN or terms.command is not None:
             table.load(terms)
-    except (OSError, ChatmlError):
-        pass  # its worker meets the same, and says so
+    except Exception:  # noqa: BLE001 - its worker meets the same, and says so
+        return
 
 
 def _live(newborn: Newborn, work: Callable[[list[str]], int]) -> int:

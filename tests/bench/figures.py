@@ -39,6 +39,8 @@ FIGURES = (
     Figure("new-large", "`new -q` on a repository of 50,000 files", "on one of 50", "ms", 1.3),
     Figure("first-request", "`new` until the first request at the API", "`claude --bg` (warm)", "ms", 1.5),
     Figure("ten-started", "10 started in a shell loop, until all have asked the API", "`claude --bg`", "ms", 0.9),
+    Figure("list-started", "10 started from a file, until all have asked the API", "`claude --bg`", "ms", 0.5),
+    Figure("list-returns", "`new -f` of 50 tasks returns", "`new -q` of one", "ms", 15),
     Figure("memory", "memory that a running session adds", "`claude --bg`", "MB", 0.8),
     Figure("cpu", "CPU of a session that waits on the model", "`claude --bg`", "% of a core", 0.3),
     Figure("rest-processes", "processes of 10 sessions at rest", None, "processes", 0),

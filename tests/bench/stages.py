@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from chatml.model import Session
 from chatml.scripted.script import Script
@@ -43,6 +44,8 @@ SETTLING = 3.0
 
 LISTS = 7
 """How often the sessions are listed while ten run: both sides in each run."""
+
+FIFTY = 50
 
 LOOP = 'i=0; while [ $i -lt "$0" ]; do "$@" "task number $i" >/dev/null || exit 1; i=$((i+1)); done'
 """A person's shell loop: `sh -c LOOP COUNT COMMAND…`."""
@@ -83,6 +86,45 @@ def _ten(side: Side) -> Iterator[tuple[str, float]]:
     time.sleep(1.0)  # an ended worker takes a moment to be gone
     yield "rest-processes", len(side.processes())
     yield "rest-memory", side.memory()
+
+
+# --- from a list --------------------------------------------------------------------------------------------------
+
+
+def from_a_list(samples: Samples, runs: int) -> None:
+    """Ten from a file beside ten `claude --bg` in a loop."""
+    for _ in range(runs):
+        with chatml_side(HELD) as side:
+            samples.add("list-started", ours=_listed(side))
+        with claude_side(HELD) as other:
+            samples.add("list-started", other=next(_ten(other))[1])
+
+
+def fifty(samples: Samples, runs: int) -> None:
+    """Fifty from a file beside one, both with a program as agent: how long a person waits for their prompt."""
+    for number in range(runs):
+        with chatml_side(HELD) as side:
+            folder = side.sandbox.home / ".config" / "chatml"
+            folder.mkdir(parents=True)
+            (folder / "config.yaml").write_text("agent: 'true'\nagents: {'true': {command: ['true', '{prompt}']}}\n")
+            side.run(side.start_argv("warm up"))
+            one = [side.run(side.start_argv(f"one more {number}"))[0] for number in range(5)]
+            wait(side.answered, "them to end")
+            samples.add("list-returns", side.run([*side.start_argv("")[:-1], "-f", _list(side, FIFTY)])[0], median(one))
+            wait(side.answered, "all to end")
+
+
+def _listed(side: Side) -> float:
+    began = time.monotonic()
+    side.run([*side.start_argv("")[:-1], "-f", _list(side, TEN)])
+    side.api.wait_for(lambda: len(side.api.requests) >= TEN, PATIENCE)
+    return (max(request.time for request in side.api.requests) - began) * 1000
+
+
+def _list(side: Side, count: int) -> str:
+    path = side.sandbox.home / "tasks.md"
+    path.write_text("".join(f"- task number {number}\n" for number in range(count)))
+    return str(path)
 
 
 # --- one start ----------------------------------------------------------------------------------------------------
@@ -307,6 +349,8 @@ STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     start: ("new-returns", "first-request"),
     large: ("new-large",),
     diff: ("diff-large",),
+    fifty: ("list-returns",),
+    from_a_list: ("list-started",),
     ten: ("ls-running", "ten-started", "memory", "cpu", "rest-processes", "rest-memory"),
 }
 """What measures which figures, cheapest first."""
