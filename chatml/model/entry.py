@@ -32,6 +32,8 @@ class Message:
     """It waits for the end of the turn."""
     scope: tuple[str, ...] = ()
     """The paths that it asks the agent to take back, as they are out of scope."""
+    before: str = ""
+    """What chatml tells the agent ahead of it; set as it is handed over, and never written."""
 
 
 @record(frozen=True)
