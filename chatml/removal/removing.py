@@ -26,7 +26,7 @@ from chatml.removal import inner, planning, safety, trash
 from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
-from chatml.sessions import control
+from chatml.sessions import caller, control, family
 from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.paths import DONE, GONE
@@ -69,6 +69,8 @@ class Removed:
     """What is left of the worktree, because it could not be deleted."""
     left_alone: Path | None = None
     """What stands in the worktree's place and is none of the session's."""
+    children: tuple[str, ...] = ()
+    """The sessions that its agent has started: they stay, as sessions of their own."""
 
 
 # --- remove -----------------------------------------------------------------------------------------------------
@@ -80,6 +82,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     ChatmlError, and nothing removed, where that would lose work and `force` is not given; looked at before the
     worker is stopped and once more after, because the agent worked until then.
     """
+    caller.hands_off(project, name, "rm")
     session = planning.plan(project, name, force, keep_branch)
     if session is None:
         return _remove_damaged(project, name)
@@ -94,7 +97,8 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 runners.of(session).end(session)  # what a worker that was killed has left
                 current, place = _still(project, store, session, mending=force)
                 _check_again(project, current, place, stopped, force, keep_branch)
-                return _remove(project, store, current, place, keep_branch)
+                gone = _remove(project, store, current, place, keep_branch)
+                return replace(gone, children=family.removed(project, current))
     except OSError as error:
         said = f"{(error.strerror or str(error)).lower()}: {error.filename}"
         raise ChatmlError(f"can't remove '{name}': {said}", "nothing of it is lost; try again") from error

@@ -20,6 +20,7 @@ from chatml.project import Project
 from chatml.queue import enter
 from chatml.repo import Repository
 from chatml.runners import table as runners
+from chatml.sessions import family
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, with_places
 from chatml.state import inbox
@@ -87,9 +88,11 @@ def create(project: Project, task: Task) -> Session:
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
-        store = _claim(project, staged, draft, name, task.stem)
+        with family.adopted(project, draft) as child:
+            store = _claim(project, staged, child, name, task.stem)
         undo.callback(_forget, store)
         session = store.read()
+        undo.callback(family.given_back, project, session)
         undo.callback(_unmake, project, session)
         start = session.base.commit if session.owns_branch else None
         try:
@@ -148,7 +151,7 @@ def _draft(project: Project, task: Task) -> Session:
         id=str(uuid.uuid4()),
         queued_at=stamp if queued else None,
         owns_branch=task.branch is None,
-        scope_start=tip if terms.scope else None,
+        scope_start=tip,
     )
 
 
