@@ -188,20 +188,20 @@ def test_a_child_is_no_freer_than_its_parent(sandbox: Sandbox, project: Project)
         "notify": "sh evil",
     }
     asked: dict[str, Any] = {
-        "notify": "sh evil",
+        "mode_after_plan": "bypassPermissions",
         "allow": ("Bash(*)", "Read"),
         "deny": ("Edit",),
         "max_depth": 9,
         "max_children": 99,
     }
-    terms = adopt(sandbox, project, "kid", **wide, **asked, mode_after_plan="bypassPermissions").terms
+    terms = adopt(sandbox, project, "kid", **wide, **asked).terms
     assert {key: getattr(terms, key) for key in narrow} == narrow
     assert (terms.allow, set(terms.deny), terms.tools) == (("Read",), {"Edit", "WebFetch"}, ("Read", "Bash"))
-    assert (terms.mode_after_plan, terms.max_depth, terms.max_children) == ("dontAsk", 0, 5)
+    assert (terms.mode_after_plan, terms.max_depth, terms.max_children) == (None, 0, 5)
     with pytest.raises(ChatmlError, match="no say in what that may do"):
         adopt(sandbox, project, "free", agent="sh", command=("sh", "-c", "{prompt}"))
     own = adopt(sandbox, project, "own", sandbox="required", scope=("docs/**",), permission_mode="plan").terms
-    assert (own.permission_mode, own.scope) == ("plan", ("src/**",)), "narrower where it asks for that"
+    assert (own.permission_mode, own.after_plan, own.scope) == ("plan", "dontAsk", ("src/**",)), "narrower, as it asks"
 
 
 def test_all_children_together_cost_what_is_left_to_their_parent(sandbox: Sandbox, project: Project) -> None:

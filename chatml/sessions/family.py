@@ -113,12 +113,13 @@ def _bound(asked: Terms, parent: Terms) -> Terms:
             f"leave --agent out: the session's own is '{parent.agent}'",
         )
     same = asked.agent == parent.agent
+    mode = _least(MODES, asked.permission_mode, parent.permission_mode)
     return replace(
         asked,
         command=parent.command if same else asked.command,
         resume_command=parent.resume_command if same else asked.resume_command,
-        permission_mode=_least(MODES, asked.permission_mode, parent.permission_mode),
-        mode_after_plan=asked.mode_after_plan and _least(MODES, asked.mode_after_plan, parent.after_plan),
+        permission_mode=mode,
+        mode_after_plan=_least(MODES, asked.after_plan, parent.after_plan) if mode == "plan" else None,
         sandbox=_least(SANDBOXES, asked.sandbox, parent.sandbox),
         allow=tuple(rule for rule in asked.allow if rule in parent.allow),
         ask=tuple(dict.fromkeys((*asked.ask, *parent.ask))),
