@@ -50,6 +50,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "restore": "Bring back a removed session.",
     },
     "Help": {
+        "help": "Show the help of a command, or the page for agents.",
+        "init": "Write chatml's files for this project into the checkout.",
         "doctor": "Check that everything chatml needs is there.",
         "demo": "Try it without a key: three sessions on a sample.",
     },

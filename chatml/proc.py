@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from chatml import guard
@@ -222,6 +222,19 @@ def _mark(pid: int, variable: str = MARKER) -> str | None:
     except OSError:
         return None  # gone, or somebody else's
     return next((one[len(start) :].decode("ascii", "replace") for one in variables if one.startswith(start)), None)
+
+
+def marks_above() -> Iterator[str]:
+    """The markers of the processes that this one descends from, the nearest first; none where that can't be seen."""
+    pid = os.getppid()
+    while pid > 1:
+        if (marker := _mark(pid)) is not None:
+            yield marker
+        try:
+            # The name in it may hold anything, also parentheses (proc_pid_stat(5)).
+            pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
 
 
 def sees_marks() -> bool:

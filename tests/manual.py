@@ -157,6 +157,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("What would be removed, and what is in the way:", "chatml rm --all --dry-run"),
     ),
     "restore": (("What can come back:", "chatml restore"), ("", "chatml restore add-rate-limiting")),
+    "help": (("", "chatml help new"), ("For an agent that starts sessions itself:", "chatml help agents")),
+    "init": (("Tell the agents of this project how to use chatml:", "chatml init --skill"),),
     "doctor": (("", "chatml doctor"),),
     "demo": (("", "chatml demo"),),
 }

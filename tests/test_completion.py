@@ -23,7 +23,7 @@ def shop(sandbox: Sandbox) -> Sandbox:
     """Two sessions at rest, `limit-users` and `fix-login`, a removed one, `old-task`, and chatml in PATH."""
     config = sandbox.repo / ".git" / "chatml" / "config.yaml"
     config.parent.mkdir()
-    config.write_text("agents: {echo: {command: [echo, '{prompt}']}}\n")
+    config.write_text("agents: {echo: {command: [sh, -c, 'echo do it', '{prompt}']}}\n")
     for name in ("limit-users", "fix-login", "old-task"):
         sandbox.chatml("new", "--agent", "echo", "--name", name, "-q", "do it")
     sandbox.chatml("wait")

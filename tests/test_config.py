@@ -55,6 +55,8 @@ roles:
     tools: [Read, Write, mcp__notes__add]
     scope: ["docs/**", "*.md", "!CHANGELOG.md"]
     model: claude-haiku-5-5
+max_depth: 2
+max_children: 0
 """
 
 
@@ -117,6 +119,8 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
             allow=("Bash(npm test:*)", "mcp__docs__search"),
             sandbox="off",
             max_parallel=3,
+            max_depth=2,
+            max_children=0,
             max_turns=40,
             max_budget_usd=2.5,
             on_request="deny",
@@ -191,6 +195,7 @@ def test_rules_of_all_layers_hold_together(place: Place) -> None:
     ("line", "complaint"),
     [
         ("allow: ['Bash(make:*)']", "'allow' can't be set in a committed file"),
+        ("max_children: 100", "'max_children' can't be set to 100 in a committed file"),
         ("sandbox: off", "'sandbox' in a committed file can't be 'off'"),
         ("sandbox: auto", "'sandbox' in a committed file can't be 'auto'"),
     ],

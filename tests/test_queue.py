@@ -24,7 +24,11 @@ max_parallel: {places}
 agent: holder
 agents:
   holder:
-    command: [sh, -c, 'echo >> $PIPES/begun; read line < $PIPES/$(basename "$PWD"); echo "did $0"', "{{prompt}}"]
+    command:
+    - sh
+    - -c
+    - 'echo >> $PIPES/begun; read line < $PIPES/$(basename "$PWD"); echo "did $(echo "$0" | tail -1)"'
+    - "{{prompt}}"
 """
 """An agent that stands still at a pipe named after its session, until somebody writes there."""
 

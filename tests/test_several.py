@@ -161,7 +161,10 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
     (
         "stop dead idle",
         0,
-        [{"name": "dead", "outcome": "stopped", "error": None}, {"name": "idle", "outcome": "at rest", "error": None}],
+        [
+            {"name": "dead", "outcome": "stopped", "error": None, "children": []},
+            {"name": "idle", "outcome": "at rest", "error": None, "children": []},
+        ],
     ),
     (
         "resume busy idle",
@@ -200,6 +203,7 @@ OUTCOMES: list[tuple[str, int, list[dict[str, Any]]]] = [
             {"name": "idle", "outcome": "removed", "error": None, "left_out": [], "kept_aside": [], "not_deleted": None}
             | {
                 "left_alone": None,
+                "children": [],
                 "branch": {
                     "name": "chatml/idle",
                     "became": "deleted",
@@ -252,10 +256,10 @@ def test_each_verb_tells_scripts_what_became_of_each_session(sandbox: Sandbox, a
 
 
 def test_every_command_that_answers_does_so_for_scripts_too() -> None:
-    """All but the demo, which is a show."""
+    """All but the demo, which is a show, and the help."""
     for name in COMMANDS:
         command = import_module(f"chatml.commands.{name}").command
-        assert name == "demo" or any(parameter.name == "as_json" for parameter in command.params), name
+        assert name in ("demo", "help") or any(parameter.name == "as_json" for parameter in command.params), name
 
 
 AGENT = (

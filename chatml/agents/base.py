@@ -163,7 +163,7 @@ class Agent(Protocol):
         """
 
     async def send(self, message: Message) -> None:
-        """Hand over a message, at once also in the middle of a turn."""
+        """Hand over a message, at once also in the middle of a turn; what stands `before` it goes ahead of it."""
 
     def answer(self, call: str, reply: Reply) -> None:
         """Tell the agent what a person decided about this call; nothing where it no longer asks."""

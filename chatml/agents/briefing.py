@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from chatml.model import Issue, Reply, Request, Session
-from chatml.text import one_line, printable
+from chatml.record import record
+from chatml.text import one_line, printable, shorten
 
 GO_ON = "You were interrupted. Look at the state of your worktree, and go on with your task where you left off."
 """What an agent is told whose turn broke off, where a person has said nothing new."""
@@ -51,6 +52,55 @@ A person reviews and lands your branch.
 READING = """\
 - You only read: change no file, make no commit, and leave every branch as it is.
 - Your last answer is the session's result, and what the person gets: put all into it that you have to report."""
+
+
+OTHERS = "[from chatml]"
+"""How that begins which an agent is told of other sessions, ahead of a message; it ends with the first empty line."""
+
+LINES = 8
+"""Lines that an agent is told of other sessions, at most."""
+
+FILES = 5
+"""Changed files of each that it is told, at most."""
+
+NO_OTHERS = f"{OTHERS} No other agent is at work in this repository any more."
+
+
+@record(frozen=True)
+class Neighbour:
+    """Another session at work in the repository."""
+
+    name: str
+    task: str
+    files: tuple[str, ...]
+    """Some of the paths that it has changed, those that matter most first."""
+    changed: int
+    """How many paths it has changed."""
+
+
+def neighbours(nearest: Sequence[Neighbour], others: int) -> list[str]:
+    """What an agent is told of the other sessions at work: these, and how many `others` there are; none without any.
+
+    What they were asked and how they call their files is somebody else's text: one line each, cut.
+    """
+    if not nearest:
+        return []
+    head = (
+        f"{OTHERS} Other agents work on this repository right now, each in a worktree of its own; you can't talk to "
+        "them. Stay out of the files that they change, and leave their tasks (quoted below) to them:"
+    )
+    room = LINES - 1 if len(nearest) + others < LINES else LINES - 2
+    shown = [_neighbour(one) for one in nearest[:room]]
+    more = len(nearest) + others - len(shown)
+    return [head, *shown, *([f"- and {more} more, further away from your files"] if more else [])]
+
+
+def _neighbour(one: Neighbour) -> str:
+    task = next((line for line in map(one_line, one.task.splitlines()) if line), "")
+    files = [shorten(one_line(path), 100) for path in one.files[:FILES]]
+    more = f" and {one.changed - len(files)} more" if one.changed > len(files) else ""
+    changed = f"has changed {', '.join(files)}{more}" if files else "has changed no file yet"
+    return f'- {one.name} {changed}; its task: "{shorten(task, 100)}"'
 
 
 def recap(why: str, said: Sequence[str]) -> str:

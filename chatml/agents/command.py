@@ -18,6 +18,7 @@ from chatml.agents.base import AgentError, Idle, Setting, Signal, Started, Taken
 from chatml.agents.plain import PlainAgent
 from chatml.errors import Kind
 from chatml.model import Failure, Session, Tokens
+from chatml.model.entry import Message
 from chatml.model.event import Delta, Text
 from chatml.pipes import Pipes
 
@@ -63,7 +64,7 @@ class CommandAgent(PlainAgent):
             message = await self.messages.get()
             self._interrupted = False
             with Pipes(None) as pipes:
-                self._process = process = await self._spawn(message.text, pipes)
+                self._process = process = await self._spawn(message, pipes)
                 yield Taken((message.id,))  # not before it runs: what could not start is said again
                 self._open.append(message.text)
                 async with contextlib.aclosing(self._turn(process, pipes)) as turn:
@@ -108,7 +109,7 @@ class CommandAgent(PlainAgent):
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, text: str, pipes: Pipes) -> asyncio.subprocess.Process:
+    async def _spawn(self, message: Message, pipes: Pipes) -> asyncio.subprocess.Process:
         """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
 
         AgentError where it can't be started.
@@ -116,22 +117,24 @@ class CommandAgent(PlainAgent):
         again = self.session.terms.resume_command if self._began else None
         words = again or self.session.terms.command or ()
         said = [] if again else [one for one in self._open if one != briefing.GO_ON]
-        before = briefing.recap(briefing.BROKE_OFF, said) if said else ""
-        try:
+        whole = (briefing.recap(briefing.BROKE_OFF, said) if said else "") + message.text
+        shorter = briefing.too_long_to_repeat(self.session.name, message.text) if said else message.text
+        for prompt in (message.before + whole, whole, shorter):  # what fits into no argument goes without the rest
             try:
-                return await self._execute(words, before + text, pipes)
+                return await self._execute(words, prompt, pipes)
             except OSError as error:
-                if error.errno != errno.E2BIG or not said:
-                    raise
-                repeated = briefing.too_long_to_repeat(self.session.name, text)
-                return await self._execute(words, repeated, pipes)
-        except OSError as error:
-            what = f"{self.session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
-            hint = "go on with 'chatml resume' once that is mended"
-            if error.errno == errno.E2BIG:
-                what = f"the message is longer than {self.session.terms.agent} can be given as an argument"
-                hint = "put it into a file, and name that file to a new session"
-            raise AgentError(Failure(Kind.AGENT.value, what, hint)) from error
+                refused = error
+                if error.errno != errno.E2BIG:
+                    break
+        raise self._not_started(refused) from refused
+
+    def _not_started(self, error: OSError) -> AgentError:
+        what = f"{self.session.terms.agent} could not be started: {(error.strerror or str(error)).lower()}"
+        hint = "go on with 'chatml resume' once that is mended"
+        if error.errno == errno.E2BIG:
+            what = f"the message is longer than {self.session.terms.agent} can be given as an argument"
+            hint = "put it into a file, and name that file to a new session"
+        return AgentError(Failure(Kind.AGENT.value, what, hint))
 
     async def _execute(self, words: Sequence[str], prompt: str, pipes: Pipes) -> asyncio.subprocess.Process:
         argv = [word.replace("{prompt}", prompt) for word in words]

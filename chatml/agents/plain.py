@@ -48,7 +48,7 @@ class PlainAgent:
             message = await self.messages.get()
             yield Taken((message.id,))
             began = time.monotonic()
-            answer = await self.reply(message.text)
+            answer = await self.reply(message.before + message.text)
             yield Text(answer)
             yield TurnEnd(answer, 0.0, 0.0, Tokens(), int(1000 * (time.monotonic() - began)))
             if self.messages.empty():

@@ -260,8 +260,14 @@ def measure(common_dir: Path, worktree: Path, base: Base) -> Changes:
 
     Fetches nothing: GitError where a partial clone lacks what it takes. Other errors as of `snapshot`.
     """
+    return measure_files(common_dir, worktree, base)[0]
+
+
+def measure_files(common_dir: Path, worktree: Path, base: Base) -> tuple[Changes, list[str]]:
+    """The same, and the changed paths in their order."""
     with snapshot(common_dir, worktree, offline=True) as now:
-        return Comparison(worktree, _since(worktree, base, now), now, worktree).changes
+        found = Comparison(worktree, _since(worktree, base, now), now, worktree)
+        return found.changes, [file.path for file in found.files]
 
 
 def measure_branch(common_dir: Path, tip: str, base: Base) -> Changes:

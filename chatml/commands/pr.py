@@ -15,6 +15,7 @@ from chatml.landing import pull
 from chatml.landing.order import Order
 from chatml.project import open_project
 from chatml.sessions import control, find
+from chatml.sessions.caller import hands_off
 from chatml.text import one_line
 
 
@@ -59,6 +60,7 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
     order = _order(asked)
     project = open_project(at)
     session = find.resolve(project, name)
+    hands_off(project, session.name, "pr")
     store = control.locate(project, session.name)
     session = find.load(project, session.name)
     hub, pr, created = pull.land(pull.Work(project.repo, store, session, order, output.narrator(quiet)))

@@ -14,6 +14,7 @@ from chatml.model import Session, Status
 from chatml.model.outcome import Outcome
 from chatml.project import Project, open_project
 from chatml.removal import planning, removing
+from chatml.removal.fate import Removed
 from chatml.render import removals
 from chatml.sessions import find
 from chatml.text import printable
@@ -103,7 +104,7 @@ def _landed(each: Each, force: bool) -> list[str]:
     return chosen
 
 
-def _tell(removed: removing.Removed, as_json: bool, quiet: bool) -> None:
+def _tell(removed: Removed, as_json: bool, quiet: bool) -> None:
     if quiet:
         if not as_json:
             output.answer(removed.name)

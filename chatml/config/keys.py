@@ -138,6 +138,16 @@ def _no_team_rule(rules: tuple[str, ...]) -> None:
         raise BadValueError("can't be set in a committed file", hint=hint)
 
 
+def _limit(value: Any) -> int:
+    """A number of sessions that an agent may start, or of levels of them; 0 for none."""
+    return 0 if value == 0 and isinstance(value, int) and not isinstance(value, bool) else read_count(value)
+
+
+def _no_team_limit(limit: int) -> None:
+    hint = "each person chooses that, in .git/chatml/config.yaml"
+    raise BadValueError(f"can't be set to {limit} in a committed file", hint=hint)
+
+
 def _sandbox(value: Any) -> str:
     # YAML 1.1 takes a plain `off` for a truth value; here it is what it looks like.
     text = value.text if isinstance(value, Other) else value
@@ -255,6 +265,8 @@ KEYS: Mapping[str, Key] = {
         words=SANDBOX_MODES,
     ),
     "max_parallel": Key(read_count, number),
+    "max_depth": Key(_limit, number, team=_no_team_limit),
+    "max_children": Key(_limit, number, team=_no_team_limit),
     "max_turns": Key(read_count, number, help="Stop after N model turns of the whole session.", metavar="N"),
     "max_budget_usd": Key(read_amount, number, help="Stop once the session has cost this much.", metavar="USD"),
     "on_request": Key(

@@ -29,6 +29,14 @@ class MessageTaken:
 
 
 @record(frozen=True)
+class ToldOfOthers:
+    """An agent was told, ahead of a message, what the other sessions at work do: the lines as it got them."""
+
+    TYPE: ClassVar[str] = "neighbours"
+    lines: tuple[str, ...]
+
+
+@record(frozen=True)
 class Delta:
     """A piece of text as the model writes it; the whole follows as `Text`."""
 
@@ -153,6 +161,7 @@ class Turn:
 What = (
     StatusChanged
     | MessageTaken
+    | ToldOfOthers
     | Delta
     | Text
     | Thinking
@@ -170,7 +179,7 @@ What = (
 _KINDS: Mapping[str, type[What]] = {
     kind.TYPE: kind
     for kind in (
-        *(StatusChanged, MessageTaken, Delta, Text, Thinking, ToolCall),
+        *(StatusChanged, MessageTaken, ToldOfOthers, Delta, Text, Thinking, ToolCall),
         *(ToolResult, Requested, Replied, SetUp, CheckBegun, CheckEnded, Mishap, Turn),
     )
 }

@@ -114,6 +114,14 @@ class Session:
     """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     issue: IssueRef | None = None
     """The issue that its task was made of."""
+    parent: str | None = None
+    """The name of the session whose agent has started this one, as long as that is there."""
+    parent_id: str | None = None
+    """That one's `id`."""
+    children: int = 0
+    """How many sessions its agent has started, also those that are removed."""
+    children_usd: float = 0.0
+    """What those have cost that are removed."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -214,6 +222,7 @@ PUBLIC_KEYS = (
     "check",
     "after",
     "issue",
+    "parent",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

@@ -36,6 +36,10 @@ class Terms:
     max_budget_usd: float | None = None
     max_parallel: int | None = None
     """How many sessions may be at work for this one to start; None where it never has to queue."""
+    max_depth: int = 1
+    """How many levels of sessions its agent may start below it: with 1, its children start none."""
+    max_children: int = 5
+    """How many sessions its agent may start, in all."""
     runner: str = "local"
     """Where its workers run."""
     notify: str | None = None

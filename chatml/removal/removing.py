@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from chatml import proc
 from chatml.changes import carrying
@@ -24,10 +24,11 @@ from chatml.landing import landed
 from chatml.model import Session
 from chatml.project import Project
 from chatml.removal import inner, planning, safety, trash
+from chatml.removal.fate import Fate, Removed
 from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
-from chatml.sessions import control
+from chatml.sessions import caller, control, family
 from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.paths import DONE, GONE
@@ -36,40 +37,6 @@ from chatml.workspace.mending import mend
 
 STARTS = 5
 """How often a worker is stopped that a message has started again, before `rm` gives up."""
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What became of a session's branch, and where its commits are now."""
-
-    name: str
-    became: Literal["deleted", "kept", "gone"]
-    """`gone`: it was so before."""
-    why: str | None = None
-    """Why one that was to be deleted was kept."""
-    landed_in: str | None = None
-    """The ref that it has landed in, as people write it."""
-    also_on: str | None = None
-    """Where it has not landed, another ref that has its commits."""
-    unknown: str | None = None
-    """Why that could not be found out."""
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What became of a session's parts."""
-
-    name: str
-    fate: Fate | None = None
-    """None for one whose record was damaged: branch and worktree stay as they are."""
-    left_out: tuple[str, ...] = ()
-    """Ignored files and folders that are too large for the trash."""
-    kept_aside: tuple[Path, ...] = ()
-    """Repositories that were inside the worktree, where they are now."""
-    not_deleted: Path | None = None
-    """What is left of the worktree, because it could not be deleted."""
-    left_alone: Path | None = None
-    """What stands in the worktree's place and is none of the session's."""
 
 
 # --- remove -----------------------------------------------------------------------------------------------------
@@ -81,6 +48,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
     ChatmlError, and nothing removed, where that would lose work and `force` is not given; looked at before the
     worker is stopped and once more after, because the agent worked until then.
     """
+    caller.hands_off(project, name, "rm")
     session = planning.plan(project, name, force, keep_branch)
     if session is None:
         return _remove_damaged(project, name)
@@ -95,7 +63,8 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 runners.of(session).end(session)  # what a worker that was killed has left
                 current, place = _still(project, store, session, mending=force)
                 _check_again(project, current, place, stopped, force, keep_branch)
-                return _remove(project, store, current, place, keep_branch)
+                gone = _remove(project, store, current, place, keep_branch)
+                return replace(gone, children=family.removed(project, current))
     except OSError as error:
         said = f"{(error.strerror or str(error)).lower()}: {error.filename}"
         raise ChatmlError(f"can't remove '{name}': {said}", "nothing of it is lost; try again") from error

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from chatml.model import Session
 from chatml.model.outcome import Outcome
-from chatml.removal.removing import Fate, Removed
+from chatml.removal.fate import Fate, Removed
 from chatml.removal.restoring import Restored
 from chatml.text import printable
 
@@ -23,6 +23,8 @@ def removed(one: Removed) -> Iterator[str]:
         yield f"  not kept for restore, because git ignores it and it is large: {printable(shown)}"
     for path in one.kept_aside:
         yield f"  a git repository was in its worktree, and is kept for restore: {printable(str(path))}"
+    if one.children:
+        yield f"  {', '.join(one.children)}: started by its agent, go on as sessions of their own"
     if one.left_alone:
         yield f"  not its worktree, so left as it is: {printable(str(one.left_alone))}"
 
@@ -57,6 +59,7 @@ def of_removed(one: Removed) -> Outcome:
             "kept_aside": [str(path) for path in one.kept_aside],
             "left_alone": str(one.left_alone) if one.left_alone else None,
             "not_deleted": str(one.not_deleted) if one.not_deleted else None,
+            "children": list(one.children),
         },
     )
 

@@ -110,6 +110,32 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
     return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or len(newest)))
 
 
+def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
+    """Each session behind its parent, with the number of those above it; a family stands where its neediest would."""
+    ordered = by_need(sessions)
+    above = {one.name: one for one in ordered}
+    below: dict[tuple[str | None, str | None], list[Session]] = {}
+    for one in ordered:
+        below.setdefault((one.parent, one.parent_id), []).append(one)
+    found: list[tuple[int, Session]] = []
+    placed: set[str] = set()
+
+    def place(one: Session, depth: int) -> None:
+        if one.name not in placed:
+            placed.add(one.name)
+            found.append((depth, one))
+            for child in below.get((one.name, one.id), ()):
+                place(child, depth + 1)
+
+    for one in ordered:
+        first, seen = one, {one.name}
+        while (parent := above.get(first.parent or "")) and parent.id == first.parent_id and parent.name not in seen:
+            first = parent
+            seen.add(first.name)
+        place(first, 0)
+    return found
+
+
 def session_table(sessions: Sequence[Session], width: int | None) -> str:
     """The rows of `ls`, painted, fitted into so many columns; None for a pipe, where nothing is cut.
 
@@ -118,7 +144,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
     headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "COST", "AGE", "PR"]
     rows = [
         [
-            session.name,
+            f"{'  ' * (depth - 1)}└ {session.name}" if depth else session.name,
             f"{session.status.value} {mark}" if (mark := verdict(session)) else session.status.value,
             activity(session),
             changes(session),
@@ -126,7 +152,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             age(session.created_at),
             pull_request(session),
         ]
-        for session in by_need(sessions)
+        for depth, session in families(sessions)
     ]
     # A column that says nothing takes no room.
     kept = [i for i, _ in enumerate(headers) if i < 3 or any(row[i] for row in rows)]

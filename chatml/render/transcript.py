@@ -19,6 +19,7 @@ from chatml.model.event import (
     SetUp,
     Text,
     Thinking,
+    ToldOfOthers,
     ToolCall,
     ToolResult,
     Turn,
@@ -73,6 +74,10 @@ class Transcript:
         match event.what:
             case MessageTaken() as message:
                 yield from _message(message)
+            case ToldOfOthers(lines):
+                yield ""
+                for line in lines:
+                    yield paint("> " + printable(line), dim=True)
             case Thinking(text):
                 yield from self._folded(text, dim=True, italic=True)
             case ToolCall() as call:

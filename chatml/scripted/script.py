@@ -54,6 +54,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chatml.agents.briefing import OTHERS
+
 Script = Mapping[str, Any]
 
 #: directive → types of its value, names of its options
@@ -197,7 +199,7 @@ def _prompted(talk: Talk, texts: list[str]) -> Talk:
             talk = replace(talk, compacting=True)
         elif sent := _SENT.findall(text):  # beside the result of a tool, where there is one
             talk = _said(talk, [one.strip() for one in sent])
-        elif not text.startswith(_NOTES):
+        elif not text.startswith(_NOTES) and (not text.startswith(OTHERS) or "\n\n" in text):
             if talk.over:
                 talk = replace(talk, turn=talk.turn + 1, step=0, over=False)
             talk = _said(talk, [text])
@@ -205,6 +207,7 @@ def _prompted(talk: Talk, texts: list[str]) -> Talk:
 
 
 def _said(talk: Talk, said: list[str]) -> Talk:
+    said = [text.partition("\n\n")[2].lstrip("\n") if text.startswith(OTHERS) else text for text in said]
     news = [talk.last, *said] if talk.last and not talk.since_last else said
     return replace(talk, texts=(*talk.texts, *said), last="\n".join(news), since_last=0)
 

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 
 from chatml.config import approvals
 from chatml.project import Project
+from chatml.sessions.caller import persons_only
 from chatml.state import store
 
 
 def allow_for_all(project: Project, rules: Sequence[str]) -> None:
-    """Allow these rules in all sessions that are started from now on. ChatmlError where the file is damaged."""
+    """Allow these rules in all sessions that are started from now on.
+
+    ChatmlError where the file is damaged, and where an agent calls.
+    """
+    persons_only(project, "allow anything for good")
     with project.store.lock():
         path = project.store.approvals
         store.write_json(path, approvals.with_rules(path, rules))

@@ -10,6 +10,7 @@ from chatml.model import Reply, Request, Session, Status, questions_of, transiti
 from chatml.model.entry import Answer
 from chatml.project import Project
 from chatml.runners import table as runners
+from chatml.sessions.caller import hands_off, persons_only
 from chatml.sessions.control import check_message, start_worker
 from chatml.sessions.find import relocated, resolve, still_open
 from chatml.state.inbox import posted
@@ -18,19 +19,27 @@ from chatml.state.inbox import posted
 def reply(project: Project, name: str, decided: Reply) -> None:
     """Answer the request that the reply is about, and see that a worker takes it in.
 
-    ChatmlError where that is not open: another answer was faster, or the turn was interrupted.
+    ChatmlError where that is not open: another answer was faster, or the turn was interrupted. An agent answers none
+    but the sessions that it has started, and permits nothing.
     """
     resolve(project, name)
+    hands_off(project, name, decided.decision)
     store = project.store.session(name)
     with store.lock():
         session = relocated(project, store)
         waiting = still_open(store, session)
-        _choose(session, waiting, decided.request)
+        _check_caller(project, _choose(session, waiting, decided.request), decided)
         with posted(store, Answer(decided)):
             if not runners.alive(store, session):
                 start_worker(store, session)
             elif len(waiting) == 1:
                 store.write(transitions.goes_on(session))  # at once, so that `approve x; wait x` waits
+
+
+def _check_caller(project: Project, request: Request, decided: Reply) -> None:
+    """ChatmlError where an agent would let a session that it has started do what it may not do itself."""
+    if decided.rules or (decided.decision == "approve" and request.kind == "permission"):
+        persons_only(project, f"approve this: {request.summary}")
 
 
 def asked(project: Project, name: str, request_id: str | None = None) -> Request:

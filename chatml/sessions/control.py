@@ -18,6 +18,8 @@ from chatml.model import Session, Status, transitions
 from chatml.model.entry import Interrupt, Message
 from chatml.project import Project
 from chatml.runners import table as runners
+from chatml.sessions import family
+from chatml.sessions.caller import persons_only
 from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, NewLimits
 from chatml.state import inbox, log
@@ -113,7 +115,7 @@ def send(
     with store.lock():
         session = relocated(project, store)
         check_fits(text, session.terms.command, session.terms.resume_command)
-        session = _limited(store, session, limits)
+        session = _limited(project, store, session, limits)
         with inbox.posted(store, *first, Message(text, queue=queued)):
             start_or_queue(project, store, session)
         number = len(inbox.messages(store))
@@ -121,8 +123,11 @@ def send(
     return str(number)
 
 
-def _limited(store: SessionStore, session: Session, limits: NewLimits) -> Session:
-    changed = limits.of(session)
+def _limited(project: Project, store: SessionStore, session: Session, limits: NewLimits) -> Session:
+    """The session with new limits, as a person sets them; an agent wakes none beyond its parent's money."""
+    if limits.any():
+        persons_only(project, f"change the limits of '{session.name}'")
+    changed = family.kept_within(project, limits.of(session))
     if changed != session:
         store.write(changed)
     return changed
@@ -156,7 +161,7 @@ def resume(
                 f"'{name}' waits for your answer: {asked[0].summary}",
                 f"see 'chatml show {name}'; then approve, deny or answer it",
             )
-        session = _limited(store, session, limits)
+        session = _limited(project, store, session, limits)
         if runners.alive(store, session):
             return "at work"
         pending = inbox.pending(store)

@@ -19,6 +19,7 @@ from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
 from chatml.runners import table as runners
+from chatml.sessions import family
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, resolve, with_places
 from chatml.sessions.names import check_name, numbered, slug
@@ -69,9 +70,11 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
-        store = _claim(project, staged, _born(draft), task, checked)
+        with family.adopted(project, _born(draft)) as child:
+            store = _claim(project, staged, child, task, checked)
         undo.callback(_forget, store)
         session = store.read()
+        undo.callback(family.given_back, project, session)
         undo.callback(_unmake, project, session)
         if session.carried is not None:
             from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare

@@ -40,6 +40,11 @@ class SessionPaths:
         return self.folder / "inbox.jsonl"
 
     @property
+    def changed(self) -> Path:
+        """The paths that the session has changed, as its worker has last counted them; missing before that."""
+        return self.folder / "changed.json"
+
+    @property
     def log(self) -> Path:
         """What its workers print, and all that git has said."""
         return self.folder / "worker.log"

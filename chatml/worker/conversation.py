@@ -22,6 +22,7 @@ from chatml.worker.asking import Asking
 from chatml.worker.journal import Journal
 from chatml.worker.limits import LimitReachedError, Limits
 from chatml.worker.mail import Mail
+from chatml.worker.neighbours import Neighbourhood
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -40,6 +41,7 @@ class Conversation:
         self.limits = Limits(journal)
         self.asking = Asking(journal, past)
         self.mail = Mail(journal.store, past)
+        self.neighbourhood = Neighbourhood(journal, past)
         self.taken = set(taken(past))
         self.unanswered = unanswered(past)
         self.sent: dict[str, Message] = {}
@@ -87,12 +89,8 @@ class Conversation:
                     return
                 if reader.done():
                     reader.result()
-                ready = self.ready()
-                handed = self.mail.hand_over(ready) if ready and self.limits.allow(self.idle) else []
-                self.sent |= {message.id: message for message in handed}
-                for message in handed:
-                    self.idle, self.worked = False, True
-                    await agent.send(replace(message, text=self.recap + message.text))
+                if self.ready() and self.limits.allow(self.idle):
+                    await self._hand_over(agent)
                 tick = loop.call_later(POLL, self.changed.set)  # `wait_for` makes a task each time: 1.6 times the CPU
                 await self.changed.wait()
                 tick.cancel()
@@ -106,6 +104,18 @@ class Conversation:
             # What the agent did not take is still in the inbox, and goes to the next one.
             self.mail.waiting = [*self.sent.values(), *self.mail.waiting]
             self.sent = {}
+            self.neighbourhood.unheard()
+
+    async def _hand_over(self, agent: Agent) -> None:
+        news = await self.neighbourhood.news()
+        handed = self.mail.hand_over(self.ready())
+        self.sent |= {message.id: message for message in handed}
+        for message in handed:
+            self.idle, self.worked = False, True
+            plain = not message.text.startswith("/")  # a command of the agent's own, which the model may never see
+            before = self.neighbourhood.before(message.id, news) if plain else ""
+            await agent.send(replace(message, text=self.recap + message.text, before=before))
+            news = [] if plain else news
 
     async def _start_agent(self, make_agent: MakeAgent) -> Agent:
         waits = [message.text for message in self.unanswered.values()]
@@ -163,6 +173,7 @@ class Conversation:
             self.journal.log.append(Mishap(Kind.AGENT.value, lost, hint=None))
             self.unanswered.clear()
             self.recap = briefing.recap(briefing.LOST, said)
+            self.neighbourhood.forget()
             self.mail.go_on()
         return self.journal.session
 
@@ -221,6 +232,7 @@ class Conversation:
             if message is None:
                 continue
             self.recap = ""
+            self.neighbourhood.heard(i)
             self.asking.settle()
             denied = self.journal.session.denied if self.unanswered else 0  # only a new turn counts anew
             self.unanswered[i] = message

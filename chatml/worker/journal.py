@@ -15,7 +15,7 @@ from typing import Any
 from chatml import notify
 from chatml.agents import base
 from chatml.agents.base import AgentError
-from chatml.changes.compare import measure
+from chatml.changes.compare import measure_files
 from chatml.errors import ChatmlError, Kind
 from chatml.model import Failure, Session, Status, transitions
 from chatml.model.event import (
@@ -33,12 +33,15 @@ from chatml.model.event import (
     Turn,
 )
 from chatml.state.log import Log
-from chatml.state.store import SessionStore
+from chatml.state.store import SessionStore, write_json
 from chatml.worker.places import let_next
 from chatml.workspace.glance import glance
 
 MEASURE_EVERY = 2.0
 """Seconds at least between two counts of the changes while the agent works."""
+
+LISTED = 200
+"""Changed paths that are written down for other sessions' agents: more than any of them is told."""
 
 
 class Journal:
@@ -54,6 +57,8 @@ class Journal:
         self.letting: asyncio.Task[None] | None = None
         """Starts the next session, while this one waits for a person."""
         self._measure_next = 0.0
+        self.changed: list[str] | None = None
+        """The paths that the session has changed, the first of them; None where this worker has not counted yet."""
 
     def update(self, **changes: Any) -> None:
         """Change the record; others may have changed other parts of it meanwhile."""
@@ -98,7 +103,10 @@ class Journal:
         began = time.monotonic()
         try:
             worktree, base = Path(self.session.worktree), self.session.base
-            changes = await asyncio.to_thread(measure, self.common_dir, worktree, base)
+            changes, paths = await asyncio.to_thread(measure_files, self.common_dir, worktree, base)
+            if paths[:LISTED] != self.changed:
+                write_json(self.store.changed, paths[:LISTED])
+                self.changed = paths[:LISTED]
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()

@@ -73,7 +73,9 @@ class ClaudeAgent:
 
     async def send(self, message: Message) -> None:
         async def one() -> AsyncIterator[dict[str, Any]]:
-            content = {"role": "user", "content": message.text}
+            # The message is a block of its own, the last one: there the CLI looks for its slash commands.
+            blocks = [{"type": "text", "text": text} for text in (message.before, message.text)]
+            content = {"role": "user", "content": blocks if message.before else message.text}
             yield {"type": "user", "message": content, "parent_tool_use_id": None, "uuid": message.id}
 
         assert self._client is not None

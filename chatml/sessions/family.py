@@ -1,0 +1,206 @@
+"""Sessions that an agent has started: how many and how deep, with what money, and no freer than their parent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from chatml.agents import table
+from chatml.errors import ChatmlError, Kind
+from chatml.model import Session, Terms
+from chatml.project import Project
+from chatml.sessions.caller import caller, name_of
+
+MODES = ("plan", "dontAsk", "default", "acceptEdits", "auto", "bypassPermissions")
+"""The permission modes, the one that leaves an agent the least first."""
+
+SANDBOXES = ("required", "auto", "off")
+"""The same of `sandbox`."""
+
+NO_MORE = "do it yourself, or tell the person who started you what is left to do"
+
+
+@contextlib.contextmanager
+def adopted(project: Project, draft: Session) -> Iterator[Session]:
+    """The session to be, as its parent's caps leave it: it is claimed within the block, under the parent's lock.
+
+    As it is where a person calls. ChatmlError where the agent that calls may not start it.
+    """
+    agent = caller(project)
+    if agent is None:
+        yield draft
+        return
+    if agent.name is None:
+        raise ChatmlError("an agent whose own session is not in this repository can't start one here", NO_MORE)
+    store = project.store.session(agent.name)
+    with store.lock():
+        parent = store.read()
+        children = [one for one in _everyone(project) if one.parent_id == agent.id]
+        made = max(parent.children, len(children))
+        _check(parent, made)
+        terms = _bound(draft.terms, parent.terms)
+        if parent.terms.max_budget_usd is not None:
+            left = _left(project, parent)
+            if left <= 0:
+                raise _spent(parent)
+            terms = replace(terms, max_budget_usd=min(left, terms.max_budget_usd or left))
+        yield replace(draft, terms=terms, parent=parent.name, parent_id=parent.id)
+        store.write(replace(parent, children=made + 1))
+
+
+def given_back(project: Project, child: Session) -> None:
+    """The child was not made after all: it doesn't count."""
+    _change_parent(project, child, lambda parent: replace(parent, children=parent.children - 1))
+
+
+def children_of(project: Project, parent: str) -> list[Session]:
+    """The sessions that the agent of this one (by name) has started and that are still there, oldest first."""
+    mine = [one for one in _everyone(project) if one.parent == parent]
+    return sorted(mine, key=lambda one: (one.created_at, one.name))
+
+
+def removed(project: Project, session: Session) -> tuple[str, ...]:
+    """The session is gone: what it has cost still counts for its parent, and its children have none any more.
+
+    Returns their names.
+    """
+    cost = round(session.spent_usd + session.children_usd, 6)
+    _change_parent(project, session, lambda parent: replace(parent, children_usd=parent.children_usd + cost))
+    names = []
+    for child in children_of(project, session.name):
+        with contextlib.suppress(ChatmlError, OSError):  # removed meanwhile, or a full disk: `ls` shows it alone anyway
+            project.store.session(child.name).update(lambda now_: replace(now_, parent=None))
+            names.append(child.name)
+    return tuple(names)
+
+
+def kept_within(project: Project, session: Session) -> Session:
+    """The session, at rest until an agent woke it, with no more money than its parent has left by now.
+
+    Its lock is held. ChatmlError where that is none.
+    """
+    if session.status.open or session.parent_id is None or caller(project) is None:
+        return session
+    parent = _parent_of(project, session)
+    if parent is None or parent.terms.max_budget_usd is None:
+        return session
+    limit = round(session.spent_usd + _left(project, parent), 6)
+    limit = min(limit, session.terms.max_budget_usd or limit)
+    if limit <= session.spent_usd:
+        raise _spent(parent)
+    return session.with_terms(max_budget_usd=limit)
+
+
+# --- the caps -------------------------------------------------------------------------------------------------------
+
+
+def _check(parent: Session, made: int) -> None:
+    """ChatmlError where one more child is one too many, or too deep."""
+    if parent.terms.max_depth < 1:
+        why = "an agent has started it itself" if parent.parent_id else "max_depth is 0"
+        raise ChatmlError(f"the agent of '{parent.name}' may start no sessions: {why}", NO_MORE)
+    if made >= parent.terms.max_children:
+        most = parent.terms.max_children
+        raise ChatmlError(f"the agent of '{parent.name}' has started {made} sessions; it may start {most}", NO_MORE)
+
+
+def _bound(asked: Terms, parent: Terms) -> Terms:
+    """What a child was asked to be, no freer than its parent. ChatmlError for an agent that nothing holds."""
+    if asked.agent != parent.agent and not table.row_of(asked).traits.sandboxed:
+        raise ChatmlError(
+            f"an agent can't start the agent '{asked.agent}': chatml has no say in what that may do",
+            f"leave --agent out: the session's own is '{parent.agent}'",
+        )
+    same = asked.agent == parent.agent
+    mode = _least(MODES, asked.permission_mode, parent.permission_mode)
+    return replace(
+        asked,
+        command=parent.command if same else asked.command,
+        resume_command=parent.resume_command if same else asked.resume_command,
+        permission_mode=mode,
+        mode_after_plan=_least(MODES, asked.after_plan, parent.after_plan) if mode == "plan" else None,
+        sandbox=_least(SANDBOXES, asked.sandbox, parent.sandbox),
+        allow=tuple(rule for rule in asked.allow if rule in parent.allow),
+        ask=tuple(dict.fromkeys((*asked.ask, *parent.ask))),
+        deny=tuple(dict.fromkeys((*asked.deny, *parent.deny))),
+        scope=parent.scope or asked.scope,
+        tools=_common(asked.tools, parent.tools),
+        notify=parent.notify,
+        runner=parent.runner,
+        max_depth=min(asked.max_depth, parent.max_depth - 1),
+        max_children=min(asked.max_children, parent.max_children),
+    )
+
+
+def _least(words: Sequence[str], asked: str, most: str) -> str:
+    return min(asked, most, key=words.index)
+
+
+def _common(asked: tuple[str, ...] | None, most: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The tools of two lists, where None is all of them."""
+    if asked is None or most is None:
+        return most if asked is None else asked
+    return tuple(tool for tool in asked if tool in most)
+
+
+# --- the money ------------------------------------------------------------------------------------------------------
+
+
+def _left(project: Project, parent: Session) -> float:
+    """What a parent with a budget may still promise to children, in US dollars; not below 0."""
+    assert parent.terms.max_budget_usd is not None
+    return max(0.0, round(parent.terms.max_budget_usd - _used(project, parent), 6))
+
+
+def _used(project: Project, session: Session) -> float:
+    """What a session and all below it have cost, and what is promised to those of them that are at work."""
+    everyone = _everyone(project)
+
+    def used(one: Session) -> float:
+        below = (child for child in everyone if child.parent_id == one.id)
+        return one.spent_usd + one.children_usd + sum(map(promised, below))
+
+    def promised(one: Session) -> float:
+        return max(used(one), one.terms.max_budget_usd or 0.0 if one.status.open else 0.0)
+
+    return used(session)
+
+
+def _spent(parent: Session) -> ChatmlError:
+    limit = parent.terms.max_budget_usd
+    return ChatmlError(
+        f"nothing is left of the ${limit:g} of '{parent.name}': it is spent, or promised to its children",
+        "wait for those, and give each its own share: chatml new --max-budget-usd 1",
+        kind=Kind.BUDGET,
+    )
+
+
+# --- who belongs to whom --------------------------------------------------------------------------------------------
+
+
+def _everyone(project: Project) -> list[Session]:
+    """The sessions that have a parent, as their records have them."""
+    found = []
+    for name in project.store.names():
+        store = project.store.session(name)
+        with contextlib.suppress(OSError, ChatmlError):
+            if b'"parent_id":"' in store.raw():
+                found.append(store.read())
+    return found
+
+
+def _parent_of(project: Project, child: Session) -> Session | None:
+    """The parent's record; None without one, or where it is gone."""
+    with contextlib.suppress(OSError, ChatmlError):
+        name = name_of(project, child.parent_id) if child.parent_id is not None else None
+        return project.store.session(name).read() if name is not None else None
+    return None
+
+
+def _change_parent(project: Project, child: Session, how: Callable[[Session], Session]) -> None:
+    """Change the parent's record, where there is one."""
+    parent = _parent_of(project, child)
+    if parent is not None:
+        with contextlib.suppress(OSError, ChatmlError):  # removed meanwhile, or a full disk
+            project.store.session(parent.name).update(how)
