@@ -232,6 +232,7 @@ def test_the_model_reads_what_the_check_printed(sandbox: Sandbox, serve: Serve) 
     command = "echo 'the walls are crooked'; test -e ok"
     sandbox.chatml("new", "build", "--name", "t", "-q", "--check", command, "--wait")
     assert (sandbox.session("t")["status"], sandbox.session("t")["result"]) == ("done", "Mended.")
+    assert f"\n    {command}" in api.requests[0].body["system"][-1]["text"], "it knew what was to come"
     assert "\n    the walls are crooked\n" in "\n".join(api.requests[-1].talk.texts)
 
 

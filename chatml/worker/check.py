@@ -36,6 +36,9 @@ KEPT = 1 << 18
 TOLD = 60_000
 """Bytes of what is kept: half of what a program can be given in one argument."""
 
+SHORT = 20
+"""Lines that the record keeps of a check that has passed: `ls` reads them of each session, and the log has all."""
+
 NOT_RUN = (126, 127)
 """Exit codes by which a shell says that it could not run a command (POSIX, "Exit Status for Commands")."""
 
@@ -130,7 +133,8 @@ async def verify(journal: Journal, disturbed: Callable[[], bool]) -> Verdict | F
     if ok is None:
         return Verdict.BROKEN_OFF
     asked = sum(message.check for message in since_person(journal.store))
-    journal.update(check=CheckResult(command, ok, commit, asked + 1, run.output, now(), tree, run.said))
+    output = "\n".join(run.output.split("\n")[-SHORT:]) if ok else run.output
+    journal.update(check=CheckResult(command, ok, commit, asked + 1, output, now(), tree, run.said))
     await journal.measure()
     return Verdict.PASSED if ok else _failed(journal, run, asked)
 
