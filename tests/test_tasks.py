@@ -315,7 +315,7 @@ def test_a_list_is_made_once_and_gone_on_with(shell: Sandbox) -> None:
     assert "one on chatml/one from main (" in made.out
     assert "\x1b" not in made.err
     worktree = Path(shell.session("two-with-more")["worktree"])
-    assert (worktree / "did.txt").read_text() == "did two\n- with more\n"
+    assert (worktree / "did.txt").read_text().endswith("two\n- with more\n")  # behind what it is told of the other one
 
     (shell.repo / "t.md").write_text(text + "- four\n- to fail\n")
     again = shell.chatml("new", "-f", "t.md", "--wait", "--json", "--max-turns", "7", code=1)
