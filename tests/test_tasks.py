@@ -420,7 +420,7 @@ def test_fifty_tasks_are_made_once_and_done_though_their_maker_is_killed(shell: 
     assert {one["status"] for one in last.json} == {"done"}
     assert sorted(_made(shell)) == sorted(one["name"] for one in last.json)
     for one in last.json:
-        assert (Path(one["worktree"]) / "did.txt").read_text() == f"did {one['prompt']}\n"
+        assert (Path(one["worktree"]) / "did.txt").read_text().endswith(f"{one['prompt']}\n")
         assert len(shell.events(one["name"], "message")) == 1
     left = list((shell.repo / ".git" / "chatml" / "sessions").glob(".new-*"))
     assert not left
