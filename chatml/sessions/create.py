@@ -90,7 +90,7 @@ def create(project: Project, task: Task) -> Session:
         inbox.post(staged, Message(draft.terms.prompt))
         with family.adopted(project, draft) as child:
             store = _claim(project, staged, child, name, task.stem)
-        undo.callback(_forget, store)
+            undo.callback(_forget, store)
         session = store.read()
         undo.callback(family.given_back, project, session)
         undo.callback(_unmake, project, session)
