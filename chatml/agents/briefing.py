@@ -74,8 +74,8 @@ class Neighbour:
     task: str
     files: tuple[str, ...]
     """Some of the paths that it has changed, those that matter most first."""
-    changed: int
-    """How many paths it has changed."""
+    changed: int | None
+    """How many paths it has changed; None where that can't be found out."""
 
 
 def neighbours(nearest: Sequence[Neighbour], others: int) -> list[str]:
@@ -86,8 +86,8 @@ def neighbours(nearest: Sequence[Neighbour], others: int) -> list[str]:
     if not nearest:
         return []
     head = (
-        f"{OTHERS} Other agents work on this repository right now, each in a worktree of its own; you can't talk to "
-        "them. Stay out of the files that they change, and leave their tasks (quoted below) to them:"
+        f"{OTHERS} Other agents work on this repository right now, each in a worktree of its own. "
+        "Stay out of the files that they change, and leave their tasks (quoted below) to them:"
     )
     room = LINES - 1 if len(nearest) + others < LINES else LINES - 2
     shown = [_neighbour(one) for one in nearest[:room]]
@@ -97,10 +97,16 @@ def neighbours(nearest: Sequence[Neighbour], others: int) -> list[str]:
 
 def _neighbour(one: Neighbour) -> str:
     task = next((line for line in map(one_line, one.task.splitlines()) if line), "")
+    return f'- {one.name} {_changed(one)}; its task: "{shorten(task, 100)}"'
+
+
+def _changed(one: Neighbour) -> str:
     files = [shorten(one_line(path), 100) for path in one.files[:FILES]]
-    more = f" and {one.changed - len(files)} more" if one.changed > len(files) else ""
-    changed = f"has changed {', '.join(files)}{more}" if files else "has changed no file yet"
-    return f'- {one.name} {changed}; its task: "{shorten(task, 100)}"'
+    if not files:
+        unknown = "may have changed files" if one.changed is None else f"has changed {one.changed} files"
+        return "has changed no file yet" if one.changed == 0 else unknown
+    more = (one.changed or 0) - len(files)
+    return f"has changed {', '.join(files)}" + (f" and {more} more" if more > 0 else "")
 
 
 def recap(why: str, said: Sequence[str]) -> str:

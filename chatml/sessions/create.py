@@ -72,7 +72,7 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
         inbox.post(staged, Message(draft.terms.prompt))
         with family.adopted(project, _born(draft)) as child:
             store = _claim(project, staged, child, task, checked)
-        undo.callback(_forget, store)
+            undo.callback(_forget, store)
         session = store.read()
         undo.callback(family.given_back, project, session)
         undo.callback(_unmake, project, session)

@@ -107,7 +107,7 @@ class Conversation:
             self.neighbourhood.unheard()
 
     async def _hand_over(self, agent: Agent) -> None:
-        news = await self.neighbourhood.news()
+        news = await self.neighbourhood.news(amid_turn=not self.idle)
         handed = self.mail.hand_over(self.ready())
         self.sent |= {message.id: message for message in handed}
         for message in handed:

@@ -21,8 +21,9 @@ from chatml.state.store import SessionStore, Store, read_whole
 from chatml.worker.journal import Journal
 from chatml.workspace.glance import looks_the_same
 
-PATIENCE = 0.1
-"""Seconds after which no further worktree is looked into: a message has to reach its agent within 200 ms."""
+PATIENCE, HURRY = 1.0, 0.1
+"""Seconds after which no further worktree is looked into: before a turn, and within one. There a message has to reach
+its agent within 200 ms."""
 
 FAR = 3
 """The distance of a session that has changed nothing."""
@@ -40,12 +41,12 @@ class Neighbourhood:
         self._given: dict[str, list[str]] = {}
         """What goes ahead of the messages (by id) that the agent has not yet read."""
 
-    async def news(self) -> list[str]:
+    async def news(self, amid_turn: bool) -> list[str]:
         """What the agent does not know yet; nothing for one that changes no file, or where it can't be found out."""
         if self._journal.session.terms.reads_only:
             return []
         try:
-            near, others = await asyncio.to_thread(self._look)
+            near, others = await asyncio.to_thread(self._look, HURRY if amid_turn else PATIENCE)
         except (OSError, ChatmlError):
             return []
         known = self._told if _remembers(self._journal.session.terms) else []
@@ -74,11 +75,11 @@ class Neighbourhood:
         """The agent has lost its conversation."""
         self._told = []
 
-    def _look(self) -> tuple[list[Neighbour], int]:
+    def _look(self, patience: float) -> tuple[list[Neighbour], int]:
         """The nearest of the other sessions, those who change files in the same folders first; and how many more."""
         store = self._journal.store
         own = self._journal.changed if self._journal.changed is not None else _listed(store)
-        distance, until = _distance_from(own), time.monotonic() + PATIENCE
+        distance, until = _distance_from(own), time.monotonic() + patience
         found = [self._neighbour(one, session, distance, until) for one, session in _at_work(store)]
         found.sort(key=lambda one: (min(map(distance, one.files), default=FAR), one.name))
         return found[: briefing.LINES], len(found[briefing.LINES :])
@@ -86,13 +87,15 @@ class Neighbourhood:
     def _neighbour(
         self, store: SessionStore, session: Session, distance: Callable[[str], int], until: float
     ) -> Neighbour:
-        paths, changed = _listed(store), session.changes.files if session.changes else 0
-        if (not paths or not looks_the_same(session)) and session.populated and time.monotonic() < until:
+        paths, changed = _listed(store), session.changes.files if session.changes else None
+        if not session.populated:
+            changed = 0
+        elif (not paths or not looks_the_same(session)) and time.monotonic() < until:
             with contextlib.suppress(OSError, ChatmlError):
                 paths = measure_files(self._journal.common_dir, Path(session.worktree), session.base)[1]
                 changed = len(paths)
         paths = sorted(paths, key=distance)
-        return Neighbour(session.name, session.terms.prompt, tuple(paths), max(changed, len(paths)))
+        return Neighbour(session.name, session.terms.prompt, tuple(paths), max(changed or 0, len(paths)) or changed)
 
 
 def _at_work(own: SessionStore) -> Iterator[tuple[SessionStore, Session]]:
