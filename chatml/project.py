@@ -25,7 +25,7 @@ class Project:
     def config(self) -> Config:
         from chatml import config
 
-        return config.load(state_dir=self.store.root, top=self.repo.top)
+        return config.load(state=self.store, top=self.repo.top)
 
     @cached_property
     def queue(self) -> Queue:
@@ -36,7 +36,7 @@ class Project:
     def _max_parallel(self) -> int | None:
         from chatml import config
 
-        return config.max_parallel(state_dir=self.store.root, top=self.repo.top)
+        return config.max_parallel(state=self.store, top=self.repo.top)
 
 
 def open_project(start: Path) -> Project:

@@ -16,6 +16,7 @@ from chatml.config.approvals import with_rules
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError
 from chatml.model import Terms
+from chatml.state.paths import StatePaths
 from tests.support import TIMEOUT
 
 USER, TEAM, OWN = "user", "team", "own"
@@ -78,7 +79,7 @@ class Place:
         self.files[which].write_bytes(content.encode() if isinstance(content, str) else content)
 
     def load(self) -> Config:
-        return load(state_dir=self.files[OWN].parent, top=self.files[TEAM].parent, environ=self.environ)
+        return load(state=StatePaths(self.files[OWN].parents[1]), top=self.files[TEAM].parent, environ=self.environ)
 
     def refusal(self) -> ChatmlError:
         with pytest.raises(ChatmlError) as caught:
@@ -97,7 +98,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_without_any_file_the_defaults_hold(place: Place) -> None:
     assert place.load() == Config()
-    assert load(state_dir=place.root / "none", top=None, environ=place.environ) == Config()
+    assert load(state=StatePaths(place.root / "none"), top=None, environ=place.environ) == Config()
 
 
 def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> None:
@@ -199,10 +200,10 @@ def test_a_committed_file_only_restricts(place: Place, line: str, complaint: str
 def test_what_was_approved_for_good_is_added_to_the_rules_of_the_files(place: Place) -> None:
     rules = ["Bash(echo 'a: b' # \"c\")", "Edit(//a/{b}, c)"]
     file = place.files[OWN].parent / "approvals.json"
-    file.write_text(json.dumps(with_rules(file.parent, rules)))
+    file.write_text(json.dumps(with_rules(file, rules)))
     place.write(OWN, "allow: [WebFetch]\n")
     assert place.load().terms.allow == ("WebFetch", *rules)
-    assert with_rules(file.parent, [rules[1], "WebSearch"]) == {"allow": [*rules, "WebSearch"]}
+    assert with_rules(file, [rules[1], "WebSearch"]) == {"allow": [*rules, "WebSearch"]}
     place.write(OWN, "")
     assert place.load().origins["allow"] == str(file)
 
@@ -603,8 +604,8 @@ def test_a_link_in_the_checkout_does_not_lead_worktrees_out_of_it_or_into_git(tm
 
 def test_without_files_nothing_heavy_is_imported(place: Place) -> None:
     code = (
-        "import sys, pathlib; from chatml.config import load;"
-        f"load(state_dir=pathlib.Path({str(place.root)!r}), top=None, environ={place.environ!r});"
+        "import sys, pathlib; from chatml.config import load; from chatml.state.paths import StatePaths;"
+        f"load(state=StatePaths(pathlib.Path({str(place.root)!r})), top=None, environ={place.environ!r});"
         "print(*sorted({'yaml', 'difflib', 'tempfile', 'click', 'git', 'filelock'} & set(sys.modules)))"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

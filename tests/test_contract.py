@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Serve
-from tests.support import TIMEOUT, Sandbox
+from tests.support import TIMEOUT, Sandbox, wait_until
 
 SESSION_KEYS = {
     "name", "status", "prompt", "activity", "request", "branch", "base", "worktree", "agent", "model",
@@ -69,6 +69,8 @@ def test_a_message_amid_a_turn_does_not_hide_what_was_denied_before(sandbox: San
     sandbox.chatml("new", "first", "--name", "task", "--permission-mode", "dontAsk")
     api.wait_for(lambda: api.holding["here"])
     sandbox.chatml("send", "task", "second")
+    unread = ("unsend", "task", "--json")
+    wait_until(lambda: sandbox.chatml(*unread).json[0]["state"] == "handed", "the agent to be given the message")
     api.release("here")
     sandbox.chatml("wait", "task")
     assert [event["type"] for event in sandbox.events("task") if event["type"] in ("message", "turn", "request")] == [

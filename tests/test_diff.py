@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import TIMEOUT, Sandbox
 from tests.trees import Tree, nested_repository
-from tests.worktree import Work, add_session, terminal, work
+from tests.worktree import Work, add_session, pseudo_terminal, work
 
 __all__ = ["work"]
 
@@ -143,11 +143,11 @@ def test_color_only_where_it_is_asked_for(work: Work) -> None:
     work.write("a", "one\n")
     assert b"\x1b[31m-two" in work.patch("--color", "always")
     assert b"\x1b" not in work.patch(env={"FORCE_COLOR": "1"})
-    with terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat"}) as (_, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat"}) as (_, read):
         assert "\x1b[31m-two" in read()
-    with terminal(work.sandbox, "diff", "work", "--color", "never", env={"GIT_PAGER": "cat"}) as (_, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", "--color", "never", env={"GIT_PAGER": "cat"}) as (_, read):
         assert "\x1b" not in read()
-    with terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat", "NO_COLOR": "1"}) as (_, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", env={"GIT_PAGER": "cat", "NO_COLOR": "1"}) as (_, read):
         assert "\x1b" not in read()
 
 
@@ -156,13 +156,13 @@ def test_on_a_terminal_it_looks_as_the_person_wants(work: Work) -> None:
     work.write("bin", b"\0\1" * 50)
     work.sandbox.git("config", "core.pager", "sed s/^/paged:/")
     work.sandbox.git("config", "diff.noprefix", "true")
-    with terminal(work.sandbox, "diff", "work", "--color", "never") as (process, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", "--color", "never") as (process, read):
         shown = read()
         assert process.wait(TIMEOUT) == 0
     assert "paged:diff --git a a\n" in shown
     assert "paged:Binary files /dev/null and bin differ\n" in shown
     work.sandbox.git("config", "diff.external", "echo external")
-    with terminal(work.sandbox, "diff", "work") as (_, read):
+    with pseudo_terminal(work.sandbox, "diff", "work") as (_, read):
         assert "paged:external a " in read()
 
 
@@ -177,7 +177,7 @@ def test_what_git_can_not_print_is_an_error(work: Work) -> None:
     assert done.returncode == 1, done
     assert "error: git could not show the changes" in done.stderr
     work.sandbox.git("config", "diff.external", "false")
-    with terminal(work.sandbox, "diff", "work", env={"NO_COLOR": "1"}) as (process, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", env={"NO_COLOR": "1"}) as (process, read):
         shown = read()
         assert process.wait(TIMEOUT) == 1
     assert "external diff died" in shown
@@ -187,7 +187,7 @@ def test_what_git_can_not_print_is_an_error(work: Work) -> None:
 def test_no_changes(work: Work) -> None:
     assert work.patch() == b""
     assert work.sandbox.chatml("diff", "work", "--json").json["files"] == []
-    with terminal(work.sandbox, "diff", "work") as (process, read):
+    with pseudo_terminal(work.sandbox, "diff", "work") as (process, read):
         assert read() == "no changes against main\n"
         assert process.wait(TIMEOUT) == 0
 
@@ -393,7 +393,7 @@ def test_a_reader_that_leaves_early_is_no_error(work: Work) -> None:
 
 def test_watch_redraws_until_ctrl_c(work: Work) -> None:
     size = {"LINES": "12", "COLUMNS": "80"}
-    with terminal(work.sandbox, "diff", "work", "-w", "--color", "never", env=size) as (process, read):
+    with pseudo_terminal(work.sandbox, "diff", "work", "-w", "--color", "never", env=size) as (process, read):
         read("no changes against main")
         work.write("a", "one\n2\nthree\n\x1b[2J")
         assert "+2" in read("+^[[2J")

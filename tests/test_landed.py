@@ -28,7 +28,7 @@ def move_on(sandbox: Sandbox) -> None:
 
 
 @pytest.fixture
-def worktree(sandbox: Sandbox) -> Path:
+def session_tree(sandbox: Sandbox) -> Path:
     """A session with two commits, on a base that has moved on since."""
     sandbox.commit("before", a="1\n2\n3\n4\n5\n6\n7\n8\n9\n", other="0\n")
     folder = make_session(sandbox, "x")
@@ -73,7 +73,7 @@ WAYS: dict[str, list[Land]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_landed(sandbox: Sandbox, worktree: Path, way: str) -> None:  # noqa: ARG001
+def test_landed(sandbox: Sandbox, session_tree: Path, way: str) -> None:  # noqa: ARG001
     for step in WAYS[way]:
         step(sandbox)
     assert outcome(sandbox) == "landed in main"
@@ -89,14 +89,14 @@ PARTLY: dict[str, list[Land]] = {
 
 
 @pytest.mark.parametrize("way", PARTLY)
-def test_not_landed(sandbox: Sandbox, worktree: Path, way: str) -> None:  # noqa: ARG001
+def test_not_landed(sandbox: Sandbox, session_tree: Path, way: str) -> None:  # noqa: ARG001
     for step in PARTLY[way]:
         step(sandbox)
     assert outcome(sandbox) == NOT
     assert sandbox.chatml("ls", "-q").out == "x\n"
 
 
-def test_landed_only_on_the_remote(sandbox: Sandbox, worktree: Path) -> None:  # noqa: ARG001
+def test_landed_only_on_the_remote(sandbox: Sandbox, session_tree: Path) -> None:  # noqa: ARG001
     remote = sandbox.repo.parent / "remote.git"
     sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(remote))
     sandbox.git("remote", "add", "origin", str(remote))
@@ -166,28 +166,28 @@ def test_changes_that_look_alike_are_told_apart(sandbox: Sandbox, kind: str, sam
     assert outcome(sandbox) == expected
 
 
-def test_a_merge_among_the_commits_is_not_guessed_about(sandbox: Sandbox, worktree: Path) -> None:
-    sandbox.git("merge", "-q", "--no-ff", "--no-commit", "main", cwd=worktree)
-    write(worktree, hidden="in the merge")
-    commit(sandbox, worktree, "merged")
+def test_a_merge_among_the_commits_is_not_guessed_about(sandbox: Sandbox, session_tree: Path) -> None:
+    sandbox.git("merge", "-q", "--no-ff", "--no-commit", "main", cwd=session_tree)
+    write(session_tree, hidden="in the merge")
+    commit(sandbox, session_tree, "merged")
     sandbox.git("cherry-pick", "chatml/x~2", "chatml/x~1")
     assert outcome(sandbox).endswith("that are nowhere else, not landed in main")
 
 
-def test_a_head_that_is_detached_lands_as_well(sandbox: Sandbox, worktree: Path) -> None:
-    sandbox.git("checkout", "-q", "--detach", cwd=worktree)
-    commit(sandbox, worktree, "third", c="3\n")
+def test_a_head_that_is_detached_lands_as_well(sandbox: Sandbox, session_tree: Path) -> None:
+    sandbox.git("checkout", "-q", "--detach", cwd=session_tree)
+    commit(sandbox, session_tree, "third", c="3\n")
     squash(sandbox)
     assert outcome(sandbox) == "1 commit checked out there on no branch that is nowhere else, not landed in main"
-    sandbox.git("cherry-pick", sandbox.git("rev-parse", "HEAD", cwd=worktree))
+    sandbox.git("cherry-pick", sandbox.git("rev-parse", "HEAD", cwd=session_tree))
     assert outcome(sandbox) == "landed in main"
 
 
-def test_the_base_of_a_bare_repository(sandbox: Sandbox, worktree: Path) -> None:
+def test_the_base_of_a_bare_repository(sandbox: Sandbox, session_tree: Path) -> None:
     sandbox.git("config", "core.bare", "true")
     assert sandbox.chatml("rm", "-n", "x", code=1, cwd=sandbox.repo / ".git").err.startswith("error: 'x' is not safe")
     sandbox.git("update-ref", "refs/heads/main", "chatml/x")
-    assert "landed in main" in sandbox.chatml("rm", cwd=worktree).err
+    assert "landed in main" in sandbox.chatml("rm", cwd=session_tree).err
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def worktree(sandbox: Sandbox) -> Path:
     return sandbox.repo.with_name("app.chatml") / NAME
 
 
-def commit(sandbox: Sandbox, subject: str, *options: str) -> str:
+def commit_more(sandbox: Sandbox, subject: str, *options: str) -> str:
     """Commit something more in the session's worktree."""
     path = worktree(sandbox)
     (path / "more").write_text(subject)
@@ -119,7 +119,7 @@ def test_opens_a_pull_request_and_finds_it_again(sandbox: Sandbox, github: GitHu
     assert again.err == f"{BRANCH} is on origin already\n#1 is open already\n"
     assert sandbox.session(NAME)["pr"]["checks"] == "passing"
 
-    newer = commit(sandbox, "Add three")
+    newer = commit_more(sandbox, "Add three")
     quiet = sandbox.chatml("pr", NAME, "-q", "--title", "Limit\nrates", "--base", "release")
     assert (quiet.out, quiet.err) == ("http://github.localhost/octo/app/pull/1\n", "")
     assert github.tip("octo/app", BRANCH) == newer
@@ -187,7 +187,7 @@ def test_closed_and_merged_ones(sandbox: Sandbox, github: GitHub) -> None:
     assert merged.err == "#2 is merged, and nothing new came since\n"
     assert github.tip("octo/app", BRANCH) is None
 
-    commit(sandbox, "Add four")
+    commit_more(sandbox, "Add four")
     assert sandbox.chatml("pr", NAME).out.endswith("/pull/3\n")
 
 
@@ -256,8 +256,11 @@ def test_a_repository_inside_is_never_published_without_its_files(
     failed = sandbox.chatml("pr", NAME, "--commit", "All", code=1)
     fails(failed, f"not all of '{NAME}' can be published", said, f"chatml pr {NAME} --force")
     assert github.tip("octo/app", BRANCH) is None
-    # Neither hint takes back what the other one said.
-    fails(sandbox.chatml("pr", NAME, "--commit", "All of it", code=1), f"chatml pr {NAME} --force --commit 'All of it'")
+    # Neither hint takes back what was said already.
+    fails(
+        sandbox.chatml("pr", NAME, "--commit", "All of it", "--title", "A b", "--base", "main", code=1),
+        f"chatml pr {NAME} --force --title 'A b' --base main --commit 'All of it'",
+    )
     assert f"'chatml pr {NAME} --commit MESSAGE --force'" in sandbox.chatml("pr", NAME, "--force", code=1).err
 
     done = sandbox.chatml("pr", NAME, "--commit", "All", "--force")
@@ -269,7 +272,7 @@ def test_a_repository_inside_is_never_published_without_its_files(
 
 def test_a_repository_inside_that_the_agent_has_committed(sandbox: Sandbox, github: GitHub) -> None:
     inner_repository(sandbox, worktree(sandbox) / "lib", 1)
-    commit(sandbox, "Vendor lib")
+    commit_more(sandbox, "Vendor lib")
     fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
     shutil.rmtree(worktree(sandbox))
     fails(sandbox.chatml("pr", NAME, code=1), "the files of 'lib', a repository of its own")
@@ -282,11 +285,11 @@ def test_a_submodule_whose_work_is_nowhere_else(sandbox: Sandbox, github: GitHub
     inner_repository(sandbox, theirs, 1)
     sandbox.git("config", "receive.denyCurrentBranch", "ignore", cwd=theirs)
     sandbox.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(theirs), "lib", cwd=path)
-    commit(sandbox, "Use lib")
+    commit_more(sandbox, "Use lib")
     (path / "lib" / "file").write_text("better\n")
     fails(sandbox.chatml("pr", NAME, code=1), "what is not committed in the submodule 'lib'")
     sandbox.git("commit", "-qam", "better", cwd=path / "lib")
-    commit(sandbox, "Use a better lib")
+    commit_more(sandbox, "Use a better lib")
     fails(sandbox.chatml("pr", NAME, code=1), "the commits of the submodule 'lib' that none of its remotes has")
     assert github.tip("octo/app", BRANCH) is None
     sandbox.git("push", "-q", "origin", "HEAD", cwd=path / "lib")
@@ -365,14 +368,14 @@ def test_a_repository_that_was_moved(sandbox: Sandbox) -> None:
 
 def test_an_amended_commit_replaces_only_our_own_push(sandbox: Sandbox, github: GitHub) -> None:
     sandbox.chatml("pr", NAME, "--force-with-lease")  # there is nothing to replace
-    amended = commit(sandbox, "Add two, better", "--amend")
+    amended = commit_more(sandbox, "Add two, better", "--amend")
     fails(sandbox.chatml("pr", NAME, code=1), f"chatml pr {NAME} --force-with-lease")
     sandbox.chatml("pr", NAME, "--force-with-lease")
     assert github.tip("octo/app", BRANCH) == amended
 
     theirs = sandbox.git("commit-tree", "-p", amended, "-m", "by a colleague", f"{amended}^{{tree}}")
     sandbox.git("push", "-q", str(sandbox.repo.parent / "octo.git"), f"{theirs}:refs/heads/{BRANCH}")
-    commit(sandbox, "Add two, best", "--amend")
+    commit_more(sandbox, "Add two, best", "--amend")
     fails(sandbox.chatml("pr", NAME, "--force-with-lease", code=1), "somebody else has pushed")
     assert github.tip("octo/app", BRANCH) == theirs
 
@@ -407,13 +410,13 @@ def colleague(sandbox: Sandbox, parent: str) -> None:
 
 def _rewritten(sandbox: Sandbox) -> None:
     sandbox.chatml("pr", NAME)
-    commit(sandbox, "Add two, better", "--amend")
+    commit_more(sandbox, "Add two, better", "--amend")
 
 
 def _pushed_over(sandbox: Sandbox) -> None:
     sandbox.chatml("pr", NAME)
     colleague(sandbox, sandbox.git("rev-parse", BRANCH))
-    commit(sandbox, "Add three")
+    commit_more(sandbox, "Add three")
 
 
 def _without_branch(sandbox: Sandbox) -> None:

@@ -15,6 +15,7 @@ import yaml
 from chatml.cli import COMMANDS, root
 from chatml.config import load
 from chatml.config.files import Source, yaml_data
+from chatml.state.paths import StatePaths
 from chatml.tasks.documents import read_document
 from chatml.tasks.lists import read_list
 from tests import manual
@@ -102,7 +103,7 @@ def test_ci_runs_the_line_for_tests() -> None:
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     (text,) = [text for text in blocks("yaml") if text.startswith("base:")]
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
-    config = load(state_dir=tmp_path, top=None, environ={})
+    config = load(state=StatePaths(tmp_path), top=None, environ={})
     assert config.ignored == (), "keys without effect are listed below it"
     assert config.branch_prefix == "chatml/"
 

@@ -12,14 +12,14 @@ from tests.calls import bash
 from tests.faults import Serve, snapshot
 from tests.support import Sandbox, wait_until
 from tests.test_roles import configure
-from tests.test_scope import write
+from tests.test_scope import writing_here
 
 FOUND = "high a.py:1 it says nothing; say more\nlow docs/b c.md:12 a word is missing"
 REVIEWER = "Review the changes"
 
 WORK = [
-    [write("a.py"), bash("git add a.py && git commit -q -m a")],
-    [write("staged"), bash("git add staged"), write("untracked")],
+    [writing_here("a.py"), bash("git add a.py && git commit -q -m a")],
+    [writing_here("staged"), bash("git add staged"), writing_here("untracked")],
     "Done.",
 ]
 """Changes of every kind: committed, staged and untracked."""
@@ -80,7 +80,7 @@ def test_findings_as_json(sandbox: Sandbox, serve: Serve) -> None:
 
 @pytest.mark.long
 def test_the_same_changes_are_reviewed_once(sandbox: Sandbox, serve: Serve) -> None:
-    api = serve({REVIEWER: [FOUND], "*": worker_script(more=[[write("more")], "Done."])})
+    api = serve({REVIEWER: [FOUND], "*": worker_script(more=[[writing_here("more")], "Done."])})
     worktree = begin(sandbox)
     assert sandbox.chatml("review", "t", "-q").out == "t-review\n"
     sandbox.chatml("wait", "t-review")
@@ -136,7 +136,7 @@ def test_an_answer_in_another_form_is_not_taken_for_none(sandbox: Sandbox, serve
 
 
 def test_a_running_session_is_reviewed_as_it_is(sandbox: Sandbox, serve: Serve) -> None:
-    api = serve({REVIEWER: [FOUND], "*": [[write("a.py")], [{"hold": "on"}, "Done."]]})
+    api = serve({REVIEWER: [FOUND], "*": [[writing_here("a.py")], [{"hold": "on"}, "Done."]]})
     sandbox.chatml("new", "do it", "-q", "--name", "t")
     wait_until(lambda: bool(api.holding), "the agent to have written")
     assert sandbox.chatml("review", "t", "--wait", "-q").out == FOUND + "\n"

@@ -12,7 +12,7 @@ from chatml.config.roles import TEST_FILES
 from tests.calls import bash
 from tests.faults import Serve
 from tests.support import Sandbox
-from tests.test_scope import results, write
+from tests.test_scope import results, writing_here
 
 
 def configure(sandbox: Sandbox, text: str) -> None:
@@ -47,7 +47,7 @@ roles:
 
 def test_a_role_of_ones_own_settles_everything_and_holds_after_a_restart(sandbox: Sandbox, serve: Serve) -> None:
     configure(sandbox, SCRIBE)
-    api = serve({"*": {"turns": [[[write("docs/a")], "Done."], [[write("src/a")], "Done again."]]}})
+    api = serve({"*": {"turns": [[[writing_here("docs/a")], "Done."], [[writing_here("src/a")], "Done again."]]}})
     session = begin(sandbox, "--role", "scribe")
     assert (session["role"], session["scope"], session["permission_mode"]) == ("scribe", ["docs/**"], "dontAsk")
     configure(sandbox, "")  # what was settled is in the session's record
@@ -77,7 +77,7 @@ def test_flags_go_before_the_role(sandbox: Sandbox, serve: Serve) -> None:
 def test_a_plan_leads_to_the_mode_of_the_role(sandbox: Sandbox, serve: Serve) -> None:
     configure(sandbox, SCRIBE)
     plan = {"ExitPlanMode": {"plan": "# Write it down"}}
-    serve({"*": [["I plan.", plan], [write("docs/a")], "Done."]})
+    serve({"*": [["I plan.", plan], [writing_here("docs/a")], "Done."]})
     sandbox.chatml("new", "do it", "-q", "--name", "t", "--role", "scribe", "--permission-mode", "plan")
     sandbox.chatml("wait", "t", code=3)
     sandbox.chatml("approve", "t")
@@ -130,7 +130,7 @@ WRITES = [
 
 
 def test_a_reviewer_reads_and_changes_nothing(sandbox: Sandbox, serve: Serve) -> None:
-    calls = [*map(bash, READS + WRITES), write("a"), {"Read": {"file_path": "{cwd}/README.md"}}]
+    calls = [*map(bash, READS + WRITES), writing_here("a"), {"Read": {"file_path": "{cwd}/README.md"}}]
     api = serve({"*": [*([call] for call in calls), "no findings"]})
     session = begin(sandbox, "--role", "reviewer")
     assert (session["status"], session["request"], session["permission_mode"]) == ("done", None, "dontAsk")
@@ -146,7 +146,7 @@ def test_a_reviewer_reads_and_changes_nothing(sandbox: Sandbox, serve: Serve) ->
 
 def test_a_researcher_may_ask_and_changes_nothing(sandbox: Sandbox, serve: Serve) -> None:
     fetch = {"WebFetch": {"url": "http://127.0.0.1:9/", "prompt": "read"}}
-    serve({"*": [[bash("git log --oneline")], [write("a")], [fetch], "It is so."]})
+    serve({"*": [[bash("git log --oneline")], [writing_here("a")], [fetch], "It is so."]})
     sandbox.chatml("new", "find out", "-q", "--name", "t", "--role", "researcher")
     sandbox.chatml("wait", "t", code=3)
     assert sandbox.session("t")["request"]["summary"] == "WebFetch: http://127.0.0.1:9/"
@@ -157,7 +157,7 @@ def test_a_researcher_may_ask_and_changes_nothing(sandbox: Sandbox, serve: Serve
 
 
 def test_a_tester_changes_tests_only(sandbox: Sandbox, serve: Serve) -> None:
-    serve({"*": [[write("tests/test_a.py")], [write("src/a.py")], "Done."]})
+    serve({"*": [[writing_here("tests/test_a.py")], [writing_here("src/a.py")], "Done."]})
     session = begin(sandbox, "--role", "tester")
     assert session["permission_mode"] == "acceptEdits"
     assert [ok for ok, _ in results(sandbox)] == [True, False]

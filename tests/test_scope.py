@@ -17,7 +17,7 @@ from tests.support import Sandbox, thinned, wait_until
 SCOPE = ("--scope", "src/**")
 
 
-def write(path: str, text: str = "x\n") -> dict[str, Any]:
+def writing_here(path: str, text: str = "x\n") -> dict[str, Any]:
     """Writes a file of the worktree."""
     return writing(f"{{cwd}}/{path}", text)
 
@@ -60,7 +60,7 @@ def test_neither_the_persons_nor_the_repositorys_own_excludes_count(sandbox: San
     (sandbox.home / "ignore").write_text("*.log\n")
     sandbox.git("config", "--global", "core.excludesFile", str(sandbox.home / "ignore"))
     sandbox.commit("ignore", _dot_gitignore="build/\n")
-    serve({"*": [[write("a.log")], [write("build/b")], "Done."]})
+    serve({"*": [[writing_here("a.log")], [writing_here("build/b")], "Done."]})
     begin(sandbox, *SCOPE)
     assert [ok for ok, _ in results(sandbox)] == [False, False]
 
@@ -73,7 +73,12 @@ def test_a_file_tool_is_refused_out_of_scope_in_every_mode(sandbox: Sandbox, ser
     (sandbox.repo / "n.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     sandbox.commit("notebook")
     notebook = {"notebook_path": "{cwd}/n.ipynb", "new_source": "x", "cell_type": "code", "edit_mode": "insert"}
-    steps = [[write("docs/new")], [write("src/../top")], [write("src/link/new")], [{"NotebookEdit": notebook}]]
+    steps = [
+        [writing_here("docs/new")],
+        [writing_here("src/../top")],
+        [writing_here("src/link/new")],
+        [{"NotebookEdit": notebook}],
+    ]
     serve({"*": [[{"Read": {"file_path": "{cwd}/n.ipynb"}}], *steps, "Done."]})
     session = begin(sandbox, *SCOPE, "--permission-mode", mode)
     assert (session["status"], session["request"], session["changes"]["files"]) == ("done", None, 0)
@@ -83,7 +88,7 @@ def test_a_file_tool_is_refused_out_of_scope_in_every_mode(sandbox: Sandbox, ser
 
 
 def test_within_the_scope_the_mode_decides_as_ever(sandbox: Sandbox, serve: Serve) -> None:
-    serve({"*": [[write("src/a")], [{"Write": {"file_path": f"{sandbox.home}/a", "content": "x"}}], "Done."]})
+    serve({"*": [[writing_here("src/a")], [{"Write": {"file_path": f"{sandbox.home}/a", "content": "x"}}], "Done."]})
     sandbox.chatml("new", "do it", "-q", "--name", "t", *SCOPE)
     sandbox.chatml("wait", "t", code=3)
     assert (Path(sandbox.session("t")["worktree"]) / "src" / "a").exists()
@@ -97,7 +102,7 @@ def test_in_bypass_mode_the_scope_ends_at_the_worktree_too(sandbox: Sandbox, ser
 
 
 def test_a_plan_is_written_in_spite_of_the_scope(sandbox: Sandbox, serve: Serve) -> None:
-    steps = [[{"Write": {"file_path": "{prompt}", "content": "# The plan\n"}}], [write("docs/x")], "Done."]
+    steps = [[{"Write": {"file_path": "{prompt}", "content": "# The plan\n"}}], [writing_here("docs/x")], "Done."]
     api = serve({"*": {"turns": [["Ready."], steps]}})
     begin(sandbox, *SCOPE, "--permission-mode", "plan", "--on-request", "deny")
     told = re.search(rf"{sandbox.home}/\.claude/plans/[\w-]+\.md", json.dumps(api.requests[-1].body))

@@ -16,9 +16,9 @@ from chatml.model import Request, Status, now
 from chatml.state.store import SessionStore, Store
 from tests import forked
 from tests.faults import Serve
-from tests.made import make_session
+from tests.made import commit, make_session
 from tests.support import TIMEOUT, Sandbox
-from tests.worktree import terminal
+from tests.worktree import pseudo_terminal
 
 AtWork = Callable[[str], SessionStore]
 
@@ -137,7 +137,7 @@ def test_what_the_machine_refuses_for_one_is_done_for_the_others(sandbox: Sandbo
 
 def test_a_watched_list_shows_what_is_wrong_below_it(sandbox: Sandbox, at_work: AtWork) -> None:
     first = at_work("first")
-    with terminal(sandbox, "ls", "-w", "nobody", "first", env={"NO_COLOR": "1"}) as (process, read):
+    with pseudo_terminal(sandbox, "ls", "-w", "nobody", "first", env={"NO_COLOR": "1"}) as (process, read):
         shown = read("error: no session named 'nobody'")
         assert shown.index("first") < shown.index("error: ")
         _end(first)
@@ -256,3 +256,35 @@ def test_every_command_that_answers_does_so_for_scripts_too() -> None:
     for name in COMMANDS:
         command = import_module(f"chatml.commands.{name}").command
         assert name == "demo" or any(parameter.name == "as_json" for parameter in command.params), name
+
+
+AGENT = (
+    "agent: sh\nagents: {sh: {command: [sh, -c, '[ \"$0\" = once ] && exit 1; echo \"You said: $0\"', '{prompt}']}}\n"
+)
+"""A program that fails at its first task, and answers each other message."""
+
+
+def test_what_came_of_working_on_is_told_to_scripts(sandbox: Sandbox) -> None:
+    config = sandbox.repo / ".git" / "chatml" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text(AGENT)
+    sandbox.chatml("new", "once", "--name", "a", "--wait", "-q", code=1)
+    (resumed,) = sandbox.chatml("resume", "a", "--json").json
+    assert (resumed["name"], resumed["outcome"]) == ("a", "resumed")
+    sandbox.chatml("wait", "a")
+    (sent,) = sandbox.chatml("send", "a", "hello", "--wait", "--json").json
+    assert (sent["outcome"], sent["session"]["status"]) == ("sent", "done")
+    assert sent["session"]["result"] == "You said: hello"
+    path = sandbox.chatml("path", "a", "--json").json
+    assert path["worktree"] == sandbox.session("a")["worktree"] == sandbox.chatml("path", "a").out.rstrip("\n")
+
+
+def test_what_has_landed_and_is_kept_is_told_to_scripts(sandbox: Sandbox) -> None:
+    worktree = make_session(sandbox, "a")
+    commit(sandbox, worktree, "work", file="one\n")
+    sandbox.git("merge", "-q", "--ff-only", "chatml/a")
+    (worktree / "later").write_text("two\n")
+    (kept,) = sandbox.chatml("rm", "--merged", "--json").json
+    assert (kept["name"], kept["outcome"]) == ("a", "kept")
+    assert "uncommitted file (later)" in str(kept["why"])
+    assert worktree.is_dir()

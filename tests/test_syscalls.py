@@ -1,8 +1,8 @@
 """Commands that change something, killed or told that the disk is full at their system calls: nothing lost or left.
 
 The first run of a command is only watched; it tells the calls. Every `STRIDE`th of many is then tried, from the first
-for the kills and from the second for the full disk. Opening a file is none of them: what a kill leaves there is what
-one at the call before leaves. What git does, chatml's child, is the subject of test_halfmade.py.
+for the kills and from the second for the full disk. Opening a file is none of those for the kills: what one leaves
+there is what one at the call before leaves. What git does, chatml's child, is the subject of test_halfmade.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 
 from chatml.model import Request, Status, now
 from tests.faults import all_gone
+from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import TIMEOUT, Sandbox, needs
 
@@ -36,16 +37,19 @@ def _why_not() -> str:
 
 
 _LACK = _why_not()
-pytestmark = [pytest.mark.long, needs("strace"), pytest.mark.skipif(bool(_LACK), reason=_LACK)]
+pytestmark = [pytest.mark.long, needs("strace", "gh"), pytest.mark.skipif(bool(_LACK), reason=_LACK)]
 
 STRIDE, FEW = 3, 12
 """Of so many calls one is tried, where there are more than few."""
 
 GROWING = ("mkdir", "mkdirat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link",
            "linkat", "symlink", "symlinkat", "ftruncate")  # fmt: skip
-"""Calls that a full disk lets fail."""
+
+FAILING = (*GROWING, "openat")
+"""Calls that a full disk lets fail; that last one where it makes a file."""
 
 CALLS = (*GROWING, "unlink", "unlinkat", "rmdir")
+"""Calls that a kill strikes."""
 
 QUICK: dict[str, Any] = {"agent": "quick", "command": ("sh", "-c", "echo It is done.")}
 
@@ -230,6 +234,24 @@ def _replied(*command: str) -> Callable[[Sandbox, dict[str, Any]], None]:
     return go_on
 
 
+def _publishable(sandbox: Sandbox) -> dict[str, Any]:
+    origin = sandbox.repo.parent / "octo.git"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(origin))
+    sandbox.git("remote", "add", "origin", "http://github.localhost/octo/app.git")
+    sandbox.git("config", f"url.{origin}.pushInsteadOf", "http://github.localhost/octo/app.git")
+    worktree = make_session(sandbox, "x", **QUICK)
+    commit(sandbox, worktree, "Do it", file="one\n")
+    return state(sandbox, "x", worktree)
+
+
+def _published(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    first, second = (sandbox.chatml("pr", "x", "--json").json for _ in range(2))
+    assert first["url"] == second["url"] == sandbox.session("x")["pr"]["url"]
+    there = sandbox.git("rev-parse", "chatml/x", cwd=sandbox.repo.parent / "octo.git")
+    assert there == sandbox.git("rev-parse", "chatml/x")
+    _work(sandbox, before)
+
+
 SCENES = {
     "new": Scene(("new", "do it", "--name", "x", "-q"), _configured, lambda sandbox, _: _made(sandbox)),
     "send": Scene(("send", "x", "hello"), _rested, _sent),
@@ -241,8 +263,17 @@ SCENES = {
     "unsend": Scene(("unsend", "x", "--all"), _unread, _unsent),
     "approve": Scene(("approve", "x"), _asking("permission"), _replied("approve", "x")),
     "deny": Scene(("deny", "x", "-m", "no"), _asking("permission"), _replied("deny", "x", "-m", "no")),
+    "pr": Scene(("pr", "x"), _publishable, _published),
     "answer": Scene(("answer", "x", "1"), _asking("question"), _replied("answer", "x", "1")),
 }
+
+
+@pytest.fixture
+def github(sandbox: Sandbox) -> Iterator[GitHub]:
+    served = GitHub({"octo/app": sandbox.repo.parent / "octo.git"})
+    sandbox.env.update(served.env)
+    yield served
+    served.close()
 
 
 class Stage:
@@ -261,7 +292,7 @@ class Stage:
     def run(self, argv: tuple[str, ...], inject: str | None = None) -> tuple[subprocess.CompletedProcess[str], str]:
         """Run chatml under strace; how it ended, and the trace."""
         trace = self.saved.with_name("trace")
-        tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join(CALLS)}"]
+        tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join({*CALLS, *FAILING})}"]
         if inject is not None:
             tracer += ["-e", f"inject={inject}"]
         env = {**self.sandbox.env, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -281,6 +312,8 @@ def points(trace: str, root: Path, calls: tuple[str, ...]) -> list[tuple[str, in
         if call is None:
             continue
         count[call[1]] += 1
+        if call[1] == "openat" and "O_CREAT" not in line:
+            continue
         if call[1] in calls and str(root) in line and "= -1" not in line:
             found.append((call[1], count[call[1]]))
     return found
@@ -298,7 +331,7 @@ def _clean(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("fault", ["kill", "full disk"])
 @pytest.mark.parametrize("name", SCENES)
 def test_a_fault_at_a_system_call(
-    sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, name: str, fault: str
+    sandbox: Sandbox, github: GitHub, tmp_path_factory: pytest.TempPathFactory, name: str, fault: str
 ) -> None:
     scene = SCENES[name]
     before = scene.prepare(sandbox)
@@ -307,18 +340,20 @@ def test_a_fault_at_a_system_call(
     done, trace = stage.run(scene.command)
     assert done.returncode == 0, done
     kills = fault == "kill"
-    found = points(trace, sandbox.repo.parent, CALLS if kills else GROWING)
+    found = points(trace, sandbox.repo.parent, CALLS if kills else FAILING)
     assert found, trace
     tried = found if len(found) <= FEW else found[0 if kills else 1 :: STRIDE]
     for call, number in tried:
         where = f"{name}: {fault} at {call} {number}"
         stage.put_back()
+        github.pulls.clear()
         done, trace = stage.run(scene.command, f"{call}:{'signal=KILL' if kills else 'error=ENOSPC'}:when={number}")
         assert done.returncode in ((0, -9, 137) if kills else (0, 1)), f"{where}: {done}"
         assert "Traceback" not in done.stderr, f"{where}: {done}"
         names(sandbox)
         try:
             scene.go_on(sandbox, before)
+            assert len(github.pulls) == (name == "pr")
             all_gone(sandbox)
             sandbox.chatml("ls", "--json")
             if name not in ("rm", "rm --force"):

@@ -254,11 +254,13 @@ def small_disk(sandbox: Sandbox) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
     sandbox.repo = place / "app"
-    init_repository(sandbox.repo, sandbox.env)
-    yield place
-    sandbox.chatml("stop", "--all", "-q", code=None)
-    all_gone(sandbox)
-    subprocess.run(["umount", place], check=True, timeout=TIMEOUT)
+    try:
+        init_repository(sandbox.repo, sandbox.env)
+        yield place
+        sandbox.chatml("stop", "--all", "-q", code=None)
+        all_gone(sandbox)
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True, timeout=TIMEOUT)
 
 
 def _fill(ballast: Path) -> Path:

@@ -108,7 +108,7 @@ def sealed(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def terminal(
+def pseudo_terminal(
     sandbox: Sandbox, *args: str, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[..., str]]]:
     """chatml on a terminal of its own: the process, and a function that reads until a text appears (or to the end)."""

@@ -26,10 +26,6 @@ class Traits:
 
     joins_turn: bool = False
     """It takes a message in the midst of a turn; else messages wait for the turn's end."""
-    asks: bool = False
-    """It asks a person for what it may not do by itself, and takes the answer."""
-    counts_cost: bool = False
-    """It tells what its turns cost, so that a budget can hold."""
     sandboxed: bool = False
     """Modes, rules, roles and the sandbox bind it: chatml has a say in what it may do."""
 
@@ -54,7 +50,7 @@ class Row:
 BUILT_IN: Mapping[str, Row] = {
     "claude": Row(
         "chatml.agents.claude.agent:ClaudeAgent",
-        Traits(joins_turn=True, asks=True, counts_cost=True, sandboxed=True),
+        Traits(joins_turn=True, sandboxed=True),
         memory="chatml.agents.claude.transcript:ClaudeTranscript",
     ),
 }

@@ -76,7 +76,7 @@ def _identity(repository: Repository) -> Iterator[Diagnosis]:
 
 
 def _settings(repository: Repository, store: Store) -> Iterator[Diagnosis]:
-    settings = config.load(state_dir=store.root, top=repository.top)
+    settings = config.load(state=store, top=repository.top)
     for sentence in settings.ignored:
         yield warning("config", sentence)
     places = sorted({place.partition(":")[0] for place in settings.origins.values()})
@@ -97,7 +97,7 @@ def _writable(path: Path) -> str | None:
 def _worktrees_dir(repository: Repository, store: Store) -> Path:
     """Where worktrees are made. ChatmlError for a place that is refused."""
     try:
-        settings = config.load(state_dir=store.root, top=repository.top)
+        settings = config.load(state=store, top=repository.top)
     except ChatmlError:  # that is a finding of its own
         settings = Config()
     return config.worktrees_dir(settings, repository.home, repository.name, repository.common_dir)

@@ -29,6 +29,7 @@ from chatml.config.readers import check_known
 from chatml.config.roles import BUILT_IN, Role
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Terms
+from chatml.state.paths import StatePaths
 from chatml.text import nearest
 
 __all__ = [
@@ -77,7 +78,7 @@ class Config:
     """A sentence for each setting that was read but has no effect."""
 
 
-def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+def load(*, state: StatePaths, top: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """All settings as they are now; `top` is the top of the checkout where the command is called, if it is in one.
 
     ChatmlError names the file, line and key of the first thing that is wrong.
@@ -85,7 +86,7 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     ignored: list[str] = []
-    for source, data in _layers(state_dir, top, environ):
+    for source, data in _layers(state, top, environ):
         for name, raw in data.items():
             value = _checked(source, name, raw)
             place = source.place((name,))
@@ -106,10 +107,10 @@ def load(*, state_dir: Path, top: Path | None, environ: Mapping[str, str] = os.e
     return Config(terms, **values, origins=origins, ignored=tuple(ignored))
 
 
-def max_parallel(*, state_dir: Path, top: Path | None) -> int | None:
+def max_parallel(*, state: StatePaths, top: Path | None) -> int | None:
     """How many workers may be at work at once, as set now; None also where the settings can't be read."""
     try:
-        return load(state_dir=state_dir, top=top).terms.max_parallel
+        return load(state=state, top=top).terms.max_parallel
     except (ChatmlError, OSError):
         return None
 
@@ -202,7 +203,7 @@ def worktrees_dir(config: Config, home: Path, repo_name: str, common_dir: Path) 
     )
 
 
-def _layers(state_dir: Path, top: Path | None, environ: Mapping[str, str]) -> Iterable[tuple[Source, dict[str, Any]]]:
+def _layers(state: StatePaths, top: Path | None, environ: Mapping[str, str]) -> Iterable[tuple[Source, dict[str, Any]]]:
     """Each source with its plain data, the weakest first."""
     user = _user_file(environ)
     sources: list[tuple[Path, Source]] = []
@@ -210,11 +211,10 @@ def _layers(state_dir: Path, top: Path | None, environ: Mapping[str, str]) -> It
         sources.append((user, Source(str(user))))
     if top is not None:
         sources.append((top / COMMITTED, Source(COMMITTED, committed=True)))
-    own = state_dir / "config.yaml"
-    sources.append((own, Source(str(own))))
+    sources.append((state.config, Source(str(state.config))))
     for path, source in sources:
         yield source, file_data(path, source)
-    yield Source(str(state_dir / approvals.NAME)), approvals.approved(state_dir)
+    yield Source(str(state.approvals)), approvals.approved(state.approvals)
     for name, key in KEYS.items():
         variable = f"CHATML_{name.upper()}"
         if text := environ.get(variable):

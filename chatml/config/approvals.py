@@ -10,13 +10,11 @@ from typing import Any
 from chatml.config.files import Source, file_text
 from chatml.errors import ChatmlError
 
-NAME = "approvals.json"
 
-
-def approved(state_dir: Path) -> dict[str, Any]:
+def approved(path: Path) -> dict[str, Any]:
     """The settings that the file holds (`allow`, a list of rules); none without it. ChatmlError where it is damaged."""
-    name = str(state_dir / NAME)
-    text = file_text(state_dir / NAME, Source(name))
+    name = str(path)
+    text = file_text(path, Source(name))
     try:
         data = json.loads(text) if text else {}
         rules = data.get("allow", [])
@@ -27,6 +25,6 @@ def approved(state_dir: Path) -> dict[str, Any]:
     return {"allow": rules} if rules else {}
 
 
-def with_rules(state_dir: Path, rules: Sequence[str]) -> dict[str, Any]:
+def with_rules(path: Path, rules: Sequence[str]) -> dict[str, Any]:
     """What the file is to hold with these rules in it."""
-    return {"allow": list(dict.fromkeys([*approved(state_dir).get("allow", ()), *rules]))}
+    return {"allow": list(dict.fromkeys([*approved(path).get("allow", ()), *rules]))}

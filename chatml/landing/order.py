@@ -27,6 +27,10 @@ class Order:
         """
         flags = {"--draft": self.draft, "--force": self.force}
         asked = [flag for flag, given in flags.items() if given and flag not in further]
-        if self.commit is not None and not committed:
-            asked += ["--commit", shlex.quote(self.commit)]
+        texts = {"--title": self.title, "--body": self.body, "--base": self.base, "--remote": self.remote}
+        if not committed:
+            texts["--commit"] = self.commit
+        for flag, text in texts.items():
+            if text is not None and flag not in " ".join(further).split():
+                asked += [flag, shlex.quote(text)]
         return " ".join(["chatml pr", name, *further, *asked])

@@ -54,7 +54,7 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
     Returns the repository on GitHub, the pull request, and whether it was opened now. ChatmlError, with what to do,
     where that is not possible.
     """
-    with lock(work.store.folder / "pr.lock", PATIENCE):
+    with lock(work.store.pr_lock, PATIENCE):
         worktree = _worktree(work)
         uncommitted = _uncommitted(work, worktree)
         at = worktree.path if worktree else work.repository.home

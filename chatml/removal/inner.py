@@ -10,9 +10,8 @@ from pathlib import Path
 
 from chatml.changes.standing import pointed, same
 from chatml.errors import ChatmlError
-from chatml.model import Session
 from chatml.removal.place import Place
-from chatml.repo import Repository, git
+from chatml.repo import git
 from chatml.repo.answers import OFFLINE, failed
 from chatml.repo.plumbing import UNCOMMITTED
 from chatml.text import is_safe
@@ -82,11 +81,6 @@ def _busy(inner: Path) -> str | None:
     if status.code or ahead.code:
         return f"could not be looked into: {failed(status if status.code else ahead).message}"
     return "has work of its own" if status.text or ahead.text else None
-
-
-def kept_repositories(repository: Repository, session: Session) -> Path:
-    """Where the repositories that were inside a removed worktree are kept: git can't hold one in another."""
-    return repository.common_dir / "chatml" / "trash" / session.id
 
 
 def take_out(folder: Path, kept: Path, before: Path) -> list[Path]:

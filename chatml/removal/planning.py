@@ -52,5 +52,5 @@ def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session
 
 def check_idle(damaged: SessionStore) -> None:
     """ChatmlError where a worker lives whose record can't be read, so that nobody could end it."""
-    if any(runners.named(name).alive(damaged) for name in runners.BUILT_IN):
+    if any(runners.named(name).alive(damaged) for name in runners.known()):
         raise ChatmlError(f"the worker of '{damaged.name}' is at work", "end it first; its record can't be read")

@@ -29,16 +29,12 @@ from chatml.runners import table as runners
 from chatml.sessions import control
 from chatml.sessions.find import relocated
 from chatml.state.locks import lock
+from chatml.state.paths import DONE, GONE
 from chatml.state.store import SessionStore, remove_tree, write_json
 from chatml.workspace.mending import mend
 
-GONE, DONE = ".gone-", ".done-"
-"""How the folders of removed sessions begin: with something still to do, and with nothing but files to delete."""
-
 STARTS = 5
 """How often a worker is stopped that a message has started again, before `rm` gives up."""
-
-PLAN = ".plan.json"
 
 
 @dataclass(frozen=True)
@@ -137,8 +133,8 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     where = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
     plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
-    write_json(store.folder / PLAN, plan)
-    gone = SessionStore(store.folder.with_name(GONE + session.id))
+    write_json(store.plan, plan)
+    gone = SessionStore(store.gone(session.id))
     store.folder.rename(gone.folder)
     try:
         removed = _clear(project, gone, session, plan)
@@ -175,16 +171,16 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
         worktree.rename(aside)
     kept: list[Path] = []
     if place.admin is not None and (aside / ".git").is_file():
-        kept = inner.take_out(aside, inner.kept_repositories(repository, session), worktree)
+        kept = inner.take_out(aside, project.store.kept_repositories(session.id), worktree)
         # Nobody finds the folder by its path any more: what came in since is saved now, if anything did.
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
         (aside / ".git").unlink()
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:
-        place.admin.rename(gone.folder / "admin")
+        place.admin.rename(gone.admin)
         with contextlib.suppress(OSError):
             place.admin.parent.rmdir()
-    done = gone.folder.with_name(DONE + session.id)
+    done = gone.done(session.id)
     gone.folder.rename(done)
     left = _delete(done, aside)
     return Removed(session.name, fate, kept_aside=tuple(kept), not_deleted=left)
@@ -199,9 +195,9 @@ def _undo(project: Project, gone: SessionStore, store: SessionStore, session: Se
     with contextlib.suppress(OSError):
         if os.path.lexists(aside) and not os.path.lexists(worktree):
             aside.rename(worktree)
-            inner.put_back(inner.kept_repositories(project.repo, session), worktree)
+            inner.put_back(project.store.kept_repositories(session.id), worktree)
         if gone.folder.exists() and not store.folder.exists():
-            (gone.folder / PLAN).unlink(missing_ok=True)
+            (gone.plan).unlink(missing_ok=True)
             gone.folder.rename(store.folder)
 
 
@@ -257,7 +253,7 @@ def _remove_damaged(project: Project, name: str) -> Removed:
     with store.lock():
         planning.check_idle(store)
         trash.save(project.repo, store, name, None, None)
-        done = store.folder.with_name(DONE + str(uuid.uuid4()))
+        done = store.done(str(uuid.uuid4()))
         store.folder.rename(done)
         remove_tree(done)
     return Removed(name)
@@ -276,7 +272,7 @@ def finish_interrupted(project: Project) -> list[str]:
     for folder in left:
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(lock(folder / "session.lock", timeout=0))
+                stack.enter_context(lock(SessionStore(folder).own_lock, timeout=0))
             except (ChatmlError, OSError):
                 continue  # its `rm` is at work, or has just ended
             try:
@@ -288,11 +284,11 @@ def finish_interrupted(project: Project) -> list[str]:
 
 def _finish(project: Project, left: SessionStore) -> None:
     if left.folder.name.startswith(GONE):
-        plan = json.loads((left.folder / PLAN).read_text())
+        plan = json.loads((left.plan).read_text())
         _clear(project, left, left.read(plan["name"]), plan)
         return
     try:
-        plan = json.loads((left.folder / PLAN).read_text())
+        plan = json.loads((left.plan).read_text())
         session = left.read(plan["name"])
     except (OSError, ValueError, ChatmlError):
         remove_tree(left.folder)

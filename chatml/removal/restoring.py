@@ -17,7 +17,7 @@ from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, transitions
 from chatml.project import Project
 from chatml.removal import trash
-from chatml.removal.inner import kept_repositories, prune, put_back
+from chatml.removal.inner import prune, put_back
 from chatml.removal.place import Place, locate
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
@@ -93,7 +93,7 @@ def restore(project: Project, label: str) -> Restored:
             said = f"{(error.strerror or str(error)).lower()}: {error.filename}"
             raise ChatmlError(f"can't bring '{label}' back: {said}", "it is still in the trash") from error
     place = locate(project.repo, Path(session.worktree))
-    put_back(kept_repositories(project.repo, session), place.path)
+    put_back(project.store.kept_repositories(session.id), place.path)
     if place.admin is not None:
         (place.admin / MARK).unlink(missing_ok=True)
     trash.drop(project.repo, found.label, found.commit)

@@ -19,13 +19,18 @@ BUILT_IN: Mapping[str, str] = {"local": "chatml.runners.local:LocalRunner"}
 """Each runner, as `module:name`."""
 
 
+def known() -> Mapping[str, str]:
+    """Each runner that there is, by its name: those of other packages as well."""
+    return {**plugins.plugged(GROUP), **BUILT_IN}
+
+
 @cache
 def named(name: str) -> Runner:
     """The runner of that name. UsageError for an unknown one."""
-    known = {**plugins.plugged(GROUP), **BUILT_IN} if name not in BUILT_IN else BUILT_IN
-    if name not in known:
-        raise UsageError(f"no runner named '{name}'", f"known: {', '.join(sorted(known))}")
-    runner: Runner = plugins.load(known[name])()
+    rows = known() if name not in BUILT_IN else BUILT_IN
+    if name not in rows:
+        raise UsageError(f"no runner named '{name}'", f"known: {', '.join(sorted(rows))}")
+    runner: Runner = plugins.load(rows[name])()
     return runner
 
 

@@ -12,5 +12,5 @@ from chatml.state import store
 def allow_for_all(project: Project, rules: Sequence[str]) -> None:
     """Allow these rules in all sessions that are started from now on. ChatmlError where the file is damaged."""
     with project.store.lock():
-        folder = project.store.root
-        store.write_json(folder / approvals.NAME, approvals.with_rules(folder, rules))
+        path = project.store.approvals
+        store.write_json(path, approvals.with_rules(path, rules))

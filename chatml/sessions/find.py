@@ -108,7 +108,7 @@ def resolve(project: Project, name: str | None) -> Session:
         if moved or follow(session, project.repo) != session:
             session = mended(project, name)
         return session
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError):
         raise ChatmlError(
             f"no session named '{name}'{nearest(name, project.store.names())}", "see 'chatml ls'"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 from chatml.errors import UsageError
@@ -19,8 +18,7 @@ def slug(prompt: str) -> str:
         if len(longer) > MAX_NAME:
             break
         name = longer
-    name = unicodedata.normalize("NFC", name) or "session"
-    return f"{name}-session" if _RESERVED.fullmatch(name) else name
+    return unicodedata.normalize("NFC", name) or "session"
 
 
 def _in_word(char: str) -> bool:
@@ -28,16 +26,11 @@ def _in_word(char: str) -> bool:
     return unicodedata.category(char)[0] in "LNM"
 
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""What is no file on Windows (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
-
-
 def check_name(name: str) -> str:
     """`name` as a session's name. UsageError where it could not be a folder and a ref everywhere."""
     good = (
         0 < len(name) <= MAX_NAME
         and all(char in "_.-" or _in_word(char) for char in name)
-        and not _RESERVED.fullmatch(name)
         and name[0] not in ".-"
         and not name.endswith((".", ".lock"))
         and ".." not in name

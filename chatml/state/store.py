@@ -19,12 +19,10 @@ from typing import Any
 from chatml.errors import ChatmlError
 from chatml.model import SCHEMA, Session
 from chatml.state.locks import LOCK_TIMEOUT, WorkerLock, lock
+from chatml.state.paths import STAGE, SessionPaths, StatePaths
 
 AT_ONCE = 1 << 16
 """Bytes to read by one call: few records are longer."""
-
-STAGE = ".new-"
-"""How the folders of sessions in the making begin."""
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -82,33 +80,8 @@ class UnreadableRecordError(CorruptRecordError):
         self.hint = f"nothing is known of it, so nothing of it is touched; see 'ls -l {shlex.quote(str(path.parent))}'"
 
 
-class SessionStore:
+class SessionStore(SessionPaths):
     """One session's folder: record, log, inbox and locks."""
-
-    def __init__(self, folder: Path | str) -> None:
-        self._folder = str(folder)
-        self.name = os.path.basename(self._folder)
-        self._record = f"{self._folder}/session.json"  # as text: making two paths takes as long as reading the file
-
-    @cached_property
-    def folder(self) -> Path:
-        return Path(self._folder)
-
-    @property
-    def record(self) -> Path:
-        return Path(self._record)
-
-    @property
-    def events(self) -> Path:
-        return self.folder / "events.jsonl"
-
-    @property
-    def inbox(self) -> Path:
-        return self.folder / "inbox.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "worker.log"
 
     @cached_property
     def worker_lock(self) -> WorkerLock:
@@ -125,7 +98,7 @@ class SessionStore:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(lock(self.folder / "session.lock"))
+                stack.enter_context(lock(self.own_lock))
             except (FileNotFoundError, NotADirectoryError):
                 raise ChatmlError(f"session '{self.name}' was removed just now", "see 'chatml restore'") from None
             yield
@@ -186,14 +159,12 @@ class SessionStore:
             return new
 
 
-class Store:
-    """The folder `.git/chatml` of one repository."""
+class Store(StatePaths):
+    """The sessions of one repository."""
 
     def __init__(self, common_dir: Path) -> None:
-        self.root = common_dir / "chatml"
-        self.sessions = self.root / "sessions"
+        super().__init__(common_dir)
         self._sessions = str(self.sessions)
-        self.config = self.root / "config.yaml"
 
     def lock(self, timeout: float = LOCK_TIMEOUT) -> contextlib.AbstractContextManager[None]:
         """Hold the repository's lock, briefly: for what two sessions could both claim.
@@ -201,7 +172,7 @@ class Store:
         Whoever needs a session's lock as well takes that one first.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        return lock(self.root / "repo.lock", timeout)
+        return lock(self.own_lock, timeout)
 
     def names(self) -> list[str]:
         """The names of all sessions, in no order that means anything."""
@@ -242,7 +213,7 @@ class Store:
 
         As a path it would lead to another folder, or to the same one by another name.
         """
-        if not name or name.startswith(".") or "/" in name:
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
             raise FileNotFoundError(errno.ENOENT, "no such session", name)
         return SessionStore(f"{self._sessions}/{name}")
 

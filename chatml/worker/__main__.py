@@ -25,7 +25,8 @@ def main(argv: list[str]) -> int:
         asyncio.run(_run(store))
     except (OSError, ChatmlError) as error:
         fail(store, failure_of(error))
-    let_next(store)
+    finally:
+        let_next(store)
     return 0
 
 

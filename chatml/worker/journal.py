@@ -46,7 +46,7 @@ class Journal:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
-        self.common_dir = store.folder.parents[2]
+        self.common_dir = store.common_dir
         self.session = store.read()
         self.log = Log(store.events)
         self.measuring: asyncio.Future[None] = asyncio.get_running_loop().create_future()

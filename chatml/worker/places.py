@@ -23,5 +23,5 @@ def let_next(store: SessionStore) -> None:
         top = Path(session.repository)
     except (OSError, ChatmlError):
         pass  # removed
-    repository = Store(store.folder.parents[2])
-    Queue(repository, lambda: config.max_parallel(state_dir=repository.root, top=top)).fill()
+    repository = Store(store.common_dir)
+    Queue(repository, lambda: config.max_parallel(state=repository, top=top)).fill()

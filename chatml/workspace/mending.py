@@ -23,14 +23,14 @@ def mend(repository: Repository, session: Session) -> bool:
     ChatmlError of kind `worktree` where the branch is gone or is checked out elsewhere: nothing was changed then.
     """
     worktree = Path(session.worktree)
-    with Store(repository.common_dir).lock():
+    store = Store(repository.common_dir)
+    with store.lock():
         if standing(repository.common_dir, worktree) is not Standing.CUT_OFF:
             return False
         tip = _free_tip(repository, session)
         admin = pointed(worktree / ".git")
         assert admin is not None
-        # Beside the sessions: git takes whatever lies among its worktrees for one of them.
-        made = Path(tempfile.mkdtemp(prefix=".mending-", dir=repository.common_dir / "chatml"))
+        made = Path(tempfile.mkdtemp(prefix=store.mending))
         try:
             _fill(repository, session, made, tip)
             admin.parent.mkdir(exist_ok=True)

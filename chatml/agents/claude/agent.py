@@ -19,6 +19,7 @@ from chatml.agents.claude.lean import import_sdk
 from chatml.errors import Kind
 from chatml.model import Failure, Reply, Session
 from chatml.model.entry import Message
+from chatml.state.paths import SessionPaths
 
 import_sdk()
 
@@ -244,7 +245,7 @@ class ClaudeAgent:
         cli = find_cli()
         if cli is None:
             raise FileNotFoundError("claude")
-        script = self._setting.state_dir / "claude"
+        script = SessionPaths(self._setting.state_dir).launcher
         words = shlex.join(proc.guarded([str(cli)]))
         script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8", errors="surrogateescape")
         script.chmod(0o700)

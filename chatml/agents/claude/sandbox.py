@@ -20,6 +20,7 @@ from chatml.errors import Kind
 from chatml.model import Failure, Session
 from chatml.repo import git
 from chatml.repo.answers import answer
+from chatml.state.paths import SessionPaths, StatePaths
 
 NO_REFS = "# pack-refs with: peeled fully-peeled sorted \n"
 """What git writes into `packed-refs` where there are none: only a file that is there can be closed."""
@@ -36,13 +37,14 @@ class ClaudeSandbox:
 
     def __init__(self, session: Session, setting: Setting) -> None:
         self._worktree = setting.worktree
-        self._excludes = setting.state_dir / "excludes"
-        self._git_dir = setting.state_dir.parents[2]
+        files = SessionPaths(setting.state_dir)
+        self._excludes = files.excludes
+        self._git_dir = files.common_dir
         self._required = session.terms.sandbox == "required"
         self._branch = Path("refs/heads", session.branch)
         self._users_excludes = _users_excludes(setting.worktree)
         self._temporary: Path | None = None
-        self._noted = setting.state_dir / "temporary"
+        self._noted = files.temporary
         """Where the folder for temporary files lies, for the next one to remove should this be killed."""
         self.unasked = "dontAsk" not in (session.terms.permission_mode, session.terms.after_plan)
         """Whether a command in the sandbox needs no asking; in this one mode only the rules say what runs."""
@@ -75,7 +77,7 @@ class ClaudeSandbox:
                 "denyRead": apart,
                 "allowRead": apart,
                 "allowWrite": list(map(str, self._own())),
-                "denyWrite": [str(inside / "chatml"), str(inside / "modules"), *self._present()],
+                "denyWrite": [str(StatePaths(inside).root), str(inside / "modules"), *self._present()],
             },
         }
 

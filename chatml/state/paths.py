@@ -1,0 +1,108 @@
+"""Every path below `.git/chatml`: whoever needs one gets it here, by what it is for."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+STAGE, GONE, DONE = ".new-", ".gone-", ".done-"
+"""How folders beside the sessions begin that are none: being made, being removed, and to be deleted."""
+
+
+class SessionPaths:
+    """One session's folder, and what lies in it."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder = str(folder)
+        self.name = os.path.basename(self._folder)
+        self._record = f"{self._folder}/session.json"  # as text: making two paths takes as long as reading the file
+
+    @cached_property
+    def folder(self) -> Path:
+        return Path(self._folder)
+
+    @property
+    def common_dir(self) -> Path:
+        """The common git directory of the session's repository."""
+        return self.folder.parents[2]
+
+    @property
+    def record(self) -> Path:
+        return Path(self._record)
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / "inbox.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What its workers print, and all that git has said."""
+        return self.folder / "worker.log"
+
+    @property
+    def own_lock(self) -> Path:
+        """Held briefly, around each change."""
+        return self.folder / "session.lock"
+
+    @property
+    def pr_lock(self) -> Path:
+        """Held by the `pr` that is at work."""
+        return self.folder / "pr.lock"
+
+    @property
+    def launcher(self) -> Path:
+        """The script that starts the agent's program."""
+        return self.folder / "claude"
+
+    @property
+    def excludes(self) -> Path:
+        """What the agent's git leaves out: a file of patterns."""
+        return self.folder / "excludes"
+
+    @property
+    def temporary(self) -> Path:
+        """A note of where the agent's temporary files lie."""
+        return self.folder / "temporary"
+
+    @property
+    def plan(self) -> Path:
+        """What a removal that has begun is to do."""
+        return self.folder / ".plan.json"
+
+    @property
+    def admin(self) -> Path:
+        """git's folder of the worktree, amid a removal."""
+        return self.folder / "admin"
+
+    def gone(self, session_id: str) -> Path:
+        """The folder's place while the session is being removed."""
+        return self.folder.with_name(GONE + session_id)
+
+    def done(self, number: str) -> Path:
+        """The folder's place once nothing in it is needed any more."""
+        return self.folder.with_name(DONE + number)
+
+
+class StatePaths:
+    """The folder `.git/chatml` of one repository, and what lies in it."""
+
+    def __init__(self, common_dir: Path) -> None:
+        self.root = common_dir / "chatml"
+        self.sessions = self.root / "sessions"
+        self.config = self.root / "config.yaml"
+        self.approvals = self.root / "approvals.json"
+        self.own_lock = self.root / "repo.lock"
+
+    @property
+    def mending(self) -> str:
+        """How the folder begins in which git's part of a worktree is made anew: git takes all among its own for one."""
+        return str(self.root / ".mending-")
+
+    def kept_repositories(self, session_id: str) -> Path:
+        """Where repositories that were inside a removed worktree are kept: git can't hold one in another."""
+        return self.root / "trash" / session_id
