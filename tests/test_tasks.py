@@ -20,7 +20,7 @@ from chatml.sessions.tasks import Given, Planner
 from chatml.tasks import BadTasksError, TaskList, TaskRow, read_each, read_file
 from chatml.tasks.lists import read_list
 from chatml.tasks.tables import filled
-from tests.faults import all_gone, kill
+from tests.faults import Serve, agents, all_gone, kill, worker
 from tests.made import traces
 from tests.support import Sandbox, wait_until
 
@@ -446,3 +446,18 @@ def test_a_maker_killed_at_once_has_left_none_that_is_not_gone_on_with(shell: Sa
     last = shell.chatml("new", "-f", "t.md", "--wait", "--json").json
     assert [(one["name"], one["status"]) for one in last] == [(f"number-{n}-of-six", "done") for n in range(6)]
     assert all(len(shell.events(one["name"], "message")) == 1 for one in last)
+
+
+@pytest.mark.long
+def test_what_is_forked_together_dies_alone(sandbox: Sandbox, serve: Serve) -> None:
+    """Claude Code in each of two: one worker is killed, and its agent with it; the other goes on, and both end well."""
+    api = serve({"*": [{"hold": "both"}, "Fine."]})
+    sandbox.chatml("new", "-n", "2", "--name", "twin", "say fine")
+    api.wait_for(lambda: len(api.requests) >= 2)
+    assert len(agents(sandbox)) == 2
+    kill(worker(sandbox, "twin-1"))
+    wait_until(lambda: len(agents(sandbox)) == 1, "its agent to end")
+    assert [sandbox.session(name)["status"] for name in ("twin-1", "twin-2")] == ["crashed", "running"]
+    api.release("both")
+    again = sandbox.chatml("new", "-n", "2", "--name", "twin", "say fine", "--retry", "--wait", "--json").json
+    assert [(one["outcome"], one["status"]) for one in again] == [("resumed", "done"), ("there", "done")]
