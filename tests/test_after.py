@@ -16,10 +16,11 @@ from tests.worktree import sealed
 
 __all__ = ["sealed", "wrapped"]
 
-CONFIG = """\
+CONFIG = r"""
 agent: sh
-agents: {sh: {command: [sh, -c, "{prompt}"]}}
+agents: {sh: {command: [sh, -c, "eval \"${0##*\n\n}\"", "{prompt}"]}}
 """
+"""The agent runs the last paragraph of what it is told: before that stands what others are at."""
 
 
 @pytest.fixture

@@ -146,7 +146,6 @@ NEW_REFUSED: dict[str, tuple[list[str], int]] = {
     "emoji": (["x", "--name", "🦀"], 2),
     "escape in the name": (["x", "--name", "a\x1b[31mb"], 2),
     "surrogate name": (["x", "--name", "a\udcff"], 2),
-    "reserved on Windows with an ending": (["x", "--name", "COM1.txt"], 2),
     "empty prompt": ([""], 2),
     "blank prompt": ([" \n\t"], 2),
     "no prompt": ([], 2),

@@ -24,17 +24,17 @@ from tests.faults import Serve, agents, all_gone, kill, worker
 from tests.made import traces
 from tests.support import Sandbox, wait_until
 
-SHELL = """\
+SHELL = r"""
 agent: sh
 agents:
   sh:
     command:
     - sh
     - -c
-    - 'echo "did $0" > did.txt; case "$0" in *sleep*) exec sleep 600;; *fail*) exit 1;; esac'
+    - "task=$0; case $task in '[from chatml] Other'*) task=${task#*\n\n};; esac; echo \"did $task\" > did.txt; case $task in *sleep*) exec sleep 600;; *fail*) exit 1;; esac"
     - "{prompt}"
 """
-"""An agent that writes its task down, and does what a word in it says."""
+"""An agent that writes its task down, and does what a word in it says; what others are at stands before it."""
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_a_list_is_made_once_and_gone_on_with(shell: Sandbox) -> None:
     assert "one on chatml/one from main (" in made.out
     assert "\x1b" not in made.err
     worktree = Path(shell.session("two-with-more")["worktree"])
-    assert (worktree / "did.txt").read_text().endswith("two\n- with more\n")  # behind what it is told of the other one
+    assert (worktree / "did.txt").read_text() == "did two\n- with more\n"
 
     (shell.repo / "t.md").write_text(text + "- four\n- to fail\n")
     again = shell.chatml("new", "-f", "t.md", "--wait", "--json", "--max-turns", "7", code=1)
@@ -420,7 +420,7 @@ def test_fifty_tasks_are_made_once_and_done_though_their_maker_is_killed(shell: 
     assert {one["status"] for one in last.json} == {"done"}
     assert sorted(_made(shell)) == sorted(one["name"] for one in last.json)
     for one in last.json:
-        assert (Path(one["worktree"]) / "did.txt").read_text().endswith(f"{one['prompt']}\n")
+        assert (Path(one["worktree"]) / "did.txt").read_text() == f"did {one['prompt']}\n"
         assert len(shell.events(one["name"], "message")) == 1
     left = list((shell.repo / ".git" / "chatml" / "sessions").glob(".new-*"))
     assert not left
