@@ -31,7 +31,14 @@ agents:
     command:
     - sh
     - -c
-    - "task=$0; case $task in '[from chatml] Other'*) task=${task#*\n\n};; esac; echo \"did $task\" > did.txt; case $task in *sleep*) exec sleep 600;; *fail*) exit 1;; esac"
+    - |
+      task=$0
+      blank="
+
+      "
+      case $task in "[from chatml] Other"*) task=${task#*"$blank"};; esac
+      echo "did $task" > did.txt
+      case $task in *sleep*) exec sleep 600;; *fail*) exit 1;; esac
     - "{prompt}"
 """
 """An agent that writes its task down, and does what a word in it says; what others are at stands before it."""
