@@ -68,8 +68,7 @@ def lack() -> Lack | None:
 def wanted(terms: Terms) -> bool:
     """Whether shell commands are to be in a sandbox, where there is one."""
     # Who bypasses all permissions, be it after a plan, wants commands to reach the whole machine.
-    bypassing = "bypassPermissions" in (terms.permission_mode, terms.after_plan)
-    return terms.sandbox == "required" or (terms.sandbox == "auto" and not bypassing)
+    return terms.sandbox == "required" or (terms.sandbox == "auto" and not terms.bypasses)
 
 
 def contained(argv: Sequence[str], worktree: Path, temporary: Path) -> list[str]:

@@ -59,6 +59,12 @@ def answer(text: str = "", newline: bool = True) -> None:
         raise click.exceptions.Exit(0) from None
 
 
+def tell(text: str) -> None:
+    """As `answer`, where the work goes on though nobody reads any more."""
+    with contextlib.suppress(click.exceptions.Exit):
+        answer(text)
+
+
 def ring() -> None:
     """Ring the terminal's bell."""
     click.echo("\a", nl=False)

@@ -17,6 +17,9 @@ from chatml.environment import MARKER
 from chatml.pipes import Pipes
 from chatml.record import record
 
+WORKER = "chatml.worker"
+"""The module that runs as a worker."""
+
 STEP = 0.1
 """Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
 
@@ -225,10 +228,13 @@ def _mark(pid: int, variable: str = MARKER) -> str | None:
 
 
 def marks_above() -> Iterator[str]:
-    """The markers of the processes that this one descends from, the nearest first; none where that can't be seen."""
+    """The markers of the processes that this one descends from, the nearest first; none where that can't be seen.
+
+    Not those of workers: what they start themselves, such as a person's notifier or a hook, is no agent's.
+    """
     pid = os.getppid()
     while pid > 1:
-        if (marker := _mark(pid)) is not None:
+        if (marker := _mark(pid)) is not None and WORKER not in words(pid):
             yield marker
         try:
             # The name in it may hold anything, also parentheses (proc_pid_stat(5)).

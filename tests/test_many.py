@@ -28,7 +28,7 @@ def _workers(sandbox: Sandbox) -> list[int]:
 def test_fifty_agents_are_made_once_and_done_whatever_is_killed(sandbox: Sandbox, serve: Serve) -> None:
     """The making process is killed twice, and four workers in the midst of their work; the same command goes on."""
     api = serve({"*": [*WORK]})
-    sandbox.env["CHATML_MAX_PARALLEL"] = str(AT_ONCE)
+    sandbox.env.update(CHATML_MAX_PARALLEL=str(AT_ONCE), CHATML_PERMISSION_MODE="bypassPermissions")
     (sandbox.repo / "tasks.md").write_text("".join(f"- number {n} of fifty\n" for n in range(TASKS)))
     names = [f"number-{n}-of-fifty" for n in range(TASKS)]
     for made in (9, 29):

@@ -468,3 +468,20 @@ def test_what_is_forked_together_dies_alone(sandbox: Sandbox, serve: Serve) -> N
     api.release("both")
     again = sandbox.chatml("new", "-n", "2", "--name", "twin", "say fine", "--retry", "--wait", "--json").json
     assert [(one["outcome"], one["status"]) for one in again] == [("resumed", "done"), ("there", "done")]
+
+
+def test_a_retry_has_the_agent_try_anew_where_its_check_failed(shell: Sandbox) -> None:
+    args = ["new", "-f", "-", "--check", "test -e once || { touch once; false; }", "--retries", "0", "--wait"]
+    shell.chatml(*args, stdin="- one\n", code=1)
+    assert shell.session("one")["error"]["kind"] == "check"
+    shell.chatml(*args, "--retry", stdin="- one\n")
+    assert len(shell.events("one", "message")) == 2
+
+
+def test_who_stops_reading_stops_no_making(shell: Sandbox) -> None:
+    """As `chatml new -f tasks.md | head -1` does."""
+    (shell.repo / "t.md").write_text("".join(f"- number {n}\n" for n in range(8)))
+    maker = shell.start("new", "-f", "t.md")
+    maker.stdout.close()
+    wait_until(lambda: len(_made(shell)) == 8, "all to be made", lambda: _made(shell))
+    assert maker.wait(60) == 0

@@ -29,9 +29,10 @@ def pick_up(top: Path) -> tuple[str | None, tuple[str, ...]]:
 
 
 def keep(repository: Repository, session: Session) -> None:
-    """Keep what the session carries until `let_go`."""
-    if session.carried is not None:
-        repository.git("update-ref", PREFIX + session.id, session.carried)
+    """Keep what the session carries, and what its scope is held against, until `let_go`."""
+    kept = session.carried or (session.scope_start if session.terms.scope else None)
+    if kept is not None:
+        repository.git("update-ref", PREFIX + session.id, kept)
 
 
 def let_go(repository: Repository, session: Session) -> None:

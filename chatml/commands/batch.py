@@ -77,7 +77,7 @@ def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wan
     elif wanted.quiet:
         for one in became:
             if one.failure is None:
-                output.answer(one.name)
+                output.tell(one.name)
     return code
 
 
@@ -132,7 +132,7 @@ def _make(project: Project, planned: Sequence[tasks.Planned], wanted: Wanted) ->
             if not (wanted.as_json or wanted.quiet) and one.session is not None and one.word != tasks.THERE:
                 show("")
                 what = "goes on" if one.word == tasks.RESUMED else f"from {base_text(one.session)}"
-                output.answer(f"{output.style(one.name, bold=True)} on {one.session.branch} {what}")
+                output.tell(f"{output.style(one.name, bold=True)} on {one.session.branch} {what}")
             show(f"{number} of {len(planned)}")
     return became
 

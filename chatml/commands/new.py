@@ -206,7 +206,9 @@ def _with_changes(project: Project, task: Task) -> Task:
     carried, left_out = carrying.pick_up(project.repo.top)
     for sentence in left_out:
         output.warning(f"left out: {sentence}")
-    return replace(task, base=None, carried=carried)
+    # On the commit that it was taken from, whatever is checked out by the time that the session is made.
+    start = project.repo.resolve(f"{carried}^1") if carried else None
+    return replace(task, base=None, carried=carried, start=start)
 
 
 def _fetched(project: Project, task: Task, say: Callable[[str], None]) -> Task:
@@ -230,7 +232,7 @@ def _all(project: Project, tasks: Sequence[Task], *, wait: bool, as_json: bool, 
             code = max(code, output.complain(error, task.name or ""))
             continue
         if quiet and not as_json:
-            output.answer(made[-1].name)
+            output.tell(made[-1].name)
         elif not as_json:
             _tell(project, made[-1], task, answer_follows=wait)
     if wait:
@@ -278,7 +280,7 @@ def _prompt(given: str | None, needed: bool) -> str:
 
 
 def _tell(project: Project, session: Session, task: Task, answer_follows: bool) -> None:
-    say = output.note if answer_follows else output.answer
+    say = output.note if answer_follows else output.tell
     name = output.style(session.name, err=answer_follows, bold=True)
     say(f"{name} on {session.branch} from {rows.base_text(session)}")
     if session.status is Status.QUEUED:
@@ -290,5 +292,6 @@ def _tell(project: Project, session: Session, task: Task, answer_follows: bool) 
         if top is not None and task.base is None and task.carried is None and project.repo.dirty(top):
             output.note("note: the uncommitted changes here don't come along; --with-changes takes them")
     with suppress(ChatmlError, OSError):
-        if task.branch is None and task.start is None and (lags := lag(project.repo, session.base.ref)):
+        fetched_now = task.start is not None and task.carried is None
+        if task.branch is None and not fetched_now and (lags := lag(project.repo, session.base.ref)):
             output.note(f"note: {lags}")

@@ -13,7 +13,7 @@ from chatml.model import Session, Status
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
 from chatml.render import outcomes
-from chatml.sessions import control, family
+from chatml.sessions import control, family, find
 
 
 @click.command()
@@ -35,7 +35,8 @@ def command(at: Path, names: tuple[str, ...], everyone: bool, as_json: bool, qui
     def stop(name: str) -> Outcome:
         word = "stopped" if control.stop(each.project, name) else "at rest"
         say(outcomes.SAYS[word].format(name))
-        children = [one.name for one in family.children_of(each.project, name) if one.status.open]
+        session = find.resolve(each.project, name)
+        children = [one.name for one in family.children_of(each.project, session) if one.status.open]
         if children:
             say(f"  {', '.join(children)}: started by its agent, go on")
         return Outcome(name, word, {"children": children})

@@ -34,6 +34,14 @@ class Base:
 
 
 @record(frozen=True)
+class RemovedChild:
+    """A session that an agent had started and that was removed, by its id, and what it has cost."""
+
+    id: str
+    usd: float
+
+
+@record(frozen=True)
 class Predecessor:
     """A session that another one comes after; by its `id`, because its name may become another one's."""
 

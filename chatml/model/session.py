@@ -17,6 +17,7 @@ from chatml.model.parts import (
     Predecessor,
     Process,
     PullRequest,
+    RemovedChild,
     Tokens,
     now,
     parse_time,
@@ -120,8 +121,8 @@ class Session:
     """That one's `id`."""
     children: int = 0
     """How many sessions its agent has started, also those that are removed."""
-    children_usd: float = 0.0
-    """What those have cost that are removed."""
+    removed_children: tuple[RemovedChild, ...] = ()
+    """Those of them that are removed, and any that was about to be: what they have cost still counts."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
@@ -158,6 +159,7 @@ class Session:
             "requests": asked,
             "base": vars(self.base),
             "tokens": vars(self.tokens),
+            "removed_children": tuple(vars(one) for one in self.removed_children),
             "predecessors": tuple(vars(one) for one in self.predecessors),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),

@@ -72,6 +72,11 @@ class Terms:
         return self.tools is not None and not set(self.tools) & set(FILE_TOOLS)
 
     @property
+    def bypasses(self) -> bool:
+        """Whether its agent may do anything, be it after a plan only."""
+        return "bypassPermissions" in (self.permission_mode, self.after_plan)
+
+    @property
     def after_plan(self) -> str:
         """The permission mode to go on in once a plan is approved."""
         if self.mode_after_plan is not None:

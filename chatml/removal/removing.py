@@ -63,6 +63,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 runners.of(session).end(session)  # what a worker that was killed has left
                 current, place = _still(project, store, session, mending=force)
                 _check_again(project, current, place, stopped, force, keep_branch)
+                family.booked(project, current)
                 gone = _remove(project, store, current, place, keep_branch)
                 return replace(gone, children=family.removed(project, current))
     except OSError as error:

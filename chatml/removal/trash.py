@@ -105,8 +105,8 @@ def _save(
             present, note["deleted"], left_out = _files(place, note["head"], own)
             content |= {f"files/{path}": place.folder / path for path in present}
     commits = _commits(repository, note, content) if session is not None else []
-    if session is not None and session.carried is not None and rev(repository, f"{session.carried}^{{commit}}"):
-        commits.append(session.carried)
+    carried = {session.carried, session.scope_start} - {None} if session is not None else set()
+    commits += sorted(commit for commit in carried if commit and rev(repository, f"{commit}^{{commit}}"))
     (own / "note.json").write_text(json.dumps(note))
     entries += _hashed(repository, {**content, "note.json": own / "note.json"}, own)
     _git(repository, "update-index", "-z", "--index-info", index=own / "tree", stdin=b"".join(entries))

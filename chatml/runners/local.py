@@ -17,9 +17,6 @@ from chatml.state.store import SessionStore
 if TYPE_CHECKING:
     import socket
 
-WORKER = "chatml.worker"
-"""The module that runs as a worker."""
-
 
 MANY = "--many"
 """What it is told to be the process that forks workers."""
@@ -70,7 +67,7 @@ class LocalRunner:
 
     def command(self, store: SessionStore, lock: int) -> list[str]:
         """What runs as the worker; it inherits the open worker lock under that number."""
-        return [*proc.python(), "-m", WORKER, str(store.folder), str(lock)]
+        return [*proc.python(), "-m", proc.WORKER, str(store.folder), str(lock)]
 
     def alive(self, store: SessionStore) -> bool:
         return store.worker_lock.held()
@@ -87,7 +84,7 @@ class LocalRunner:
             return None
         found: dict[str, tuple[Process, ...]] = {session.id: () for session in sessions}
         for pid, marker in sorted(proc.marks().items()):
-            if marker in found and (words := proc.words(pid)) and WORKER not in words:
+            if marker in found and (words := proc.words(pid)) and proc.WORKER not in words:
                 found[marker] += (Process(pid, " ".join(words)),)
         return found
 
@@ -124,7 +121,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             proc.spawn_detached(
-                [*proc.python(), "-m", WORKER, MANY, str(theirs.fileno())],
+                [*proc.python(), "-m", proc.WORKER, MANY, str(theirs.fileno())],
                 cwd=folder,
                 env=environment.session_env({environment.MARKER: NOBODY}),
                 output=SessionStore(folder).log,

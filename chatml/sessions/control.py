@@ -19,7 +19,7 @@ from chatml.model.entry import Interrupt, Message
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions import family
-from chatml.sessions.caller import persons_only
+from chatml.sessions.caller import hands_off, persons_only
 from chatml.sessions.find import relocated, resolve, still_open
 from chatml.sessions.limits import AS_BEFORE, NewLimits
 from chatml.state import inbox, log
@@ -111,6 +111,7 @@ def send(
     """
     text = check_message(text)
     store = _existing(project, name)
+    hands_off(project, name, "send")
     first = [Interrupt()] if interrupt else []
     with store.lock():
         session = relocated(project, store)
@@ -127,10 +128,10 @@ def _limited(project: Project, store: SessionStore, session: Session, limits: Ne
     """The session with new limits, as a person sets them; an agent wakes none beyond its parent's money."""
     if limits.any():
         persons_only(project, f"change the limits of '{session.name}'")
-    changed = family.kept_within(project, limits.of(session))
+    changed = limits.of(session)
     if changed != session:
         store.write(changed)
-    return changed
+    return family.keep_within(project, store, changed)
 
 
 def _existing(project: Project, name: str) -> SessionStore:
@@ -202,9 +203,10 @@ def remade(project: Project, name: str) -> str | None:
 def stop(project: Project, name: str) -> bool:
     """End the session's turn, its worker and what its agent has left running; False where there was none of these.
 
-    ChatmlError where the worker doesn't end.
+    ChatmlError where the worker doesn't end, and where an agent calls that has not started the session.
     """
     store = _existing(project, name)
+    hands_off(project, name, "stop")
     with store.lock():
         session = store.read()
         stopped = alive = runners.alive(store, session)

@@ -148,7 +148,7 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
         id=str(uuid.uuid4()),
         queued_at=stamp if queued else None,
         owns_branch=task.branch is None,
-        scope_start=(tip or task.carried) if terms.scope else None,
+        scope_start=tip or task.carried,
         carried=task.carried,
         issue=task.issue,
     )

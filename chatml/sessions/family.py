@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from chatml.agents import table
 from chatml.errors import ChatmlError, Kind
-from chatml.model import Session, Terms
+from chatml.model import RemovedChild, Session, Terms
 from chatml.project import Project
 from chatml.sessions.caller import caller, name_of
+from chatml.state.store import SessionStore
 
 MODES = ("plan", "dontAsk", "default", "acceptEdits", "auto", "bypassPermissions")
 """The permission modes, the one that leaves an agent the least first."""
@@ -54,37 +55,55 @@ def given_back(project: Project, child: Session) -> None:
     _change_parent(project, child, lambda parent: replace(parent, children=parent.children - 1))
 
 
-def children_of(project: Project, parent: str) -> list[Session]:
-    """The sessions that the agent of this one (by name) has started and that are still there, oldest first."""
-    mine = [one for one in _everyone(project) if one.parent == parent]
+def children_of(project: Project, parent: Session) -> list[Session]:
+    """The sessions that the agent of this one has started and that are still there, oldest first."""
+    mine = [one for one in _everyone(project) if one.parent_id == parent.id]
     return sorted(mine, key=lambda one: (one.created_at, one.name))
 
 
-def removed(project: Project, session: Session) -> tuple[str, ...]:
-    """The session is gone: what it has cost still counts for its parent, and its children have none any more.
+def booked(project: Project, session: Session) -> None:
+    """The session is about to be removed: what it has cost counts for its parent as long as it is not there.
 
-    Returns their names.
+    By its id: so a removal that was killed, or taken back by `restore`, leaves the account right.
     """
-    cost = round(session.spent_usd + session.children_usd, 6)
-    _change_parent(project, session, lambda parent: replace(parent, children_usd=parent.children_usd + cost))
+    cost = round(session.spent_usd + sum(one.usd for one in session.removed_children), 6)
+
+    def change(parent: Session) -> Session:
+        others = (one for one in parent.removed_children if one.id != session.id)
+        return replace(parent, removed_children=(*others, RemovedChild(session.id, cost)))
+
+    _change_parent(project, session, change)
+
+
+def removed(project: Project, session: Session) -> tuple[str, ...]:
+    """The session is gone, and its children have no parent any more; returns their names."""
     names = []
-    for child in children_of(project, session.name):
+    for child in children_of(project, session):
         with contextlib.suppress(ChatmlError, OSError):  # removed meanwhile, or a full disk: `ls` shows it alone anyway
             project.store.session(child.name).update(lambda now_: replace(now_, parent=None))
             names.append(child.name)
     return tuple(names)
 
 
-def kept_within(project: Project, session: Session) -> Session:
-    """The session, at rest until an agent woke it, with no more money than its parent has left by now.
+def keep_within(project: Project, store: SessionStore, session: Session) -> Session:
+    """Give a session at rest, which an agent wakes, no more money than its parent has left by now.
 
-    Its lock is held. ChatmlError where that is none.
+    Its lock is held, and the parent's while it is looked and written: two that are woken at once share what is left.
+    ChatmlError where that is none.
     """
     if session.status.open or session.parent_id is None or caller(project) is None:
         return session
     parent = _parent_of(project, session)
     if parent is None or parent.terms.max_budget_usd is None:
         return session
+    with project.store.session(parent.name).lock():
+        kept = _within(project, session, parent)
+        store.write(kept)
+    return kept
+
+
+def _within(project: Project, session: Session, parent: Session) -> Session:
+    """The session with what its parent has left for it. ChatmlError where that is nothing."""
     limit = round(session.spent_usd + _left(project, parent), 6)
     limit = min(limit, session.terms.max_budget_usd or limit)
     if limit <= session.spent_usd:
@@ -113,6 +132,9 @@ def _bound(asked: Terms, parent: Terms) -> Terms:
             f"leave --agent out: the session's own is '{parent.agent}'",
         )
     same = asked.agent == parent.agent
+    sandbox = _least(SANDBOXES, asked.sandbox, parent.sandbox)
+    if asked.check not in (None, parent.check) and not parent.bypasses:
+        sandbox = "required"  # a check runs unasked: outside of a sandbox it would be free to do anything
     mode = _least(MODES, asked.permission_mode, parent.permission_mode)
     return replace(
         asked,
@@ -120,7 +142,7 @@ def _bound(asked: Terms, parent: Terms) -> Terms:
         resume_command=parent.resume_command if same else asked.resume_command,
         permission_mode=mode,
         mode_after_plan=_least(MODES, asked.after_plan, parent.after_plan) if mode == "plan" else None,
-        sandbox=_least(SANDBOXES, asked.sandbox, parent.sandbox),
+        sandbox=sandbox,
         allow=tuple(rule for rule in asked.allow if rule in parent.allow),
         ask=tuple(dict.fromkeys((*asked.ask, *parent.ask))),
         deny=tuple(dict.fromkeys((*asked.deny, *parent.deny))),
@@ -156,10 +178,12 @@ def _left(project: Project, parent: Session) -> float:
 def _used(project: Project, session: Session) -> float:
     """What a session and all below it have cost, and what is promised to those of them that are at work."""
     everyone = _everyone(project)
+    there = {one.id for one in everyone}
 
     def used(one: Session) -> float:
         below = (child for child in everyone if child.parent_id == one.id)
-        return one.spent_usd + one.children_usd + sum(map(promised, below))
+        gone = (child.usd for child in one.removed_children if child.id not in there)
+        return one.spent_usd + sum(gone) + sum(map(promised, below))
 
     def promised(one: Session) -> float:
         return max(used(one), one.terms.max_budget_usd or 0.0 if one.status.open else 0.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chatml.errors import ChatmlError
 from chatml.repo import Repository
 from chatml.repo.upstream import Upstream, fetch, upstream_of
+from chatml.text import counted
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ def _local(repository: Repository, name: str, branch: str) -> Fetched:
         upstream = _upstream(repository, branch)
     if upstream.ahead and upstream.behind:
         raise ChatmlError(
-            f"'{branch}' and '{upstream.name}' have diverged: {commits(upstream.ahead)} here, {upstream.behind} there",
+            f"'{branch}' and '{upstream.name}' have diverged: "
+            f"{counted(upstream.ahead, 'commit')} here, {upstream.behind} there",
             f"bring them together, or choose one: --base {shlex.quote(upstream.name)}, or do without --fetch",
         )
     if not upstream.behind:
         return Fetched(name, repository.resolve(f"refs/heads/{branch}"))
-    note = f"'{branch}' is {commits(upstream.behind)} behind '{upstream.name}': it starts from there"
+    note = f"'{branch}' is {counted(upstream.behind, 'commit')} behind '{upstream.name}': it starts from there"
     return Fetched(name, repository.resolve(upstream.ref), note)
 
 
@@ -77,8 +79,6 @@ def lag(repository: Repository, base: str) -> str | None:
         return None
     ahead = f", and {upstream.ahead} ahead" if upstream.ahead else ""
     hint = "" if upstream.ahead else "; --fetch gets it"
-    return f"base '{base}' is {commits(upstream.behind)} behind '{upstream.name}'{ahead} (as last fetched){hint}"
-
-
-def commits(number: int) -> str:
-    return "1 commit" if number == 1 else f"{number} commits"
+    return (
+        f"base '{base}' is {counted(upstream.behind, 'commit')} behind '{upstream.name}'{ahead} (as last fetched){hint}"
+    )

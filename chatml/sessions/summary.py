@@ -209,7 +209,7 @@ def _next(summary: Summary) -> list[str]:
     if session.status in (Status.CRASHED, Status.STOPPED):
         return ["resume", name]
     if session.status is not Status.DONE:
-        return ["attach", name]
+        return ["resume" if session.stuck else "attach", name]
     return _land(summary)
 
 
@@ -217,7 +217,7 @@ def _fix(session: Session) -> list[str]:
     kind = session.error.kind if session.error else None
     if kind == Kind.SCOPE.value:
         return ["diff", session.name]
-    if kind == "check":
+    if kind == Kind.CHECK.value:
         return ["show", session.name]
     return ["resume", session.name, *MORE.get(kind or "", "").split()]
 

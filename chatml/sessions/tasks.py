@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from chatml import config
-from chatml.errors import ChatmlError, UsageError, of_machine
+from chatml.errors import ChatmlError, Kind, UsageError, of_machine
 from chatml.model import Base, Session, Status
 from chatml.project import Project
 from chatml.runners import table as runners
@@ -100,7 +100,10 @@ def _again(project: Project, one: Planned, retry: bool) -> Made:
     if not unborn and not (retry and session.status in (Status.FAILED, Status.CRASHED)):
         return Made(one.name, THERE, session)
     try:
-        control.resume(project, one.name)
+        if session.error is not None and session.error.kind == Kind.CHECK.value:
+            control.send(project, one.name, session.terms.prompt)  # resuming would run the check alone
+        else:
+            control.resume(project, one.name)
         return Made(one.name, RESUMED, find.load(project, one.name))
     except (ChatmlError, OSError) as error:
         return _failed(one.name, error)

@@ -11,6 +11,7 @@ from chatml.model import Session
 from chatml.model.entry import Handed, Message, Unsend
 from chatml.project import Project
 from chatml.runners import table as runners
+from chatml.sessions.caller import hands_off
 from chatml.sessions.find import resolve
 from chatml.state import inbox
 from chatml.state.store import SessionStore
@@ -46,6 +47,7 @@ def unsent(store: SessionStore, session: Session) -> list[Unsent]:
 def unsend(project: Project, name: str, ids: Sequence[str] | None) -> list[Unsent]:
     """Take these messages back, or all that can be; returns them. ChatmlError, and nothing done, for one that can't."""
     resolve(project, name)
+    hands_off(project, name, "unsend")
     store = project.store.session(name)
     with store.lock():
         there = {one.id: one for one in unsent(store, store.read()) if one.state != HANDED}

@@ -64,6 +64,12 @@ def _look(
     """What a predecessor has brought; None where it is gone, and a person wants to start all the same."""
     name = predecessor.name
     found = predecessors.found(store, predecessor)
+    if found is None and not session.released:
+        raise ChatmlError(
+            f"'{name}', which it comes after, {predecessors.GONE}",
+            f"to start without it: chatml resume {session.name}",
+            Kind.WORKTREE,
+        )
     if found is None:
         notes.append(f"without {name}, which {predecessors.GONE}")
         return None

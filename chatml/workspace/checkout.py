@@ -62,7 +62,7 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
     repo.git("update-index", "-q", "--refresh", at=worktree, check=False)
     said = repo.post_checkout(worktree, cancelled)
     if session.carried is not None:
-        if session.carried != session.scope_start:
+        if not session.terms.scope or session.carried != session.scope_start:
             carrying.let_go(Repository.discover(Path(session.repository)), session)
         record(carried=None)
     record(hook_due=False)
