@@ -161,7 +161,7 @@ def screen() -> Iterator[Callable[[str], None]]:
     click.echo("\x1b[?1049h\x1b[?25l\x1b[?7l", nl=False)
     try:
         yield lambda text: click.echo(
-            "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in text.splitlines()) + "\x1b[J", nl=False
+            "\x1b[H" + "".join(f"\x1b[2K{line}\n" for line in text.splitlines()) + "\x1b[J", nl=False
         )
     finally:
         click.echo("\x1b[?7h\x1b[?25h\x1b[?1049l", nl=False)

@@ -234,7 +234,7 @@ def test_a_table_makes_a_task_of_each_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "a,b\n1,2\n3\n", "t.csv:3: task 2: has 1 fields, and the header has 2"),
+        ("t.csv", "a,b\n1,2\n3\n", "t.csv:3: task 2: has 1 field, and the header has 2"),
         ("t.csv", 'a\n"x"y\n', "t.csv:2: task 1: not valid CSV"),
         ("t.csv", "b\n1\n", "t.csv:2: task 1: no field named 'a'"),
         ("t.csv", "a\n", "holds no row"),

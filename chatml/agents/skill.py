@@ -29,6 +29,10 @@ file, you do better yourself.
 - It returns at once. The prompt is all that the other agent knows: say what to do, where, how to check it, and what to
   leave alone. A long one goes through standard input: `chatml new - --name limits < task.md`
 - It starts from what is committed here: commit first what it needs. `--base REF` starts from elsewhere.
+- `--check "pytest -q tests/api"`: it is `done` only once that passes; what fails there is its next message
+  (`--retries N`).
+- `chatml new -f tasks.md` starts one for each bullet of a list; `--after NAME` waits until that one is done, and starts
+  from what it has committed.
 - `--role researcher` only reads and reports; `--model`, `--max-turns` and `--max-budget-usd` as you need them.
 
 ## Wait: don't poll
@@ -44,6 +48,7 @@ names, your own session is waited for too. Don't call `ls` or `sleep` in a loop.
 | `done` | read the result, and the diff |
 | `waiting` | it needs an answer: see below |
 | `failed` | read `error`; `chatml send NAME "…"` goes on |
+| `queued` | it starts by itself; where one that it waits for failed, `wait` ends with 3, and `resume` starts it |
 | `stopped`, `crashed` | `chatml resume NAME` |
 
 ## Read
@@ -52,6 +57,7 @@ names, your own session is waited for too. Don't call `ls` or `sleep` in a loop.
     chatml show limits --json
     chatml logs limits                 # the whole transcript: long
     chatml ls --json                   # all sessions; yours have your session's name as "parent"
+    chatml summary                     # what came of each, files that several have changed, and the next command
 
 ## Steer
 
@@ -78,7 +84,8 @@ That you never merge doesn't hold for the branches of sessions that you have sta
 
 ## What you can't do
 
-- `approve`, `answer`, `deny`, `merge`, `pr` and `rm` work on sessions that you have started, and on no others.
+- `approve`, `answer`, `deny`, `send`, `unsend`, `stop`, `pr` and `rm` work on sessions that you have started, and on no
+  others.
 - You may start 5 sessions, and those start none, unless the person has set other limits. They are no freer than you,
   and all together may cost what is left of your budget: give each its share with `--max-budget-usd`.
 - chatml writes below `.git/chatml`, which a sandboxed command can't: run it outside of the sandbox.

@@ -122,14 +122,18 @@ def _sandbox() -> Diagnosis:
 
 def _gh() -> Diagnosis:
     if shutil.which("gh") is None:
-        return warning("gh", "gh is not installed: only 'chatml pr' needs it", "see https://cli.github.com")
+        return warning(
+            "gh", "gh is not installed: only 'chatml pr' and 'new --issue' need it", "see https://cli.github.com"
+        )
     try:
         said = proc.run(["gh", "--version"], timeout=TIMEOUT)
         token = proc.run(["gh", "auth", "token"], timeout=TIMEOUT)
     except (OSError, TimeoutError) as error:
-        return warning("gh", f"gh does not run: {error}", "only 'chatml pr' needs it")
+        return warning("gh", f"gh does not run: {error}", "only 'chatml pr' and 'new --issue' need it")
     version = re.search(r"\d+(\.\d+)+", said.text)
     name = f"gh {version.group()}" if version else "gh"
     if token.code:
-        return warning("gh", f"{name} is not logged in: only 'chatml pr' needs it", "log in with 'gh auth login'")
+        return warning(
+            "gh", f"{name} is not logged in: only 'chatml pr' and 'new --issue' need it", "log in with 'gh auth login'"
+        )
     return ok("gh", f"{name}, logged in")

@@ -142,14 +142,18 @@ def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], pl
     names = {tasks.MADE: "made", tasks.RESUMED: "gone on with", tasks.THERE: "there already"}
     parts = [f"{number} {names[word]}" for word, number in counts.items() if number]
     parts += [f"{listed.ticked} ticked off"] if listed.ticked else []
-    output.note(", ".join(parts) or "nothing to do")
+    if parts or all(one.failure is None for one in became):
+        output.note(", ".join(parts) or "nothing to do")
     new = [one.session for one in became if one.word == tasks.MADE and one.session is not None]
-    if queued := sum(session.status is Status.QUEUED for session in _now(project, new)):
-        output.note(f"{queued} queued: all places are taken")
+    queued = [session for session in _now(project, new) if session.status is Status.QUEUED]
+    if placed := sum(session.queue_place is not None for session in queued):
+        output.note(f"{placed} queued: all places are taken")
+    if later := len(queued) - placed:
+        output.note(f"{later} queued until others are done")
     here = any(one.task.base is None and not one.there for one in planned)
     with suppress(ChatmlError):  # they are at work, whatever git says of this checkout
         if new and here and project.repo.top is not None and project.repo.dirty(project.repo.top):
-            output.note("note: the uncommitted changes here don't come along; commit them first if they should")
+            output.note("note: the uncommitted changes here don't come along")
 
 
 def _now(project: Project, sessions: Iterable[Session]) -> list[Session]:
@@ -167,6 +171,8 @@ def _wait(project: Project, names: Sequence[str], wanted: Wanted) -> int:
     if not (wanted.as_json or wanted.quiet):
         for session in waited.rested:
             output.note(f"{session.name}: {session.status.value}")
+            if session.status is not Status.DONE:
+                rest.tell(session)
     return waited.code
 
 

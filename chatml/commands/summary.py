@@ -33,7 +33,10 @@ def command(at: Path, names: tuple[str, ...], markdown: bool, as_json: bool) -> 
     if markdown and as_json:
         raise UsageError("choose one of --json and --markdown")
     each = Each(open_project(at))
-    summaries = summarize(each.project, rows.by_need(each.sessions(names)))
+    found = each.sessions(names)
+    if names and not found and not as_json:
+        return each.code  # none of those is there, which was told
+    summaries = summarize(each.project, rows.by_need(found))
     if as_json:
         output.json_answer([one.to_json() for one in summaries])
     elif markdown:

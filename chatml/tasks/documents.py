@@ -107,6 +107,7 @@ def _keep(
 
 
 def _wrong(source: Source, spot: Spot, label: str | None, problems: list[ChatmlError], error: BadValueError) -> None:
-    place = source.place((*spot, *error.spot[:1]))
+    exact = (*spot, *error.spot[:1])
+    place = source.place(exact if exact in source.lines else spot)
     key = ".".join(str(part) for part in error.spot if isinstance(part, str))
     problems.append(UsageError(f"{place}: {label + ': ' if label else ''}'{brief(key)}' {error.complaint}", error.hint))

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatml.errors import ChatmlError, UsageError
 from chatml.tasks.row import TaskList, TaskRow
-from chatml.text import nearest
+from chatml.text import counted, nearest
 
 FIELD_LIMIT = 1 << 24
 """Bytes of one field of a table; the module's own limit, 128 KiB, is less than a message may have."""
@@ -31,7 +31,11 @@ def read_table(text: str, name: str, prompt: str, task_name: str | None = None) 
     problems: list[ChatmlError] = []
     count = 0
     try:
-        for count, (line, values) in enumerate(_records(text, name), 1):
+        for count, found in enumerate(_records(text, name), 1):
+            if isinstance(found, _RowError):
+                problems.append(UsageError(f"{name}:{found.line}: task {count}: {found.complaint}", found.hint))
+                continue
+            line, values = found
             place = f"{name}:{line}"
             try:
                 named = filled(task_name, values) if task_name is not None else None
@@ -64,7 +68,8 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{\{|\}\}|\{([^{}]*)\}|\{", value, text)
 
 
-def _records(text: str, name: str) -> Iterator[Record]:
+def _records(text: str, name: str) -> Iterator[Record | _RowError]:
+    """Each row, or what is wrong with it; _RowError where none can be read any more."""
     suffix = name.lower().rpartition(".")[2]
     if suffix == "csv":
         return _csv(text)
@@ -73,17 +78,19 @@ def _records(text: str, name: str) -> Iterator[Record]:
     raise UsageError(f"not a table: {name}", "--each reads .csv, with the names of the fields on top, and .jsonl")
 
 
-def _json_lines(text: str) -> Iterator[Record]:
+def _json_lines(text: str) -> Iterator[Record | _RowError]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             data = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise _RowError(number, f"not valid JSON: {getattr(error, 'msg', error)}") from error
-        if not isinstance(data, dict):
-            raise _RowError(number, 'must be an object, such as {"file": "a.py"}')
-        yield number, {key: _as_text(value) for key, value in data.items()}
+            yield _RowError(number, f"not valid JSON: {getattr(error, 'msg', error)}")
+            continue
+        if isinstance(data, dict):
+            yield number, {key: _as_text(value) for key, value in data.items()}
+        else:
+            yield _RowError(number, 'must be an object, such as {"file": "a.py"}')
 
 
 def _as_text(value: Any) -> str:
@@ -92,7 +99,7 @@ def _as_text(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _csv(text: str) -> Iterator[Record]:
+def _csv(text: str) -> Iterator[Record | _RowError]:
     """RFC 4180, with a header; rows without anything are skipped."""
     before = csv.field_size_limit(FIELD_LIMIT)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -103,9 +110,10 @@ def _csv(text: str) -> Iterator[Record]:
             if names is None:
                 names = _header(cells)
             elif cells:
-                if len(cells) != len(names):
-                    raise _RowError(line, f"has {len(cells)} fields, and the header has {len(names)}")
-                yield line, dict(zip(names, cells, strict=True))
+                if len(cells) == len(names):
+                    yield line, dict(zip(names, cells, strict=True))
+                else:
+                    yield _RowError(line, f"has {counted(len(cells), 'field')}, and the header has {len(names)}")
             line = reader.line_num + 1
     except csv.Error as error:
         raise _RowError(line, f"not valid CSV: {error}") from error
