@@ -105,6 +105,7 @@ def test_a_conflict_fails_it_with_the_files_and_nothing_is_lost(shell: Sandbox) 
     assert shell.until("c", "done")["result"] == "a"
 
 
+@pytest.mark.long
 def test_what_hangs_on_a_failure_says_so_and_starts_when_told_to(shell: Sandbox) -> None:
     pipe(shell, "gate")
     shell.chatml("new", "exit 1", "--name", "bad", "--wait", "-q", code=1)

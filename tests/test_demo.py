@@ -37,6 +37,7 @@ def unknown_to_git(sandbox: Sandbox) -> None:
         del sandbox.env[name]
 
 
+@pytest.mark.long
 def test_the_whole_tour_and_what_it_leaves(sandbox: Sandbox) -> None:
     unknown_to_git(sandbox)
     before = sorted(sandbox.home.rglob("*"))

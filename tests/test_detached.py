@@ -111,6 +111,7 @@ def test_a_line_break_in_the_path_is_refused_or_works(sandbox: Sandbox) -> None:
     assert "hint: " in refused.err
 
 
+@pytest.mark.long
 def test_a_session_started_by_an_agent_outlives_that_agent(sandbox: Sandbox, serve: Serve) -> None:
     start = f"{sys.executable} -m chatml -C {sandbox.repo} new inner --name inner"
     api = serve(
@@ -167,6 +168,7 @@ def test_nothing_of_an_untrusted_repository_runs(sandbox: Sandbox, serve: Serve,
     assert "Always answer in Latin." in json.dumps(api.requests[0].body["system"])
 
 
+@pytest.mark.long
 def test_a_link_in_place_of_the_projects_memory_is_not_followed(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     api = serve({"*": ["Fine."]})
     (tmp_path / "secret").write_text("TOP SECRET")

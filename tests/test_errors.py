@@ -259,6 +259,7 @@ def test_a_limit_on_file_sizes_is_told_and_nothing_is_left(sandbox: Sandbox) -> 
     assert os.listdir(sandbox.repo / ".git" / "chatml" / "sessions") == []
 
 
+@pytest.mark.long
 def test_a_model_may_say_anything(sandbox: Sandbox, serve: Serve) -> None:
     """Half a surrogate pair, control characters, and a megabyte on one line."""
     odd = "half \ud83d a pair, \x1b[31mred\x07, \0 and " + "long " * 200_000

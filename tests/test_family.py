@@ -71,6 +71,7 @@ def case(sandbox: Sandbox, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_an_agent_that_tries_to_escape_its_caps(sandbox: Sandbox, case: Path) -> None:
     asks = (Request("1", "question", "Which?", {}, now()),)
     make_session(sandbox, "other", status=Status.WAITING, requests=asks)

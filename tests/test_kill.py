@@ -246,6 +246,7 @@ def test_a_person_takes_over_a_killed_checkout_with_git(sandbox: Sandbox, serve:
     assert sandbox.git("status", "--porcelain", cwd=worktree) == "A  mine"
 
 
+@pytest.mark.long
 def test_a_worktree_that_was_deleted_and_then_half_made_again_is_made_whole(
     sandbox: Sandbox, serve: Serve, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def asked(api: Any) -> int:
     return len(api.requests)
 
 
+@pytest.mark.long
 def test_turns_count_over_messages_and_processes(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({"*": {"turns": [[CALL, "One."], ["Two."], [CALL, CALL, "Three."]]}})
     sandbox.chatml("new", "first", "--name", "t", "--wait", "--max-turns", "4")

@@ -131,6 +131,7 @@ def test_sessions_in_the_same_folders_come_first(sandbox: Sandbox) -> None:
     assert [line.split()[1] for line in told if line.startswith("- ")] == ["d-same", "c-near", "b-far", "a-idle"]
 
 
+@pytest.mark.long
 def test_what_a_killed_agent_was_to_be_told_it_is_told_again(sandbox: Sandbox, serve: Serve) -> None:
     make_session(sandbox, "other", status=Status.WAITING)
     api = serve({"*": {"turns": [[["You said: {prompt}", {"hold": "here"}]], ["Later: {prompt}"]]}})

@@ -45,6 +45,7 @@ def wait_told(sandbox: Sandbox, count: int) -> None:
     wait_until(lambda: len(told(sandbox)) == count, f"{count} notices", lambda: told(sandbox))
 
 
+@pytest.mark.long
 def test_each_event_is_told_once_with_all_that_matters(sandbox: Sandbox, serve: Serve) -> None:
     api = serve(
         {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults import Serve, agents, kill, worker
 from tests.support import Sandbox, wait_until
 from tests.terminal import terminal
@@ -80,6 +82,7 @@ def test_an_edited_plan_is_what_the_agent_and_show_have(sandbox: Sandbox, serve:
     assert "Move the lexer." in said[0]
 
 
+@pytest.mark.long
 def test_a_plan_outlives_its_worker(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({"*": {"turns": [[PLAN]], "on": {"the plan is approved": [[WRITE], "Split."]}}})
     new(sandbox)

@@ -219,6 +219,7 @@ def test_a_request_outlives_its_worker(sandbox: Sandbox, serve: Serve, decision:
     assert decisions[0] == decision
 
 
+@pytest.mark.long
 def test_a_reply_that_was_handed_over_is_not_granted_twice(sandbox: Sandbox, serve: Serve) -> None:
     hold = {"Bash": {"command": "touch asked.txt; cat pipe"}}
     serve({"*": {"turns": [[[hold], "Done."]], "on": {"interrupted": [[hold], "Done."]}}})

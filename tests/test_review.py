@@ -106,6 +106,7 @@ def test_a_review_that_failed_is_done_again(sandbox: Sandbox, serve: Serve) -> N
     sandbox.chatml("wait", "t-review-2", code=1)
 
 
+@pytest.mark.long
 def test_findings_are_sent_to_the_agent(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: [FOUND], "*": worker_script(**{"has reviewed your changes": ["Mended."]})})
     begin(sandbox)

@@ -76,6 +76,7 @@ def test_what_an_agent_writes_while_it_ends_is_seen(sandbox: Sandbox) -> None:
     assert (Path(session["worktree"]) / "late.txt").read_text() == "late\n"
 
 
+@pytest.mark.long
 def test_a_crashed_session_and_what_it_left_running(sandbox: Sandbox) -> None:
     session = begin(sandbox, "deaf")
     os.kill(session["pid"], signal.SIGKILL)
@@ -128,6 +129,7 @@ def ended(*processes: forked.Child) -> list[tuple[int, str]]:
     return [(process.returncode, err) for process, err in zip(processes, errors, strict=True)]
 
 
+@pytest.mark.long
 def test_two_at_once(sandbox: Sandbox) -> None:
     make_session(sandbox, "other")
     before = traces(sandbox)

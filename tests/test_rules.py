@@ -72,6 +72,7 @@ def test_a_committed_file_restricts_and_frees_nothing(sandbox: Sandbox, serve: S
     assert refused.err.startswith("error: .chatml.yaml:1: 'allow' can't be set in a committed file\nhint: ")
 
 
+@pytest.mark.long
 def test_the_rules_of_a_session_are_those_it_began_with(sandbox: Sandbox, serve: Serve) -> None:
     """Also for the agent that goes on later, whatever the settings say by then."""
     config = configure(sandbox, "deny: ['Bash(touch:*)']\nallow: ['Bash(python3:*)']\n")
@@ -83,6 +84,7 @@ def test_the_rules_of_a_session_are_those_it_began_with(sandbox: Sandbox, serve:
     assert [event["ok"] for event in sandbox.events("t") if event["type"] == "tool_result"] == [False, True] * 2
 
 
+@pytest.mark.long
 def test_for_all_holds_in_this_session_and_in_later_ones(sandbox: Sandbox, serve: Serve) -> None:
     config = configure(sandbox, "# mine\nmodel: null  # any\n")
     serve({"*": [[bash("python3 -V")], [bash("python3 -V")], "Done."]})

@@ -73,6 +73,7 @@ def test_what_the_sandbox_masks_is_committed_where_it_is_really_there(sandbox: S
     assert "own.xml" in sandbox.git("show", "--stat", "chatml/t")
 
 
+@pytest.mark.long
 @needs_sandbox
 def test_what_the_sandbox_puts_in_place_is_no_change_and_does_not_stay(sandbox: Sandbox, serve: Serve) -> None:
     """While a command runs, there are empty files in the worktree, and one that locks the repository's settings."""
@@ -201,6 +202,7 @@ def test_without_the_tools_a_command_is_asked_about(sandbox: Sandbox, serve: Ser
     sandbox.chatml("stop", "t")
 
 
+@pytest.mark.long
 @needs("socat")
 def test_where_the_kernel_forbids_it_a_command_is_asked_about(sandbox: Sandbox, serve: Serve, tmp_path: Path) -> None:
     sandbox.env["PATH"] = path_without(tmp_path / "bin", "bwrap")

@@ -129,6 +129,7 @@ def test_the_agent_takes_back_what_a_command_changed(sandbox: Sandbox, serve: Se
     assert "> (sent by chatml itself)\n> You have changed files" in sandbox.chatml("logs", "t").out
 
 
+@pytest.mark.long
 def test_what_stays_out_of_scope_fails_the_session_and_is_kept(sandbox: Sandbox, serve: Serve) -> None:
     stray = [[bash("touch src docs && git add -A && git commit -q -m stray && touch new")], "Done."]
     serve({"*": {"turns": [stray], "on": {"outside of the scope": ["No."], "go on": ["Went on."]}}})

@@ -123,6 +123,7 @@ def test_an_interrupt_goes_before_what_is_queued(sandbox: Sandbox, serve: Serve)
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", ["while it waits", "in its turn"])
 def test_a_queued_message_outlives_its_worker(sandbox: Sandbox, serve: Serve, point: str) -> None:
     """What was interrupted goes on first; nothing is lost, and nothing said twice."""

@@ -275,6 +275,7 @@ def _fill(ballast: Path) -> Path:
     return ballast
 
 
+@pytest.mark.long
 def test_a_full_disk_loses_nothing(sandbox: Sandbox, small_disk: Path, serve: Serve) -> None:
     api = serve({"*": [[{"hold": "here"}, "I look.", {"Bash": {"command": "ls"}}], "Fine."]})
     sandbox.chatml("new", "first-message", "--name", "task")
