@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -208,7 +209,9 @@ def init_repository(path: Path, env: Mapping[str, str]) -> None:
 @functools.cache
 def _template(settings: str) -> Path:
     """A repository as these settings of git make it, in a folder that the testing process removes at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="template-"))
+    # Among the temporary files of the programs under test, which go too where a process does not end in order.
+    folder = Path(tempfile.mkdtemp(prefix="template-", dir=os.environ.get("TMPDIR")))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / ".gitconfig").write_text(settings)
     env = sealed_env(folder)
     repo = folder / "repository"

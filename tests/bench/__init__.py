@@ -36,6 +36,14 @@ Code 2.1.332
     `diff --stat`, 3 of 50,000 files changed / `git status`         204 ms    76 ms   2.68         4
     =============================================================  =======  =======  =====  ========
 
+    By themselves, with task lists and all that came with them:
+    =============================================================  =======  =======  =====  ========
+    10 from a file, until all have asked / `claude --bg`             5.2 s    8.2 s   0.63   0.5  NO
+    `new -f` of 50 tasks returns / one `new -q`                      1.2 s   187 ms   6.48        15
+    =============================================================  =======  =======  =====  ========
+    Of each of the ten starts the CLI itself takes 310 ms until its handshake, and they share two cores. The first of
+    the two was 0.47 once, on a machine that was busy with other things.
+
     Another such run, an hour earlier: 1.64 where it says 1.74, 2.35, 0.85 and 2.57 for the other three that are not
     met.
 
