@@ -6,6 +6,7 @@ import heapq
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import count
@@ -209,6 +210,8 @@ class Planner:
                 return Planned(row, task, name, self._there(row, name), there=True)
             draft = drafted(self.project, task, self.bases)
             if reason := clash(self.project, draft, name, self.branches):
+                with suppress(ChatmlError, OSError):  # another run of the same list has made it just now
+                    return Planned(row, task, name, self._there(row, name), there=True)
                 raise UsageError(reason, "give the task another name")
             return Planned(row, task, name, draft, there=False)
         except (ChatmlError, OSError) as error:
