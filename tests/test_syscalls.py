@@ -8,6 +8,7 @@ there is what one at the call before leaves. What git does, chatml's child, is t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ def _why_not() -> str:
 _LACK = _why_not()
 pytestmark = [pytest.mark.long, needs("strace", "gh"), pytest.mark.skipif(bool(_LACK), reason=_LACK)]
 
-STRIDE, FEW = 3, 12
+STRIDE, FEW = 3, 14
 """Of so many calls one is tried, where there are more than few."""
 
 GROWING = ("mkdir", "mkdirat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link",
@@ -276,12 +277,20 @@ def github(sandbox: Sandbox) -> Iterator[GitHub]:
     served.close()
 
 
+IN_ORDER = """\
+import itertools, tempfile
+tempfile._RandomNameSequence.__next__ = lambda self, numbers=itertools.count(): f"{next(numbers):08}"
+"""
+"""Python's start file for the commands: temporary files have the same names in each run."""
+
+
 class Stage:
     """The sandbox's folders, put back before each attempt."""
 
     def __init__(self, sandbox: Sandbox, saved: Path) -> None:
         self.sandbox, self.saved = sandbox, saved
         shutil.copytree(sandbox.repo.parent, saved, symlinks=True)
+        write(saved.with_name("start"), sitecustomize_dot_py=IN_ORDER)
 
     def put_back(self) -> None:
         all_gone(self.sandbox)
@@ -289,13 +298,12 @@ class Stage:
             shutil.rmtree(folder)
         shutil.copytree(self.saved, self.sandbox.repo.parent, symlinks=True, dirs_exist_ok=True)
 
-    def run(self, argv: tuple[str, ...], inject: str | None = None) -> tuple[subprocess.CompletedProcess[str], str]:
+    def run(self, argv: tuple[str, ...], *inject: str) -> tuple[subprocess.CompletedProcess[str], str]:
         """Run chatml under strace; how it ended, and the trace."""
         trace = self.saved.with_name("trace")
-        tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join({*CALLS, *FAILING})}"]
-        if inject is not None:
-            tracer += ["-e", f"inject={inject}"]
-        env = {**self.sandbox.env, "PYTHONDONTWRITEBYTECODE": "1"}
+        tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join({*CALLS, *FAILING})}", *inject]
+        paths = os.pathsep.join([str(self.saved.with_name("start")), self.sandbox.env["PYTHONPATH"]])
+        env = {**self.sandbox.env, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": paths}
         done = subprocess.run(
             [*tracer, *self.sandbox.command(*argv)], cwd=self.sandbox.repo, env=env, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False, timeout=TIMEOUT * 2,
@@ -303,19 +311,36 @@ class Stage:
         return done, trace.read_text()
 
 
-def points(trace: str, root: Path, calls: tuple[str, ...]) -> list[tuple[str, int]]:
-    """The calls of a trace that change something below a folder: the call's name, and the how many of that name."""
-    count: Counter[str] = Counter()
+@dataclass(frozen=True)
+class Point:
+    """A call that changes something: the how many of its name, or of its name at that very path."""
+
+    call: str
+    number: int
+    path: str | None = None
+
+    def struck(self, how: str) -> list[str]:
+        """What strace is told to strike it."""
+        return [*(("-P", self.path) if self.path else ()), "-e", f"inject={self.call}:{how}:when={self.number}"]
+
+
+def points(trace: str, root: Path, calls: tuple[str, ...]) -> list[Point]:
+    """The calls of a trace that change something below a folder.
+
+    Files that are opened are counted by their paths: how many there are also hangs on what else runs on the machine.
+    """
+    count: Counter[tuple[str, str | None]] = Counter()
     found = []
     for line in trace.splitlines():
-        call = re.match(r"(\w+)\(", line)
+        call = re.match(r'(\w+)\((?:AT_FDCWD<[^>]*>, "([^"]*)")?', line)
         if call is None:
             continue
-        count[call[1]] += 1
-        if call[1] == "openat" and "O_CREAT" not in line:
+        path = call[2] if call[1] == "openat" else None
+        count[call[1], path] += 1
+        if call[1] == "openat" and ("O_CREAT" not in line or path is None):
             continue
         if call[1] in calls and str(root) in line and "= -1" not in line:
-            found.append((call[1], count[call[1]]))
+            found.append(Point(call[1], count[call[1], path], path))
     return found
 
 
@@ -343,11 +368,12 @@ def test_a_fault_at_a_system_call(
     found = points(trace, sandbox.repo.parent, CALLS if kills else FAILING)
     assert found, trace
     tried = found if len(found) <= FEW else found[0 if kills else 1 :: STRIDE]
-    for call, number in tried:
-        where = f"{name}: {fault} at {call} {number}"
+    for point in tried:
+        where = f"{name}: {fault} at {point}"
         stage.put_back()
         github.pulls.clear()
-        done, trace = stage.run(scene.command, f"{call}:{'signal=KILL' if kills else 'error=ENOSPC'}:when={number}")
+        done, trace = stage.run(scene.command, *point.struck("signal=KILL" if kills else "error=ENOSPC"))
+        assert kills or "(INJECTED)" in trace, f"{where}: {done}\n{trace}"
         assert done.returncode in ((0, -9, 137) if kills else (0, 1)), f"{where}: {done}"
         assert "Traceback" not in done.stderr, f"{where}: {done}"
         names(sandbox)
@@ -361,3 +387,29 @@ def test_a_fault_at_a_system_call(
         except AssertionError as error:
             raise AssertionError(f"{where}: {done}\n{trace[-1500:]}") from error
     print(f"{name}: {fault} at {len(tried)} of {len(found)} calls")
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("place", ["session's", "git's", "ignored"])
+def test_a_folder_that_cannot_be_read_is_not_removed(
+    sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, place: str
+) -> None:
+    before = _rested(sandbox)
+    worktree = Path(f"{sandbox.repo}.chatml") / "x"
+    (sandbox.repo / ".git" / "info" / "exclude").write_text("/cache/\n")
+    write(worktree, cache__notes="mine")
+    folder = {
+        "session's": sandbox.state("x"),
+        "git's": sandbox.repo / ".git" / "worktrees" / "x" / "logs",
+        "ignored": worktree / "cache",
+    }[place]
+    all_gone(sandbox)
+    stage = Stage(sandbox, tmp_path_factory.mktemp("stage") / "saved")
+    done, trace = stage.run(("rm", "--force", "x"), "-P", str(folder), "-e", "inject=openat:error=EIO")
+    assert "(INJECTED)" in trace
+    assert done.returncode == 1
+    assert f"error: can't look into {folder}, so nothing was removed\n" in done.stderr
+    assert names(sandbox) == {"x": "done"}
+    (worktree / "cache" / "notes").unlink()
+    (worktree / "cache").rmdir()
+    _work(sandbox, before)

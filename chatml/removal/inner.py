@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatml.changes.standing import pointed, same
 from chatml.errors import ChatmlError
-from chatml.removal.place import Place
+from chatml.removal.place import Place, walk
 from chatml.repo import git
 from chatml.repo.answers import OFFLINE, failed
 from chatml.repo.plumbing import UNCOMMITTED
@@ -22,14 +22,8 @@ def inner_repositories(folder: Path, through: bool = False) -> list[Path]:
 
     ChatmlError where a folder can't be read: what is in there would be gone.
     """
-
-    def refuse(error: OSError) -> None:
-        raise ChatmlError(
-            f"can't look into {error.filename}, so nothing was removed", "make it readable, or delete it yourself"
-        )
-
     found = []
-    for here, names, files in os.walk(folder, onerror=refuse):
+    for here, names, files in walk(folder):
         if Path(here) != folder and ".git" in names + files:
             found.append(Path(here))
             if not (through and ".git" in files):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatml.changes.standing import Standing, pointed, registered, standing
+from chatml.errors import ChatmlError
 from chatml.proc import Result
 from chatml.repo import Repository, git
 from chatml.repo.answers import OFFLINE, answer
@@ -77,3 +78,14 @@ def locate(repository: Repository, path: Path) -> Place:
     ours = found is Standing.OURS
     admin = pointed(path / ".git") if ours else registered(repository.common_dir, path)
     return Place(path, path if ours else None, admin, found in (Standing.FOREIGN, Standing.CUT_OFF))
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`, but ChatmlError where a folder can't be read: what is in there would be gone, and never missed."""
+
+    def refuse(error: OSError) -> None:
+        raise ChatmlError(
+            f"can't look into {error.filename}, so nothing was removed", "make it readable, or move it away"
+        ) from error
+
+    return os.walk(folder, onerror=refuse)

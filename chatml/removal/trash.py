@@ -25,7 +25,7 @@ from chatml.changes.snapshot import FILLING
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session, stamp
 from chatml.proc import Result
-from chatml.removal.place import Place
+from chatml.removal.place import Place, walk
 from chatml.repo import Repository, git
 from chatml.repo.answers import OFFLINE, answer
 from chatml.state.store import SessionStore
@@ -125,7 +125,7 @@ def partial(repository: Repository) -> bool:
 def _plain_files(folder: Path) -> list[str]:
     """The files of a folder of state, but for locks, sockets and what is only there for a moment."""
     found = []
-    for here, names, files in os.walk(folder):
+    for here, names, files in walk(folder):
         names[:] = [name for name in names if name not in NOT_KEPT and not name.startswith(".")]
         for name in files:
             path = Path(here, name)
@@ -188,7 +188,7 @@ def _small(folder: Path, path: str) -> list[str] | None:
     if not path.endswith("/"):
         return [path] if is_file(folder / path) and (folder / path).lstat().st_size <= SMALL else None
     found, size = [], 0
-    for here, names, files in os.walk(folder / path):
+    for here, names, files in walk(folder / path):
         if ".git" in names + files:
             names.clear()
             continue  # kept as it is, or refused

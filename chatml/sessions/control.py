@@ -81,7 +81,10 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
 
 
 def start_worker(store: SessionStore, session: Session) -> Session:
-    """Start the session's worker at once if none lives; the caller holds the session's lock."""
+    """Start the session's worker at once if none lives; the caller holds the session's lock.
+
+    Where that fails, the session is as it was: it has not crashed.
+    """
     if not store.worker_lock.take():
         return session
     try:
@@ -89,6 +92,10 @@ def start_worker(store: SessionStore, session: Session) -> Session:
         if ready is not session:
             store.write(ready)
         started = replace(ready, pid=runners.of(ready).start(store, ready))
+    except (ChatmlError, OSError):
+        with suppress(OSError):
+            store.write(session)
+        raise
     finally:
         store.worker_lock.release()
     with suppress(OSError):  # the worker lives, and writes it down itself
