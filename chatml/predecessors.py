@@ -48,13 +48,15 @@ def _done(store: Store, predecessor: Predecessor) -> bool:
     return session is not None and session.status is Status.DONE
 
 
-def told(store: Store, session: Session) -> tuple[str, bool]:
-    """What a session waits for, in few words, and whether that never comes by itself."""
+def told(store: Store, session: Session) -> tuple[str, bool] | None:
+    """What keeps a session from starting, in few words, and whether that never ends by itself; None where nothing."""
+    if not waits(session):
+        return None
     awaited = [one for one in session.predecessors if not _done(store, one)]
     held_up = [f"{one.name}, which {why}" for one in awaited if (why := _why_not(store, one))]
     if held_up:
         return f"waits for {'; '.join(held_up)}", True
-    return f"after {', '.join(one.name for one in awaited)}", False
+    return (f"after {', '.join(one.name for one in awaited)}", False) if awaited else None
 
 
 def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | None:
@@ -66,16 +68,7 @@ def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | No
         if waits(session) and depth < DEEP:
             reasons = ((one.name, _why_not(store, one, depth + 1)) for one in session.predecessors)
             return next((f"waits for {name}, which {why}" for name, why in reasons if why), None)
-        return ENDS.get(_status(store, session))
+        session, crashed = runners.looked_after(store.session(session.name), session)
+        return ENDS.get(Status.CRASHED if crashed else session.status)
     except (ChatmlError, OSError):
         return UNKNOWN
-
-
-def _status(store: Store, session: Session) -> Status:
-    """Its status now: an active record without a living worker is a crashed one."""
-    files = store.session(session.name)
-    if session.status.active and not runners.alive(files, session):
-        session = files.read()  # it may have come to rest between the two looks
-        if session.status.active and not runners.alive(files, session):
-            return Status.CRASHED
-    return session.status

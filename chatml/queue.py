@@ -51,16 +51,8 @@ class Queue:
 
     def members(self) -> list[Session]:
         """The queued sessions, the next one first."""
-        found = []
-        for name in self._store.names():
-            store = self._store.session(name)
-            with contextlib.suppress(OSError, ChatmlError):
-                # Most records are none of a queued session: parsing them all would cost more than all the rest.
-                if b'"status":"queued"' in store.raw():
-                    session = store.read()
-                    if session.status is Status.QUEUED:
-                        found.append(session)
-        return sorted(found, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
+        queued = self._store.of_status(Status.QUEUED)
+        return sorted(queued, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
 
     def waiting(self) -> Iterator[Session]:
         """Those of them that wait for a place, and are not being started already; the next one first."""
@@ -111,22 +103,16 @@ class Queue:
 
     def _at_work(self) -> int:
         """How many workers live, without those that wait for a person."""
-        return sum(_is_at_work(self._store.session(name)) for name in self._store.names())
+        # One that is being started has not yet written that it prepares.
+        candidates = self._store.of_status(Status.QUEUED, Status.PREPARING, Status.RUNNING)
+        return sum(_is_alive(self._store, session) for session in candidates)
 
 
-def _is_at_work(store: SessionStore) -> bool:
+def _is_alive(store: Store, session: Session) -> bool:
     try:
-        # Most records are of sessions at rest: those are not even parsed.
-        if not any(status in store.raw() for status in _AT_WORK):
-            return False
-        session = store.read()
-        return session.status in (Status.QUEUED, Status.PREPARING, Status.RUNNING) and runners.alive(store, session)
-    except (OSError, ChatmlError):
+        return runners.alive(store.session(session.name), session)
+    except (OSError, ChatmlError):  # its runner came with a package that is gone
         return False
-
-
-_AT_WORK = [f'"status":"{status.value}"'.encode() for status in (Status.QUEUED, Status.PREPARING, Status.RUNNING)]
-"""One that is being started has not yet written that it prepares."""
 
 
 def _start(store: SessionStore) -> None:

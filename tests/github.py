@@ -10,10 +10,11 @@ import re
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from tests.served import Quiet, Served
 from tests.support import TIMEOUT
 
 HOST = "github.localhost"
@@ -61,7 +62,7 @@ class Failure:
     """Whether what was asked for happens all the same, so that only the answer is lost."""
 
 
-class GitHub:
+class GitHub(Served):
     """Serves from construction to `close()`. `repositories` are bare ones by owner/name, each with `main`."""
 
     def __init__(self, repositories: dict[str, Path]) -> None:
@@ -71,20 +72,12 @@ class GitHub:
         self.asked: list[str] = []
         self.failures: dict[str, Failure] = {}
         self.guard = threading.RLock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.server.github = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join(TIMEOUT)
+        super().__init__(_Handler)
 
     @property
     def env(self) -> dict[str, str]:
         """What makes gh ask here."""
-        proxy = f"http://127.0.0.1:{self.server.server_address[1]}"
+        proxy = self.address
         return {"GH_HOST": HOST, "GH_TOKEN": "token", "http_proxy": proxy, "no_proxy": ""}
 
     def url(self, name: str, number: int | None = None) -> str:
@@ -216,13 +209,8 @@ def _page(issue: Issue, start: int) -> dict[str, Any]:
     }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Quiet, BaseHTTPRequestHandler):
     """Answers as a proxy: the paths are whole addresses."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
 
     def do_POST(self) -> None:
         asked = self._body()
@@ -245,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _github(self) -> GitHub:
-        return self.server.github  # type: ignore[attr-defined, no-any-return]
+        return self.server.owner  # type: ignore[attr-defined, no-any-return]
 
     def _body(self) -> dict[str, Any]:
         """What was sent; `gh api --input` sends it in chunks."""

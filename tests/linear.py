@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.support import TIMEOUT
+from tests.served import Quiet, Served
 
 KEY = "lin_api_test"
 
@@ -40,30 +39,18 @@ def error(message: str, code: str, status: int = 200) -> Other:
     return Other(status, json.dumps(said).encode())
 
 
-class Linear:
+class Linear(Served):
     """Serves from construction to `close()`."""
 
     def __init__(self) -> None:
         self.tickets: list[Ticket] = []
         self.other: Other | None = None
         self.keys: list[str | None] = []
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.server.linear = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join(TIMEOUT)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/graphql"
+        super().__init__(_Handler)
 
     @property
     def env(self) -> dict[str, str]:
-        return {"CHATML_LINEAR_URL": self.url, "LINEAR_API_KEY": KEY}
+        return {"CHATML_LINEAR_URL": f"{self.address}/graphql", "LINEAR_API_KEY": KEY}
 
     def answer(self, query: str, variables: dict[str, Any]) -> Other:
         if "searchIssues" in query:
@@ -101,14 +88,9 @@ def _data(data: dict[str, Any]) -> Other:
     return Other(200, json.dumps({"data": data}).encode())
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
-
+class _Handler(Quiet, BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        linear: Linear = self.server.linear  # type: ignore[attr-defined]
+        linear: Linear = self.server.owner  # type: ignore[attr-defined]
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         linear.keys.append(self.headers["Authorization"])
         given = linear.other or linear.answer(asked["query"], asked["variables"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import click
-
 from chatml import output
 from chatml.commands.each import Each
 from chatml.errors import UsageError
@@ -14,7 +12,7 @@ from chatml.model import Reply, Request
 from chatml.model.outcome import Outcome
 from chatml.project import Project
 from chatml.render import requests
-from chatml.sessions import answer, caller
+from chatml.sessions import answer
 
 
 class Asked(NamedTuple):
@@ -41,7 +39,6 @@ class Decisions(Each):
         """Answer each of them by what `decide` says of it."""
 
         def one(of: Asked) -> Outcome:
-            caller.hands_off(self.project, of.name, str(click.get_current_context().info_name))
             request = answer.asked(self.project, *of)
             reply = decide(request)
             answer.reply(self.project, of.name, reply)

@@ -19,12 +19,19 @@ LOGIN = "log in with: gh auth login"
 EXIT_AUTH = 4
 """`gh help exit-codes`: the command needs a login."""
 
+
+class NoGitHubError(ChatmlError):
+    """None of the remotes is on GitHub."""
+
+
+_NO_REMOTE = (
+    r"no git remotes found|none of the git remotes",
+    "none of this repository's remotes is on a GitHub that gh is logged in to",
+    "see 'git remote -v'; for a GitHub of your own: gh auth login --hostname HOST",
+)
+
 _KNOWN: Sequence[tuple[str, str, str]] = (
-    (
-        r"no git remotes found|none of the git remotes",
-        "none of this repository's remotes is on a GitHub that gh is logged in to",
-        "see 'git remote -v'; for a GitHub of your own: gh auth login --hostname HOST",
-    ),
+    _NO_REMOTE,
     (r"HTTP 401|gh auth login", "GitHub does not accept gh's login", LOGIN),
     (
         r"Could not resolve to an issue",
@@ -63,10 +70,6 @@ _KNOWN: Sequence[tuple[str, str, str]] = (
 _TOO_OLD = re.compile(r"Unknown JSON field|unknown flag|unknown command|unknown shorthand")
 
 
-class NoGitHubError(ChatmlError):
-    """None of the remotes is on GitHub."""
-
-
 def answer(args: Sequence[str], at: Path) -> Any:
     """What gh prints as JSON. ChatmlError, with what to do, where it fails."""
     result = run(args, at)
@@ -100,10 +103,11 @@ def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
         return ChatmlError("gh is not logged in to GitHub", LOGIN)
     if _TOO_OLD.search(said):
         return ChatmlError(f"this gh is too old: {said.splitlines()[0]}", INSTALL)
-    for pattern, meaning, hint in _KNOWN:
+    for known in _KNOWN:
+        pattern, meaning, hint = known
         line = next((line for line in said.splitlines() if re.search(pattern, line)), None)
         if line is not None:
-            kind = NoGitHubError if meaning.startswith("none of this") else ChatmlError
+            kind = NoGitHubError if known is _NO_REMOTE else ChatmlError
             return kind(f"{meaning}: {_plain(line)}", hint)
     ended = f"killed by signal {-result.code}" if result.code < 0 else f"exit code {result.code}"
     last = _plain(said.splitlines()[-1]) if said else ended

@@ -9,7 +9,6 @@ from itertools import count
 from pathlib import Path
 
 from chatml.changes.standing import pointed, same
-from chatml.errors import ChatmlError
 from chatml.removal.place import Place, walk
 from chatml.repo import git
 from chatml.repo.answers import OFFLINE, failed

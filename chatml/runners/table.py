@@ -55,3 +55,11 @@ def of(session: Session) -> Runner:
 def alive(store: SessionStore, session: Session) -> bool:
     """Whether the session has a living worker."""
     return of(session).alive(store)
+
+
+def looked_after(store: SessionStore, session: Session) -> tuple[Session, bool]:
+    """The record, read anew where its worker has gone, and whether it has crashed: active without a living worker."""
+    if not session.status.active or alive(store, session):
+        return session, False
+    session = store.read()  # it may have come to rest between the two looks
+    return session, session.status.active and not alive(store, session)

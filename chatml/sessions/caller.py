@@ -37,15 +37,7 @@ def caller(project: Project) -> Caller | None:
 def name_of(project: Project, session_id: str) -> str | None:
     """The name of the session with this id; None where it is not here."""
     wanted = f'"id":"{session_id}"'.encode("utf-8", "surrogateescape")
-    for name in project.store.names():
-        store = project.store.session(name)
-        try:
-            # Few records are parsed: that text stands in none but its own, unless somebody has written it there.
-            if wanted in store.raw() and store.read().id == session_id:
-                return name
-        except (OSError, ChatmlError):
-            continue
-    return None
+    return next((session.name for session in project.store.having(wanted) if session.id == session_id), None)
 
 
 def hands_off(project: Project, name: str, verb: str) -> None:

@@ -205,13 +205,7 @@ def _spent(parent: Session) -> ChatmlError:
 
 def _everyone(project: Project) -> list[Session]:
     """The sessions that have a parent, as their records have them."""
-    found = []
-    for name in project.store.names():
-        store = project.store.session(name)
-        with contextlib.suppress(OSError, ChatmlError):
-            if b'"parent_id":"' in store.raw():
-                found.append(store.read())
-    return found
+    return [*project.store.having(b'"parent_id":"')]
 
 
 def _parent_of(project: Project, child: Session) -> Session | None:

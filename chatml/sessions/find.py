@@ -25,9 +25,8 @@ def load(project: Project, name: str) -> Session:
         session = _as_it_is(project, name)
         if session.status is Status.QUEUED and project.queue.look():
             session = _as_it_is(project, name)
-        if not predecessors.ready(project.store, session):
-            activity, stuck = predecessors.told(project.store, session)
-            session = replace(session, activity=activity, stuck=stuck)
+        if (kept := predecessors.told(project.store, session)) is not None:
+            session = replace(session, activity=kept[0], stuck=kept[1])
     except UsageError as error:  # its runner came with a package that is not installed any more
         raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session
@@ -40,10 +39,9 @@ def _as_it_is(project: Project, name: str) -> Session:
         session = store.read()  # its worker may be further by now
         if session.status is Status.QUEUED:
             return transitions.seen_starting(session)
-    if session.status.active and not runners.alive(store, session):
-        session = store.read()  # it may have come to rest between the two looks
-        if session.status.active and not runners.alive(store, session):
-            return transitions.seen_crashed(session)
+    session, crashed = runners.looked_after(store, session)
+    if crashed:
+        return transitions.seen_crashed(session)
     if session.status is Status.WAITING and not runners.alive(store, session):
         # Its request stays open, and an answer brings the worker back: unless whoever gave one was killed before that.
         return replace(session, pid=None) if still_open(store, session) else transitions.seen_crashed(session)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
-from chatml.model import SCHEMA, Session
+from chatml.model import SCHEMA, Session, Status
 from chatml.state.locks import LOCK_TIMEOUT, WorkerLock, lock
 from chatml.state.paths import STAGE, SessionPaths, StatePaths
 
@@ -185,6 +185,23 @@ class Store(StatePaths):
     def stamps(self) -> list[tuple[str, int]]:
         """Other ones mean that a session came or went, or that a record was written. OSError."""
         return [(name, os.stat(f"{self._sessions}/{name}").st_mtime_ns) for name in self.names()]
+
+    def having(self, *marks: bytes) -> Iterator[Session]:
+        """The sessions in whose records one of these texts stands, without those that can't be read.
+
+        Few records are parsed: to parse them all would cost more than all that is done with them.
+        """
+        for name in self.names():
+            store = self.session(name)
+            with contextlib.suppress(OSError, ChatmlError):
+                raw = store.raw()
+                if any(mark in raw for mark in marks):
+                    yield store.read()
+
+    def of_status(self, *statuses: Status) -> Iterator[Session]:
+        """The sessions whose records have one of these statuses, without those that can't be read."""
+        marks = (f'"status":"{status.value}"'.encode() for status in statuses)
+        return (session for session in self.having(*marks) if session.status in statuses)
 
     def repositories(self) -> Iterator[Path]:
         """The main checkouts that the records name, each once: where git can't tell."""

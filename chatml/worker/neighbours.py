@@ -28,8 +28,6 @@ its agent within 200 ms."""
 FAR = 3
 """The distance of a session that has changed nothing."""
 
-_AT_WORK = [f'"status":"{one.value}"'.encode() for one in (Status.PREPARING, Status.RUNNING, Status.WAITING)]
-
 
 class Neighbourhood:
     """The other sessions at work, as far as this session's agent has been told of them."""
@@ -101,15 +99,12 @@ class Neighbourhood:
 def _at_work(own: SessionStore) -> Iterator[tuple[SessionStore, Session]]:
     """The other sessions whose agents may change files now; one whose record can't be read is nobody's neighbour."""
     everyone = Store(own.common_dir)
-    for name in everyone.names():
-        store = everyone.session(name)
+    for session in everyone.of_status(Status.PREPARING, Status.RUNNING, Status.WAITING):
+        store = everyone.session(session.name)
+        if session.name == own.name or session.terms.reads_only:
+            continue
         with contextlib.suppress(OSError, ChatmlError):
-            # Most records are of sessions at rest: those are not even parsed.
-            if name == own.name or not any(status in store.raw() for status in _AT_WORK):
-                continue
-            session = store.read()
-            alive = session.status is Status.WAITING or (session.status.active and runners.alive(store, session))
-            if alive and not session.terms.reads_only:
+            if session.status is Status.WAITING or runners.alive(store, session):
                 yield store, session
 
 

@@ -64,25 +64,14 @@ def _look(
     """What a predecessor has brought; None where it is gone, and a person wants to start all the same."""
     name = predecessor.name
     found = predecessors.found(store, predecessor)
-    if found is None and not session.released:
-        raise ChatmlError(
-            f"'{name}', which it comes after, {predecessors.GONE}",
-            f"to start without it: chatml resume {session.name}",
-            Kind.WORKTREE,
-        )
-    if found is None:
-        notes.append(f"without {name}, which {predecessors.GONE}")
-        return None
-    branch = follow(found, repository).branch
-    tip = repository.tip(branch)
-    if tip is None and not session.released:
-        raise ChatmlError(
-            f"the branch of '{name}' is gone: {branch}",
-            f"to start without it: chatml resume {session.name}",
-            Kind.WORKTREE,
-        )
-    if tip is None:
-        notes.append(f"without {name}, whose branch {branch} is gone")
+    branch = follow(found, repository).branch if found is not None else ""
+    tip = repository.tip(branch) if branch else None
+    if found is None or tip is None:
+        lost = f"which {predecessors.GONE}" if found is None else f"whose branch {branch} is gone"
+        if not session.released:
+            hint = f"to start without it: chatml resume {session.name}"
+            raise ChatmlError(f"it comes after '{name}', {lost}", hint, Kind.WORKTREE)
+        notes.append(f"without {name}, {lost}")
         return None
     if found.status is not Status.DONE:
         notes.append(f"{name} is not done: {branch} is taken as it is now")
