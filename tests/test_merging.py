@@ -8,7 +8,7 @@ import pytest
 
 from chatml.errors import ChatmlError, Kind
 from chatml.repo import Repository, merge_base
-from chatml.repo.merging import MergeConflictError, merged
+from chatml.repo.merging import MergeConflictError, merged, merges
 from tests.support import Sandbox
 from tests.test_halfmade import wrap, wrapped
 from tests.worktree import sealed
@@ -76,6 +76,23 @@ def test_an_old_git_says_which_is_needed(sandbox: Sandbox, repository: Repositor
         patch.setenv("PATH", sandbox.env["PATH"])
         with pytest.raises(ChatmlError, match=r"git 2\.38 or later"):
             merged(repository, a, b, "")
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["at once", "one by one, with git 2.38"])
+def test_many_merges(sandbox: Sandbox, repository: Repository, wrapped: Path, old: bool) -> None:
+    a = branch(sandbox, "a", same="a\n", **{"new\nline": "a\n"})
+    b, c = branch(sandbox, "b", same="b\n", **{"new\nline": "b\n"}), branch(sandbox, "c", other="c\n")
+    if old:
+        wrap(wrapped, '#!/bin/sh\ncase "$*" in *merge-tree*--stdin*) exit 129;; esac\nexec {git} "$@"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", sandbox.env["PATH"])
+        both, clean, same = merges(repository, [(a, b), (a, c), (c, c)])
+    assert not both.clean
+    assert both.unmerged == ("new\nline", "same")
+    assert {clash.paths for clash in both.clashes if clash.kind == "CONFLICT (contents)"} == {("new\nline",), ("same",)}
+    assert clean.clean
+    assert sandbox.git("ls-tree", "--name-only", clean.tree) == '"new\\nline"\nREADME.md\nother\nsame'
+    assert (same.clean, same.tree) == (True, sandbox.git("rev-parse", "c^{tree}"))
 
 
 def test_a_session_has_left_the_newer_of_its_base_and_what_was_recorded(sandbox: Sandbox) -> None:

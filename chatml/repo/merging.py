@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
 from chatml.errors import ChatmlError, Kind
 from chatml.repo import Repository
 from chatml.repo.answers import failed, holds
@@ -12,31 +16,103 @@ SHOWN = 5
 """Files that a message names, of those that it counts."""
 
 
+@dataclass(frozen=True)
+class Clash:
+    """Something that git could not merge by itself, or what it did on the way (`Auto-merging`)."""
+
+    kind: str
+    """Git's own short word for it, which it never changes: `CONFLICT (contents)` (git-merge-tree(1))."""
+    paths: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Merging:
+    """What a merge of two commits gives."""
+
+    tree: str
+    """With conflict markers in its files where it is not clean."""
+    clean: bool
+    unmerged: tuple[str, ...] = ()
+    """The paths that are left to a person."""
+    clashes: tuple[Clash, ...] = ()
+
+
 class MergeConflictError(ChatmlError):
     """Two commits change the same lines."""
 
-    def __init__(self, files: list[str]) -> None:
+    def __init__(self, files: Sequence[str]) -> None:
         more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
         super().__init__(one_line(", ".join(files[:SHOWN])) + more, kind=Kind.WORKTREE)
-        self.files = files
+        self.files = list(files)
+
+
+def merges(
+    repository: Repository, pairs: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None
+) -> list[Merging]:
+    """What a merge of each two commits gives, with their settings, attributes and drivers as `git merge` has them.
+
+    One process for all of them. ChatmlError with a git that can't merge so, GitError for what is no commit.
+    """
+    if not pairs:
+        return []
+    asked = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
+    result = repository.git(*_MERGE, "--stdin", env=env, stdin=asked, check=False)
+    said = _singly(repository, pairs, env) if result.code == _UNKNOWN_OPTION else result.text
+    if result.code not in (0, _UNKNOWN_OPTION):
+        raise failed(result)
+    return [*_read(iter(said.split("\0")))]
+
+
+def _singly(repository: Repository, pairs: Sequence[tuple[str, str]], env: Mapping[str, str] | None) -> str:
+    """The same with a git before 2.39."""
+    said = ""
+    for pair in pairs:
+        result = repository.git(*_MERGE, *pair, env=env, check=False)
+        if result.code == _UNKNOWN_OPTION:
+            raise ChatmlError("git 2.38 or later is needed to merge several branches", "install it", Kind.WORKTREE)
+        said += f"{int(holds(result))}\0{result.text}\0"
+    return said
+
+
+_MERGE = ("merge-tree", "--write-tree", "-z")
+
+_UNKNOWN_OPTION = 129
+"""How git says that it doesn't know an option."""
+
+
+def _read(fields: Iterator[str]) -> Iterator[Merging]:
+    """What `git merge-tree -z --stdin` says (git-merge-tree(1), "OUTPUT")."""
+    for status in fields:
+        if not status:
+            return
+        tree = next(fields)
+        if status == "1":
+            next(fields)
+            yield Merging(tree, clean=True)
+            continue
+        entries = takewhile(bool, fields)  # "MODE OBJECT STAGE<tab>PATH", up to an empty one
+        unmerged = dict.fromkeys(entry.partition("\t")[2] for entry in entries)
+        clashes = []
+        for count in takewhile(bool, fields):
+            paths = tuple(next(fields) for _ in range(int(count)))
+            clashes.append(Clash(next(fields), paths, next(fields).rstrip("\n")))
+        yield Merging(tree, clean=False, unmerged=tuple(unmerged), clashes=tuple(clashes))
 
 
 def merged(repository: Repository, ours: str, theirs: str, message: str) -> str:
     """A commit that holds both; one of the two where that holds the other. The same for the same two.
 
-    MergeConflictError where they conflict, another ChatmlError with a git before 2.38.
+    MergeConflictError where they conflict, other errors as of `merges`.
     """
     if _contains(repository, ours, theirs):
         return ours
     if _contains(repository, theirs, ours):
         return theirs
-    form = ("--write-tree", "-z", "--name-only", "--no-messages")
-    result = repository.git("merge-tree", *form, ours, theirs, check=False)
-    if result.code == 129:  # how git says that it doesn't know an option
-        raise ChatmlError("git 2.38 or later is needed to merge several branches", "install it", Kind.WORKTREE)
-    if not holds(result):
-        raise MergeConflictError([path for path in result.text.split("\0")[1:] if path])
-    return _commit(repository, result.text.split("\0")[0], (ours, theirs), message)
+    (found,) = merges(repository, [(ours, theirs)])
+    if not found.clean:
+        raise MergeConflictError(found.unmerged)
+    return _commit(repository, found.tree, (ours, theirs), message)
 
 
 def _contains(repository: Repository, commit: str, other: str) -> bool:
