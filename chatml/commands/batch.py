@@ -18,8 +18,8 @@ from chatml.render.rows import base_text
 from chatml.sessions import find, tasks
 from chatml.sessions.control import check_message
 from chatml.sessions.names import check_name, slug, with_number
+from chatml.sessions.planning import Given, Planned, plan
 from chatml.sessions.running import with_processes
-from chatml.sessions.tasks import Given
 from chatml.tasks import BadTasksError, TaskList, copies, read_each, read_file
 from chatml.text import columns
 
@@ -50,7 +50,7 @@ def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wan
     """Make what is not there, or only say what would be made; returns the exit code."""
     try:
         listed = _listed(origin, prompt)
-        planned = tasks.plan(project, listed, given)
+        planned = plan(project, listed, given)
     except BadTasksError as error:
         return _tell_problems(error)
     for sentence in [*project.config.ignored, *listed.left_out]:
@@ -98,7 +98,7 @@ def _tell_problems(error: BadTasksError) -> int:
     return error.exit_code
 
 
-def _tell_plan(planned: Sequence[tasks.Planned], wanted: Wanted) -> None:
+def _tell_plan(planned: Sequence[Planned], wanted: Wanted) -> None:
     """Name, base and order of each; what is there already is said to be."""
     if wanted.as_json:
         output.json_answer([_plan_json(number, one) for number, one in enumerate(planned, 1)])
@@ -111,19 +111,19 @@ def _tell_plan(planned: Sequence[tasks.Planned], wanted: Wanted) -> None:
         output.note("nothing to do")
 
 
-def _plan_row(number: int, one: tasks.Planned) -> list[str]:
+def _plan_row(number: int, one: Planned) -> list[str]:
     after = f"after {', '.join(one.row.after)}" if one.row.after else ""
     note = f"there already: {one.session.status.value}" if one.there else after
     return [str(number), one.name, f"from {base_text(one.session)}", note]
 
 
-def _plan_json(number: int, one: tasks.Planned) -> dict[str, Any]:
+def _plan_json(number: int, one: Planned) -> dict[str, Any]:
     base = {"ref": one.session.base.ref, "commit": one.session.base.commit}
     there = one.session.status.value if one.there else None
     return {"order": number, "name": one.name, "base": base, "after": list(one.row.after), "there": there}
 
 
-def _make(project: Project, planned: Sequence[tasks.Planned], wanted: Wanted) -> list[tasks.Made]:
+def _make(project: Project, planned: Sequence[Planned], wanted: Wanted) -> list[tasks.Made]:
     """Make them; each is told at once, and on a terminal how far it is."""
     became = []
     with output.progress() as show:
@@ -137,7 +137,7 @@ def _make(project: Project, planned: Sequence[tasks.Planned], wanted: Wanted) ->
     return became
 
 
-def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], planned: Sequence[tasks.Planned]) -> None:
+def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], planned: Sequence[Planned]) -> None:
     counts = {word: sum(one.word == word for one in became) for word in (tasks.MADE, tasks.RESUMED, tasks.THERE)}
     names = {tasks.MADE: "made", tasks.RESUMED: "gone on with", tasks.THERE: "there already"}
     parts = [f"{number} {names[word]}" for word, number in counts.items() if number]

@@ -142,7 +142,7 @@ def command(
     ref = flag("base", base) if base is not None else None
     if many is not None:
         from chatml.commands import batch  # here alone, as what it takes: most calls make one
-        from chatml.sessions.tasks import Given
+        from chatml.sessions.planning import Given
 
         given = Given(settings, ref, role, patterns)
         origin = batch.Origin(file=file, each=each, number=number, name=name)
