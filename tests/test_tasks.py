@@ -129,14 +129,14 @@ def test_no_task_is_ever_given_a_second_name(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(2, 4))):
         prompts = data.draw(st.lists(st.sampled_from(FAMILY), unique=True))
         rows = [TaskRow(prompt, f"t.md:{number}", number) for number, prompt in enumerate(prompts, 1)]
-        named = Naming(cast(Project, shelf), _refused).named(rows)
+        named = Naming(cast(Project, shelf), _refused, {}).named(rows)
         assert sorted(row.prompt for row in named.values()) == sorted(prompts)
         for name, prompt in shelf.made.items():
             assert prompt not in prompts or named[name].prompt == prompt
         new = {name: row.prompt for name, row in named.items() if name not in shelf.made}
         some = data.draw(st.sets(st.sampled_from(sorted(new)))) if new else set()
         shelf.made |= {name: new[name] for name in some}
-        again = Naming(cast(Project, shelf), _refused).named(rows)
+        again = Naming(cast(Project, shelf), _refused, {}).named(rows)
         assert again == named, "another run at the same time means the same"
         for name in data.draw(st.sets(st.sampled_from(sorted(shelf.made)))) if shelf.made else ():
             del shelf.made[name]

@@ -44,17 +44,24 @@ def _made(project: Project, one: Planned) -> Made:
         return Made(one.name, MADE, make(project, one.task, one.session, checked=True))
     except (ChatmlError, OSError) as error:
         try:  # another run of the same list was faster
-            if (session := find.load(project, one.name)).terms.prompt == one.session.terms.prompt:
+            session = find.load(project, one.name)
+            if (session.terms.prompt, session.issue) == (one.session.terms.prompt, one.session.issue):
                 return Made(one.name, THERE, session)
         except (ChatmlError, OSError):
             pass
         return _failed(one.name, error)
 
 
+def to_resume(project: Project, one: Planned, retry: bool) -> bool:
+    """Whether what is there is gone on with: its worker never ran, or it failed and that is to be tried again."""
+    crashed = one.session.status is Status.CRASHED
+    unborn = crashed and not project.store.session(one.name).events.exists()
+    return one.there and (unborn or (retry and (crashed or one.session.status is Status.FAILED)))
+
+
 def _again(project: Project, one: Planned, retry: bool) -> Made:
     session = one.session
-    unborn = session.status is Status.CRASHED and not project.store.session(one.name).events.exists()
-    if not unborn and not (retry and session.status in (Status.FAILED, Status.CRASHED)):
+    if not to_resume(project, one, retry):
         return Made(one.name, THERE, session)
     try:
         if session.error is not None and session.error.kind == Kind.CHECK.value:
