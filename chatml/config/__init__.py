@@ -137,7 +137,7 @@ def check_retries(terms: Terms, said: bool) -> None:
     """UsageError where a session was told how often to mend what its check finds, and has no check."""
     if said and terms.check is None:
         raise UsageError(
-            "--retries goes with a check: here is none", "add --check CMD, or 'checks:' to the configuration"
+            "--retries goes with a check, and there is none", "add --check CMD, or 'checks:' to the configuration"
         )
 
 
