@@ -209,6 +209,12 @@ def test_what_can_not_be_read_says_what_to_do(shell: Sandbox, args: list[str], s
     assert f"hint: {hint}" in refused.err
 
 
+def test_text_in_another_encoding_on_standard_input_says_what_to_do(shell: Sandbox) -> None:
+    refused = shell.chatml("new", "-f", "-", stdin="- caf\udce9\n", code=2)
+    assert errors(refused) == ["standard input:1: not UTF-8 text"]
+    assert "hint: give it as UTF-8, such as through: iconv" in refused.err
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

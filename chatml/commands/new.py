@@ -117,13 +117,15 @@ def command(
     Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
     and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
 
-    With -f, --each or -n it starts many. FILE is a list as people write it, or else, by its suffix, YAML or JSON; -
-    reads a list from standard input. TABLE is .csv or .jsonl. All is checked before anything is made, and the same
-    command again makes only what is not there.
+    With -f, --each, -n or --issues it starts many. FILE is a list as people write it, or else, by its suffix, YAML or
+    JSON, where a task can say each option by its name; - reads a list from standard input. TABLE is .csv or .jsonl; on
+    standard input (-) it is JSON lines where it begins with a {, and CSV otherwise. Options hold for all tasks that
+    don't say otherwise. All is checked before anything is made, and the same command again makes only what is not
+    there.
 
     With --issue the task is an issue of GitHub (through gh) or Linear (with LINEAR_API_KEY), what others wrote there
     marked as theirs; PROMPT adds your own words, and 'chatml pr' closes it. --issues takes GitHub's search syntax,
-    or linear:TEXT, and leaves out issues that have a session already.
+    or linear:TEXT.
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")

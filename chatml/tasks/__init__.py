@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from chatml.config.files import Source, decoded, json_data, yaml_data
+from chatml.config.files import NotTextError, Source, decoded, json_data, yaml_data
 from chatml.errors import ChatmlError, UsageError
 from chatml.tasks.row import BadTasksError, TaskList, TaskRow
 
@@ -69,6 +69,9 @@ def _text(path: str, given: bytes | None) -> str:
         if len(given) > LIMIT:
             raise UsageError(f"{name}: too large for a list of tasks (over {LIMIT >> 20} MiB)", "split it up")
         return decoded(given, Source(name))
+    except NotTextError as error:
+        hint = error.hint if name == path else "give it as UTF-8, such as through: iconv -f LATIN1 -t UTF-8"
+        raise BadTasksError((UsageError(error.message, hint),)) from error
     except OSError as error:
         raise BadTasksError((unreadable(name, error),)) from error
     except ChatmlError as error:
