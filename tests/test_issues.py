@@ -348,7 +348,7 @@ def test_tasks_of_a_file_can_be_issues(sandbox: Sandbox, github: GitHub) -> None
 def test_an_issue_that_can_not_be_had_is_an_error_of_its_task(sandbox: Sandbox, github: GitHub) -> None:
     github.issues = [scripted.Issue(1, "One")]
     tasks = "- issue: 1\n- issue: 7\n- {issue: twelve, prompt: x}\n- issue: http://github.localhost/octo/app/issues/1\n"
-    (sandbox.repo / "t.yaml").write_text(tasks + "- {issue: true}\n- {name: x}\n")
+    (sandbox.repo / "t.yaml").write_text(tasks + "- {issue: true}\n- {name: x}\n- {prompt: then, after: 7-seven}\n")
     refused = sandbox.chatml("new", "-f", "t.yaml", code=2)
     lines = [line for line in refused.err.splitlines() if line.startswith("error: ")]
     for line, (number, said) in zip(

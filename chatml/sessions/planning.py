@@ -117,7 +117,8 @@ class Planner:
         known = {*listed.broken, *map(slug, listed.broken), *(row.name or slug(row.prompt) for row in listed.rows)}
         order = self._ordered(named, known)
         found = {name: one for name, row in named.items() if (one := self._one(row, name)) is not None}
-        self._check_retries([*found.values()])
+        if len(found) == len(listed.rows) and not listed.broken:
+            self._check_retries([*found.values()])
         return [found[name] for name in order if name in found]
 
     def _wrong(self, row: TaskRow, error: ChatmlError) -> None:
@@ -254,9 +255,10 @@ class Planner:
     def _ordered(self, named: Mapping[str, TaskRow], broken: set[str]) -> list[str]:
         """The names in the order of the list, but none before those that it comes after."""
         known = {*named, *self.naming.existing, *broken}
+        unnamed = tuple(f"{slug(ref)}-" for ref in self.no_issues)  # what these would be called nobody knows
         for row in named.values():
             for name in row.after or ():
-                if name not in known:
+                if name not in known and not name.startswith(unnamed):
                     hint = "'after' names other tasks of the list, or sessions that are there"
                     self._wrong(row, UsageError(f"comes after '{name}', which is unknown{nearest(name, known)}", hint))
         graph = {name: [one for one in row.after or () if one in named] for name, row in named.items()}
