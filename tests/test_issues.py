@@ -29,6 +29,9 @@ agents:
     command: [sh, -c, 'printf %s "$1" > seen && git add -A && git commit -qm "Add seen" && echo Ready', sh, '{prompt}']
 """
 
+PICKY = "agent: sh\nagents: {sh: {command: [sh, -c, 'test -e ../right', '{prompt}']}}\n"
+"""An agent that fails unless there is a file beside its worktree."""
+
 
 def about(**how: object) -> Issue:
     """An issue with a text, and what else is given."""
@@ -178,6 +181,11 @@ def seen(sandbox: Sandbox, name: str) -> str:
     return sandbox.repo.with_name("app.chatml").joinpath(name, "seen").read_text()
 
 
+def became(result: Result) -> list[tuple[str, str]]:
+    """The name of each, and what became of it."""
+    return [(one["name"], one["outcome"]) for one in result.json]
+
+
 def fails(sandbox: Sandbox, result: Result, *parts: str) -> None:
     """One clear line, one hint, and nothing made."""
     assert result.out == ""
@@ -237,14 +245,16 @@ def test_a_session_for_each_issue_that_is_found(sandbox: Sandbox, github: GitHub
         "1-one\n"
     )
     made = sandbox.chatml("new", "--issues", "label:bug", "Go.", "--wait", "--json")
-    assert [one["name"] for one in made.json] == ["2-two"]
-    assert re.fullmatch(r"#1 has a session already: 1-one\n#2: left out: \d\d older comments\n", made.err)
+    assert became(made) == [("1-one", "there"), ("2-two", "made")]
+    assert re.fullmatch(r"#2: left out: \d\d older comments\n", made.err)
     assert "> number 119" in seen(sandbox, "2-two"), "the newest comment of all pages"
     assert re.search(r"and \d+ lines more: chatml logs 2-two\n", sandbox.chatml("show", "2-two").out)
     closed = sandbox.chatml("new", "--issues", "is:closed", "-q", "--wait")
     assert closed.out == "4-four\n"
-    none = sandbox.chatml("new", "--issues", "label:bug", "--json")
-    assert none.json == []
+    before = sandbox.chatml("ls", "--json").json
+    none = sandbox.chatml("new", "--issues", "label:bug")
+    assert (none.out, none.err) == ("", "2 there already\n")
+    assert sandbox.chatml("ls", "--json").json == before
     nothing = sandbox.chatml("new", "--issues", "label:nobody")
     assert (nothing.out, nothing.err) == ("", "no open issue is found\n")
     assert len(sandbox.chatml("ls", "--json").json) == 3
@@ -254,11 +264,12 @@ def test_a_session_for_each_issue_that_is_found(sandbox: Sandbox, github: GitHub
 def test_all_issues_are_checked_before_any_session_is_made(sandbox: Sandbox, github: GitHub) -> None:
     github.issues = [scripted.Issue(1, "One"), scripted.Issue(2, "Two")]
     sandbox.git("branch", "chatml/2-two")
-    refused = sandbox.chatml("new", "--issues", "state:open", code=1)
-    assert "#2: a branch named 'chatml/2-two' exists already" in refused.err
+    refused = sandbox.chatml("new", "--issues", "state:open", code=2)
+    assert "--issues: task 2 (#2): a branch named 'chatml/2-two' exists already" in refused.err
+    assert refused.err.endswith("nothing was made: 1 error in the list of tasks\n")
     assert sandbox.chatml("ls", "--json").json == []
     follow(sandbox, refused, "chatml new --issue 2 --name")
-    assert sandbox.chatml("new", "--issues", "state:open", "-q").out == "1-one\n"
+    assert sandbox.chatml("new", "--issues", "state:open", "-q").out.split() == ["1-one", "another"]
     github.issues = [scripted.Issue(number, "x") for number in range(10, 70)]
     assert "more than 50 issues are found" in sandbox.chatml("new", "--issues", "x", code=1).err
 
@@ -272,6 +283,89 @@ def test_two_at_once_make_each_session_once(sandbox: Sandbox, github: GitHub) ->
     listed = sandbox.chatml("ls", "-q").out.split()
     assert sorted(listed) == ["1-number-1", "2-number-2", "3-number-3"]
     sandbox.chatml("wait")
+
+
+@needs("gh")
+def test_found_issues_are_planned_made_and_gone_on_with_as_a_list_is(sandbox: Sandbox, github: GitHub) -> None:
+    github.issues = [scripted.Issue(number, f"Number {number}") for number in (1, 2)]
+    (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(PICKY)
+    plan = sandbox.chatml("new", "--issues", "state:open", "--dry-run", "--json").json
+    assert [(one["name"], one["outcome"], one["there"]) for one in plan] == [
+        ("1-number-1", "would make", None), ("2-number-2", "would make", None),
+    ]  # fmt: skip
+    assert sandbox.chatml("ls", "-q").out == ""
+    made = sandbox.chatml("new", "--issues", "state:open")
+    assert re.search(r"^1-number-1 on chatml/1-number-1 from main \(", made.out)
+    assert made.err == "2 made\n"
+    sandbox.chatml("wait", code=1)
+    tried = sandbox.chatml("new", "--issues", "state:open", "--dry-run", "--retry").out
+    assert tried.count("there already: failed, would be gone on with") == 2
+    (sandbox.repo.with_name("app.chatml") / "right").touch()
+    github.issues.append(scripted.Issue(3, "Number 3"))
+    again = sandbox.chatml("new", "--issues", "state:open", "--retry", "--wait", "--json")
+    assert became(again) == [("1-number-1", "resumed"), ("2-number-2", "resumed"), ("3-number-3", "made")]
+    assert [one["status"] for one in again.json] == ["done"] * 3
+
+
+@needs("gh")
+def test_what_fails_of_found_issues_is_told_with_the_others(sandbox: Sandbox, github: GitHub) -> None:
+    """Where the folder of the worktrees can't be written, which shows only as they are made."""
+    github.issues = [scripted.Issue(number, f"Number {number}") for number in (1, 2)]
+    (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(AGENT + "worktrees: ../app.chatml/in\n")
+    (sandbox.repo.with_name("app.chatml")).write_text("a file\n")
+    failed = sandbox.chatml("new", "--issues", "state:open", "--json", code=1)
+    assert became(failed) == [("1-number-1", "failed"), ("2-number-2", "failed")]
+    assert all(set(one) == {"name", "error", "outcome"} and one["error"]["message"] for one in failed.json)
+    assert "not made: 1-number-1, 2-number-2\nhint: the same command goes on with these\n" in failed.err
+    sandbox.repo.with_name("app.chatml").unlink()
+    assert became(sandbox.chatml("new", "--issues", "state:open", "--json", "--wait")) == [
+        ("1-number-1", "made"), ("2-number-2", "made"),
+    ]  # fmt: skip
+
+
+@needs("gh")
+def test_tasks_of_a_file_can_be_issues(sandbox: Sandbox, github: GitHub) -> None:
+    github.issues = [scripted.Issue(1, "One"), scripted.Issue(2, "Two")]
+    (sandbox.repo / "t.yaml").write_text(
+        "tasks:\n- issue: 1\n- {issue: '#2', prompt: Only the tests.}\n- {issue: 2, prompt: All but the tests.}\n"
+        "- {issue: octo/app#1, name: again, after: 1-one}\n- plain\n"
+    )
+    made = sandbox.chatml("new", "-f", "t.yaml", "--wait", "--json")
+    names = ["1-one", "2-two", "2-two-2", "again", "plain"]
+    assert became(made) == [(name, "made") for name in names]
+    assert [one["issue"] and one["issue"]["ref"] for one in made.json] == ["1", "2", "2", "1", None]
+    assert made.json[0]["prompt"].startswith("Resolve issue #1 of octo/app on GitHub: ")
+    assert made.json[2]["prompt"].startswith("All but the tests.\n\nThis is about issue #2 ")
+    github.issues[1].comments.append(("bob", "More", False))
+    assert became(sandbox.chatml("new", "-f", "t.yaml", "--json")) == [(name, "there") for name in names]
+    sandbox.chatml("rm", "2-two", "--force")
+    assert became(sandbox.chatml("new", "-f", "t.yaml", "--json", "--wait"))[1:3] == [
+        ("2-two", "made"), ("2-two-2", "there"),
+    ]  # fmt: skip
+
+
+@needs("gh")
+def test_an_issue_that_can_not_be_had_is_an_error_of_its_task(sandbox: Sandbox, github: GitHub) -> None:
+    github.issues = [scripted.Issue(1, "One")]
+    tasks = "- issue: 1\n- issue: 7\n- {issue: twelve, prompt: x}\n- issue: http://github.localhost/octo/app/issues/1\n"
+    (sandbox.repo / "t.yaml").write_text(tasks + "- {issue: true}\n- {name: x}\n- {prompt: then, after: 7-seven}\n")
+    refused = sandbox.chatml("new", "-f", "t.yaml", code=2)
+    lines = [line for line in refused.err.splitlines() if line.startswith("error: ")]
+    for line, (number, said) in zip(
+        lines,
+        [
+            (2, "task 2 (7): GitHub shows this login no such issue"),
+            (3, "task 3 (twelve): no issue: 'twelve'"),
+            (4, "is the same as task 1 (t.yaml:1)"),
+            (5, "'issue' must be text"),
+            (6, "'prompt' is missing"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"error: t.yaml:{number}: ")
+        assert said in line
+    assert refused.err.endswith("nothing was made: 5 errors in the list of tasks\n")
+    assert sandbox.chatml("ls", "-q").out == ""
 
 
 TROUBLE = {
@@ -305,8 +399,12 @@ def test_what_goes_wrong_at_github_is_said(sandbox: Sandbox, github: GitHub) -> 
 
 
 def test_options_that_do_not_go_together(sandbox: Sandbox) -> None:
-    for args in (["--issue", "1"], ["--attach"], ["--name", "x"], ["--branch", "x"]):
-        assert "--issues goes with none of" in sandbox.chatml("new", "--issues", "x", *args, code=2).err
+    for args in (["--attach"], ["--name", "x"], ["--branch", "x"]):
+        refused = sandbox.chatml("new", "--issues", "x", *args, code=2).err
+        assert f"{args[0]} is for one session, and --issues makes many" in refused
+    for args in (["--issue", "1"], ["-n", "2"], ["-f", "t.md"]):
+        given = [] if args[0] == "-f" else ["prompt"]
+        assert "--issue" in sandbox.chatml("new", "--issues", "x", *args, *given, code=2).err
     assert "--issues is empty" in sandbox.chatml("new", "--issues", " ", code=2).err
     for ref in (
         "",

@@ -19,7 +19,10 @@ from chatml.state.paths import StatePaths
 from chatml.tasks.documents import read_document
 from chatml.tasks.lists import read_list
 from tests import manual
-from tests.support import ROOT, TIMEOUT, needs
+from tests.support import ROOT, TIMEOUT, Sandbox, needs
+from tests.test_family import case
+
+__all__ = ["case"]
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [(language, text) for language, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)]
@@ -113,19 +116,37 @@ def test_the_tasks_shown_can_be_read() -> None:
     listed = read_list(text, "tasks.md")
     assert (len(listed.rows), listed.ticked, listed.problems, listed.left_out) == (2, 1, (), ())
     source = Source("tasks.yaml")
-    assert len(read_document(yaml_data(document, source), source).rows) == 3
+    assert len(read_document(yaml_data(document, source), source).rows) == 4
 
 
 @needs("make")
-def test_the_makefile_runs(tmp_path: Path) -> None:
+def test_the_makefile_works_again_and_again(sandbox: Sandbox, case: Path) -> None:
+    """What is there is left as it is, what failed is gone on with, and what is new is made."""
     (makefile,) = blocks("make")
-    (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
-    (tmp_path / "chores").mkdir()
-    (tmp_path / "chores" / "tidy.md").write_text("Tidy up.\n", encoding="utf-8")
+    (sandbox.repo / "Makefile").write_text(makefile, encoding="utf-8")
+    (sandbox.repo / "tasks.md").write_text("- task\n")
+    chores = sandbox.repo / "chores"
+    chores.mkdir()
+    (chores / "tidy.md").write_text("Tidy up.\n\nAll of it.\n", encoding="utf-8")
+    for name, script in (("task", "true"), ("tidy-1", "echo x >> tidied"), ("mend-1", "test -e ../right")):
+        (case / name).write_text(script)
+    make(sandbox, "tasks", "chores")
+    (chores / "mend.md").write_text("Mend it.\n", encoding="utf-8")
+    assert "mend-1 failed" in make(sandbox, "-k", "tasks", "chores", code=2)
+    (sandbox.repo.with_name("app.chatml") / "right").touch()
+    assert "tidied | 1 +" in make(sandbox, "tasks", "chores")
+    listed = {one["name"]: one["status"] for one in sandbox.chatml("ls", "--json").json}
+    assert listed == {"task": "done", "tidy-1": "done", "mend-1": "done"}
+    assert len(sandbox.events("tidy-1", "message")) == 1
+
+
+def make(sandbox: Sandbox, *args: str, code: int = 0) -> str:
+    """What make has said; asserts its exit code."""
     done = subprocess.run(
-        ["make", "-n", "chores"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=TIMEOUT
+        ["make", *args], cwd=sandbox.repo, env=sandbox.env, capture_output=True, text=True, check=False, timeout=TIMEOUT
     )
-    assert done.stdout.splitlines() == ["chatml new --wait --name tidy - < chores/tidy.md", "chatml diff tidy --stat"]
+    assert done.returncode == code, done
+    return done.stdout + done.stderr
 
 
 def test_the_job_for_github_is_one() -> None:

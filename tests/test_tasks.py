@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatml.errors import ChatmlError
 from chatml.project import Project
 from chatml.sessions.names import numbered, slug
-from chatml.sessions.tasks import Given, Planner
+from chatml.sessions.naming import Naming
 from chatml.tasks import BadTasksError, TaskList, TaskRow, read_each, read_file
 from chatml.tasks.lists import read_list
 from chatml.tasks.tables import filled
@@ -116,6 +117,10 @@ class Shelf:
         return SimpleNamespace(read=lambda: SimpleNamespace(terms=SimpleNamespace(prompt=self.made[name])))
 
 
+def _refused(row: TaskRow, error: ChatmlError) -> None:
+    raise AssertionError(f"{row}: {error}")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_task_is_ever_given_a_second_name(data: st.DataObject) -> None:
@@ -124,14 +129,14 @@ def test_no_task_is_ever_given_a_second_name(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(2, 4))):
         prompts = data.draw(st.lists(st.sampled_from(FAMILY), unique=True))
         rows = [TaskRow(prompt, f"t.md:{number}", number) for number, prompt in enumerate(prompts, 1)]
-        named = Planner(cast(Project, shelf), Given(), []).named(rows)
+        named = Naming(cast(Project, shelf), _refused, {}).named(rows)
         assert sorted(row.prompt for row in named.values()) == sorted(prompts)
         for name, prompt in shelf.made.items():
             assert prompt not in prompts or named[name].prompt == prompt
         new = {name: row.prompt for name, row in named.items() if name not in shelf.made}
         some = data.draw(st.sets(st.sampled_from(sorted(new)))) if new else set()
         shelf.made |= {name: new[name] for name in some}
-        again = Planner(cast(Project, shelf), Given(), []).named(rows)
+        again = Naming(cast(Project, shelf), _refused, {}).named(rows)
         assert again == named, "another run at the same time means the same"
         for name in data.draw(st.sets(st.sampled_from(sorted(shelf.made)))) if shelf.made else ():
             del shelf.made[name]

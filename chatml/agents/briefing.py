@@ -234,6 +234,11 @@ def issue(about: Issue, own_words: str) -> str:
     return "\n\n".join(said)
 
 
+def issue_said(task: str, own_words: str) -> bool:
+    """Whether a task that was made of an issue has these words of the person's own."""
+    return task.startswith(f"{own_words}\n\nThis is about issue " if own_words else "Resolve issue ")
+
+
 def _quoted(text: str) -> str:
     """What somebody else wrote, marked on each of its lines, so that none of it can pass for ours."""
     return "\n".join(f"> {printable(line)}".rstrip() for line in text.strip().splitlines()) or ">"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,26 +11,31 @@ from typing import Any
 from chatml import output
 from chatml.commands import rest
 from chatml.errors import ChatmlError
-from chatml.model import Session, Status
+from chatml.model import Issue, Session, Status
 from chatml.project import Project
 from chatml.removal import removing
 from chatml.render.rows import base_text
 from chatml.sessions import find, tasks
 from chatml.sessions.control import check_message
+from chatml.sessions.fetching import lag
 from chatml.sessions.names import check_name, slug, with_number
+from chatml.sessions.planning import Given, Planned, plan
 from chatml.sessions.running import with_processes
-from chatml.sessions.tasks import Given
-from chatml.tasks import BadTasksError, TaskList, copies, read_each, read_file
-from chatml.text import columns
+from chatml.tasks import STDIN, BadTasksError, TaskList, TaskRow, copies, read_each, read_file, unreadable
+from chatml.text import columns, printable
+
+WOULD_MAKE, WOULD_RESUME = "would make", "would resume"
+"""What `--dry-run` says of those that are not there yet, and of those that would be gone on with."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the tasks come from: one of a file, a table, and a number of the same."""
+    """Where the tasks come from: one of a file, a table, a number of the same, and a search for issues."""
 
     file: str | None = None
     each: str | None = None
     number: int | None = None
+    issues: str | None = None
     name: str | None = None
     """What `--name` says: of a table's tasks, with their fields; of the same, what comes before the number."""
 
@@ -49,20 +54,22 @@ class Wanted:
 def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wanted) -> int:
     """Make what is not there, or only say what would be made; returns the exit code."""
     try:
-        listed = _listed(origin, prompt)
-        planned = tasks.plan(project, listed, given)
+        listed, found = _listed(project, origin, prompt)
+        planned = plan(project, listed, given, found)
     except BadTasksError as error:
         return _tell_problems(error)
-    for sentence in [*project.config.ignored, *listed.left_out]:
+    for sentence in [*project.config.ignored, *listed.left_out, *planned.left_out]:
         output.warning(sentence)
+    for sentence in () if wanted.quiet else planned.told:
+        output.note(printable(sentence))
     if wanted.dry_run:
-        _tell_plan(planned, wanted)
+        _tell_plan(project, listed, planned.tasks, wanted)
         return 0
     for sentence in removing.finish_interrupted(project):
         output.warning(sentence)
-    became = _make(project, planned, wanted)
+    became = _make(project, planned.tasks, wanted)
     if not (wanted.as_json or wanted.quiet):
-        _sum_up(project, listed, became, planned)
+        _sum_up(project, listed, became, planned.tasks)
     failures = [one.failure for one in became if one.failure is not None]
     for failure in {failure.message: failure for failure in failures}.values():
         output.complain(failure)
@@ -81,13 +88,30 @@ def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wan
     return code
 
 
-def _listed(origin: Origin, prompt: str) -> TaskList:
+def _listed(project: Project, origin: Origin, prompt: str) -> tuple[TaskList, Mapping[str, Issue]]:
+    """The tasks, and the issues that were found where they are such, by what the tasks call them."""
     if origin.file is not None:
-        return read_file(origin.file, sys.stdin.buffer.read() if origin.file == "-" else None)
+        return read_file(origin.file, _stdin(origin.file)), {}
     if origin.each is not None:
-        return read_each(origin.each, prompt, origin.name)
+        return read_each(origin.each, prompt, origin.name, _stdin(origin.each)), {}
+    if origin.issues is not None:
+        from chatml.sessions import issues  # here alone: it loads what asks a forge
+
+        found = {issue.ref.shown: issue for issue in issues.search(project, origin.issues)}
+        rows = (TaskRow(prompt, "--issues", number, issue=ref) for number, ref in enumerate(found, 1))
+        return TaskList(tuple(rows), without="no open issue is found"), found
     stem = check_name(origin.name) if origin.name is not None else slug(check_message(prompt))
-    return copies(prompt, [with_number(stem, number) for number in range(1, (origin.number or 0) + 1)])
+    return copies(prompt, [with_number(stem, number) for number in range(1, (origin.number or 0) + 1)]), {}
+
+
+def _stdin(path: str) -> bytes | None:
+    """What is on standard input, where the path means that. BadTasksError where it can't be read."""
+    if path != "-":
+        return None
+    try:
+        return sys.stdin.buffer.read() if sys.stdin is not None else b""
+    except OSError as error:
+        raise BadTasksError((unreadable(STDIN, error),)) from error
 
 
 def _tell_problems(error: BadTasksError) -> int:
@@ -98,32 +122,43 @@ def _tell_problems(error: BadTasksError) -> int:
     return error.exit_code
 
 
-def _tell_plan(planned: Sequence[tasks.Planned], wanted: Wanted) -> None:
-    """Name, base and order of each; what is there already is said to be."""
+def _tell_plan(project: Project, listed: TaskList, planned: Sequence[Planned], wanted: Wanted) -> None:
+    """Name, base and order of each; what is there already is said to be, and what would be gone on with."""
+    outcomes = {one.name: _outcome(project, one, wanted.retry) for one in planned}
+    numbered = [*enumerate(planned, 1)]
     if wanted.as_json:
-        output.json_answer([_plan_json(number, one) for number, one in enumerate(planned, 1)])
+        output.json_answer([_plan_json(number, one, outcomes[one.name]) for number, one in numbered])
     elif wanted.quiet:
         for one in planned:
             output.answer(one.name)
     elif planned:
-        output.answer(output.wanted(columns([_plan_row(number, one) for number, one in enumerate(planned, 1)])))
+        rows = [_plan_row(number, one, outcomes[one.name]) for number, one in numbered]
+        output.answer(output.wanted(columns(rows)))
     else:
-        output.note("nothing to do")
+        output.note(listed.without)
 
 
-def _plan_row(number: int, one: tasks.Planned) -> list[str]:
-    after = f"after {', '.join(one.row.after)}" if one.row.after else ""
-    note = f"there already: {one.session.status.value}" if one.there else after
-    return [str(number), one.name, f"from {base_text(one.session)}", note]
+def _outcome(project: Project, one: Planned, retry: bool) -> str:
+    if not one.there:
+        return WOULD_MAKE
+    return WOULD_RESUME if tasks.to_resume(project, one, retry) else tasks.THERE
 
 
-def _plan_json(number: int, one: tasks.Planned) -> dict[str, Any]:
+def _plan_row(number: int, one: Planned, outcome: str) -> list[str]:
+    notes = [f"after {', '.join(one.after)}"] if one.after and not one.there else []
+    notes += [f"there already: {one.session.status.value}"] if one.there else []
+    notes += ["would be gone on with"] if outcome == WOULD_RESUME else []
+    return [str(number), one.name, f"from {base_text(one.session)}", ", ".join(notes)]
+
+
+def _plan_json(number: int, one: Planned, outcome: str) -> dict[str, Any]:
     base = {"ref": one.session.base.ref, "commit": one.session.base.commit}
     there = one.session.status.value if one.there else None
-    return {"order": number, "name": one.name, "base": base, "after": list(one.row.after), "there": there}
+    plan_of = {"order": number, "name": one.name, "base": base, "after": list(one.after), "there": there}
+    return {**plan_of, "outcome": outcome}
 
 
-def _make(project: Project, planned: Sequence[tasks.Planned], wanted: Wanted) -> list[tasks.Made]:
+def _make(project: Project, planned: Sequence[Planned], wanted: Wanted) -> list[tasks.Made]:
     """Make them; each is told at once, and on a terminal how far it is."""
     became = []
     with output.progress() as show:
@@ -137,23 +172,32 @@ def _make(project: Project, planned: Sequence[tasks.Planned], wanted: Wanted) ->
     return became
 
 
-def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], planned: Sequence[tasks.Planned]) -> None:
+def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], planned: Sequence[Planned]) -> None:
     counts = {word: sum(one.word == word for one in became) for word in (tasks.MADE, tasks.RESUMED, tasks.THERE)}
     names = {tasks.MADE: "made", tasks.RESUMED: "gone on with", tasks.THERE: "there already"}
     parts = [f"{number} {names[word]}" for word, number in counts.items() if number]
     parts += [f"{listed.ticked} ticked off"] if listed.ticked else []
     if parts or all(one.failure is None for one in became):
-        output.note(", ".join(parts) or "nothing to do")
+        output.note(", ".join(parts) or listed.without)
     new = [one.session for one in became if one.word == tasks.MADE and one.session is not None]
     queued = [session for session in _now(project, new) if session.status is Status.QUEUED]
     if placed := sum(session.queue_place is not None for session in queued):
         output.note(f"{placed} queued: all places are taken")
     if later := len(queued) - placed:
         output.note(f"{later} queued until others are done")
-    here = any(one.task.base is None and not one.there for one in planned)
-    with suppress(ChatmlError):  # they are at work, whatever git says of this checkout
-        if new and here and project.repo.top is not None and project.repo.dirty(project.repo.top):
-            output.note("note: the uncommitted changes here don't come along")
+    with suppress(ChatmlError, OSError):  # they are at work, whatever git says of this checkout
+        _tell_of_bases(project, [one for one in planned if one.name in {session.name for session in new}])
+
+
+def _tell_of_bases(project: Project, made: Sequence[Planned]) -> None:
+    """What the sessions that were made don't have, of what is here and of what is upstream of their bases."""
+    here = any(one.task.base is None and one.task.carried is None for one in made)
+    if here and project.repo.top is not None and project.repo.dirty(project.repo.top):
+        output.note("note: the uncommitted changes here don't come along; --with-changes takes them")
+    as_they_are = [one for one in made if one.task.branch is None and one.task.start is None]
+    for base in dict.fromkeys(one.session.base.ref for one in as_they_are):
+        if lags := lag(project.repo, base):
+            output.note(f"note: {lags}")
 
 
 def _now(project: Project, sessions: Iterable[Session]) -> list[Session]:

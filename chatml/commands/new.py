@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 
 from chatml import output
 from chatml.commands import options, rest
-from chatml.config import flag, role_of, scope_of, terms_of
+from chatml.config import check_retries, flag, role_of, scope_of, terms_of
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
@@ -21,7 +20,8 @@ from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.render import rows
 from chatml.sessions.create import Task, create
-from chatml.sessions.fetching import fetched, lag
+from chatml.sessions.fetching import lag
+from chatml.sessions.outset import Outset, check_together
 from chatml.sessions.running import with_processes
 from chatml.text import printable
 
@@ -117,62 +117,60 @@ def command(
     Returns at once; the agent works on in the background. PROMPT says what to do; - reads it from standard input,
     and without one $EDITOR opens. The name is made from it: "Add rate limiting!" becomes add-rate-limiting.
 
-    With -f, --each or -n it starts many. FILE is a list as people write it, or else, by its suffix, YAML or JSON; -
-    reads a list from standard input. TABLE is .csv or .jsonl. All is checked before anything is made, and the same
-    command again makes only what is not there.
+    With -f, --each, -n or --issues it starts many. FILE is a list as people write it, or else, by its suffix, YAML or
+    JSON, where a task can say each option by its name; - reads a list from standard input. TABLE is .csv or .jsonl; on
+    standard input (-) it is JSON lines where it begins with a {, and CSV otherwise. Options hold for all tasks that
+    don't say otherwise. All is checked before anything is made, and the same command again makes only what is not
+    there.
 
     With --issue the task is an issue of GitHub (through gh) or Linear (with LINEAR_API_KEY), what others wrote there
     marked as theirs; PROMPT adds your own words, and 'chatml pr' closes it. --issues takes GitHub's search syntax,
-    or linear:TEXT, and leaves out issues that have a session already.
+    or linear:TEXT.
     """
     if attach and (as_json or quiet or wait):
         raise UsageError("--attach goes with none of --json, --quiet and --wait")
-    many = _many(prompt, file=file, each=each, number=number)
-    if many is not None and (issue is not None or issues is not None):
-        raise UsageError(f"{many} goes without --issue and --issues", "call new once for each")
+    many = _many(prompt, file=file, each=each, number=number, issues=issues)
+    if many is not None and issue is not None:
+        raise UsageError(f"{many} goes without --issue", "call new once for each, or say 'issue' in a YAML file")
     if many is None and (dry_run or retry):
-        raise UsageError(f"{'--dry-run' if dry_run else '--retry'} goes with -f, --each or -n")
-    _check_single(many, attach=attach, branch=branch, with_changes=with_changes, fetch=fetch, after=after)
-    if file is not None:
-        _check_single("-f", name=name)
-    if issues is not None and (issue is not None or attach or name is not None or branch is not None):
-        raise UsageError("--issues goes with none of --issue, --attach, --name and --branch")
+        raise UsageError(f"{'--dry-run' if dry_run else '--retry'} goes with -f, --each, -n or --issues")
+    check_together(with_changes=with_changes, fetch=fetch, base=base, branch=branch, after=after)
+    _check_single(many, attach=attach, branch=branch, name=name if file is not None or issues is not None else None)
     project = open_project(at)
     patterns = scope_of(scope, project.repo.top or project.repo.home) if scope else None
     ref = flag("base", base) if base is not None else None
+    before = tuple(dict.fromkeys(after))
     if many is not None:
         from chatml.commands import batch  # here alone, as what it takes: most calls make one
-        from chatml.sessions.tasks import Given
+        from chatml.sessions.planning import Given
 
-        given = Given(settings, ref, role, patterns)
-        origin = batch.Origin(file=file, each=each, number=number, name=name)
+        given = Given(settings, ref, role, patterns, before, with_changes=with_changes, fetch=fetch)
+        origin = batch.Origin(file=file, each=each, number=number, issues=issues, name=name)
         wanted = batch.Wanted(dry_run=dry_run, retry=retry, wait=wait, as_json=as_json, quiet=quiet)
-        return batch.run(project, origin, _prompt(prompt, needed=True) if file is None else "", given, wanted)
+        own_words = _prompt(prompt, needed=issues is None) if file is None else ""
+        return batch.run(project, origin, own_words, given, wanted)
     plays = role_of(project.config, role) if role is not None else None
-    own_words = _prompt(prompt, needed=issue is None and issues is None)
-    asked = {**settings, "scope": patterns, "after": tuple(dict.fromkeys(after)) or None, "prompt": own_words}
-    terms = terms_of(project.config, asked, plays)
+    own_words = _prompt(prompt, needed=issue is None)
+    terms = terms_of(
+        project.config, {**settings, "scope": patterns, "after": before or None, "prompt": own_words}, plays
+    )
+    check_retries(terms, said=settings.get("retries") is not None)
     task = Task(terms, name, ref if ref is not None else project.config.base, branch)
     for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
         output.warning(sentence)
-    if with_changes:
-        if base is not None or branch is not None or after or fetch:
-            raise UsageError(
-                "--with-changes goes with none of --base, --branch, --after and --fetch",
-                "what is uncommitted belongs to what is checked out here",
-            )
-        task = _with_changes(project, task)
-    elif fetch:
-        task = _fetched(project, task, output.narrator(as_json or quiet))
-    if issue is not None or issues is not None:
-        from chatml.sessions.issues import task_of, tasks_of  # here alone: it loads what asks a forge
+    outset = Outset(project)
+    task = outset.of(task, with_changes=with_changes, fetch=fetch)
+    for sentence in outset.left_out:
+        output.warning(sentence)
+    say = output.narrator(as_json or quiet)
+    for sentence in outset.told:
+        say(sentence)
+    if issue is not None:
+        from chatml.sessions.issues import task_of  # here alone: it loads what asks a forge
 
-        of_issues = task_of(project, issue, task) if issue is not None else tasks_of(project, issues or "", task)
-        for sentence in () if quiet else of_issues.told:
+        task, told = task_of(project, issue, task)
+        for sentence in () if quiet else told:
             output.note(printable(sentence))
-        if issue is None:
-            return _all(project, of_issues.tasks, wait=wait, as_json=as_json, quiet=quiet)
-        (task,) = of_issues.tasks
     session = create(project, task)
     if not (as_json or quiet):
         _tell(project, session, task, answer_follows=attach or wait)
@@ -197,62 +195,18 @@ def command(
     return code
 
 
-def _with_changes(project: Project, task: Task) -> Task:
-    """The task, from what is checked out here and with what is uncommitted; what can't come along is told."""
-    from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
-
-    if project.repo.top is None:
-        raise ChatmlError("there are no changes to take along: this repository is bare", "leave --with-changes out")
-    carried, left_out = carrying.pick_up(project.repo.top)
-    for sentence in left_out:
-        output.warning(f"left out: {sentence}")
-    # On the commit that it was taken from, whatever is checked out by the time that the session is made.
-    start = project.repo.resolve(f"{carried}^1") if carried else None
-    return replace(task, base=None, carried=carried, start=start)
-
-
-def _fetched(project: Project, task: Task, say: Callable[[str], None]) -> Task:
-    """The task, once its base was fetched."""
-    if task.branch is not None:
-        raise UsageError("--fetch goes without --branch", "a branch that exists is worked on as it is")
-    found = fetched(project.repo, task.base)
-    if found.note is not None:
-        say(found.note)
-    return replace(task, base=found.base, start=found.commit)
-
-
-def _all(project: Project, tasks: Sequence[Task], *, wait: bool, as_json: bool, quiet: bool) -> int:
-    """Make a session of each task; what fails is told, and no reason to stop."""
-    code = 0
-    made = []
-    for task in tasks:
-        try:
-            made.append(create(project, task))
-        except (ChatmlError, OSError) as error:
-            code = max(code, output.complain(error, task.name or ""))
-            continue
-        if quiet and not as_json:
-            output.tell(made[-1].name)
-        elif not as_json:
-            _tell(project, made[-1], task, answer_follows=wait)
-    if wait:
-        waited = rest.wait_for(project, [session.name for session in made])
-        made, code = waited.rested, max(code, waited.code)
-    if as_json:
-        output.json_answer([session.public() for session in with_processes(made)])
-    elif wait and not quiet:
-        for session in made:
-            rest.tell(session)
-    return code
-
-
-def _many(prompt: str | None, *, file: str | None, each: str | None, number: int | None) -> str | None:
+def _many(
+    prompt: str | None, *, file: str | None, each: str | None, number: int | None, issues: str | None
+) -> str | None:
     """The option that asks for many sessions. UsageError for two of them, and for one that lacks its prompt."""
-    found = [name for name, value in (("-f", file), ("--each", each), ("-n", number)) if value is not None]
+    options = (("-f", file), ("--each", each), ("-n", number), ("--issues", issues))
+    found = [name for name, value in options if value is not None]
     if len(found) > 1:
         raise UsageError(f"choose one of {' and '.join(found)}")
     if file is not None and prompt is not None:
         raise UsageError("-f takes no prompt: each task in FILE has its own")
+    if each == prompt == "-":
+        raise UsageError("standard input can't be both the table and the prompt", "name a file: --each bugs.csv -")
     if each is not None and prompt is None:
         raise UsageError("--each needs a prompt", "such as: --each bugs.csv 'Fix {title}, see {url}'")
     return found[0] if found else None

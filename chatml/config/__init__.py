@@ -38,6 +38,7 @@ __all__ = [
     "AgentCommand",
     "Config",
     "Role",
+    "check_retries",
     "flag",
     "load",
     "max_parallel",
@@ -130,6 +131,14 @@ def terms_of(config: Config, flags: Mapping[str, Any], role: Role | None = None)
         return terms
     without = before.permission_mode if before.permission_mode != "plan" else Terms.permission_mode
     return replace(terms, mode_after_plan=without)
+
+
+def check_retries(terms: Terms, said: bool) -> None:
+    """UsageError where a session was told how often to mend what its check finds, and has no check."""
+    if said and terms.check is None:
+        raise UsageError(
+            "--retries goes with a check, and there is none", "add --check CMD, or 'checks:' to the configuration"
+        )
 
 
 def flag(name: str, raw: Any) -> Any:

@@ -27,6 +27,10 @@ class BadValueError(Exception):
         self.complaint, self.spot, self.hint = complaint, spot, hint
 
 
+class NotTextError(ChatmlError):
+    """A file that is no text in UTF-8."""
+
+
 class Other(NamedTuple):
     """A scalar that no setting takes, as it is written: a truth value, a date, a tag."""
 
@@ -92,12 +96,12 @@ def file_text(path: Path, source: Source) -> str:
 
 
 def decoded(raw: bytes, source: Source) -> str:
-    """The text of a file, without a byte order mark."""
+    """The text of a file, without a byte order mark. NotTextError where it is none."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ChatmlError(f"{source.name}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+        raise NotTextError(f"{source.name}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
 
 
 def text_data(text: str, source: Source) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from chatml.agents import table
-from chatml.errors import ChatmlError, Kind
+from chatml.errors import ChatmlError, Kind, UsageError
 from chatml.model import RemovedChild, Session, Terms
 from chatml.project import Project
 from chatml.sessions.caller import caller, name_of
 from chatml.state.store import SessionStore
+from chatml.text import counted
 
 MODES = ("plan", "dontAsk", "default", "acceptEdits", "auto", "bypassPermissions")
 """The permission modes, the one that leaves an agent the least first."""
@@ -33,21 +34,46 @@ def adopted(project: Project, draft: Session) -> Iterator[Session]:
         yield draft
         return
     if agent.name is None:
-        raise ChatmlError("an agent whose own session is not in this repository can't start one here", NO_MORE)
+        raise _foreign()
     store = project.store.session(agent.name)
     with store.lock():
         parent = store.read()
-        children = [one for one in _everyone(project) if one.parent_id == agent.id]
-        made = max(parent.children, len(children))
+        made = _made(project, parent)
         _check(parent, made)
+        _check_after(project, parent, draft.terms.after)
         terms = _bound(draft.terms, parent.terms)
         if parent.terms.max_budget_usd is not None:
-            left = _left(project, parent)
-            if left <= 0:
-                raise _spent(parent)
-            terms = replace(terms, max_budget_usd=min(left, terms.max_budget_usd or left))
+            terms = _funded(terms, parent, _left(project, parent))
         yield replace(draft, terms=terms, parent=parent.name, parent_id=parent.id)
         store.write(replace(parent, children=made + 1))
+
+
+def foreseen(project: Project, drafts: Sequence[Session]) -> Iterator[tuple[int | None, ChatmlError]]:
+    """What keeps the agent that calls from starting these sessions, in this order: each by its place, None for all.
+
+    Nothing where a person calls. `adopted` has the last word: what others do meanwhile is not foreseen.
+    """
+    agent = caller(project) if drafts else None
+    if agent is None:
+        return
+    if agent.name is None:
+        yield None, _foreign()
+        return
+    parent = project.store.session(agent.name).read()
+    try:
+        _check(parent, _made(project, parent), len(drafts))
+    except ChatmlError as error:
+        yield None, error
+        return
+    left = _left(project, parent) if parent.terms.max_budget_usd is not None else None
+    for place, draft in enumerate(drafts):
+        try:
+            _check_after(project, parent, draft.terms.after)
+            terms = _bound(draft.terms, parent.terms)
+            if left is not None:
+                left = round(left - (_funded(terms, parent, left).max_budget_usd or 0.0), 6)
+        except ChatmlError as error:
+            yield place, error
 
 
 def given_back(project: Project, child: Session) -> None:
@@ -114,13 +140,44 @@ def _within(project: Project, session: Session, parent: Session) -> Session:
 # --- the caps -------------------------------------------------------------------------------------------------------
 
 
-def _check(parent: Session, made: int) -> None:
-    """ChatmlError where one more child is one too many, or too deep."""
+def _foreign() -> ChatmlError:
+    return ChatmlError("an agent whose own session is not in this repository can't start one here", NO_MORE)
+
+
+def _made(project: Project, parent: Session) -> int:
+    """How many sessions its agent has started."""
+    return max(parent.children, sum(one.parent_id == parent.id for one in _everyone(project)))
+
+
+def _check_after(project: Project, parent: Session, names: Sequence[str]) -> None:
+    """UsageError for a child that would come after its parent, or after one from which that descends."""
+    above: Session | None = parent
+    passed: set[str] = set()
+    while above is not None and above.name not in passed:
+        passed.add(above.name)
+        above = _parent_of(project, above)
+    for name in names:
+        if name in passed:
+            whose = "its own agent starts it" if name == parent.name else f"the agent of '{parent.name}' starts it"
+            raise UsageError(
+                f"a session can't come after '{name}': {whose}, so the two would wait for each other",
+                "leave it out of 'after': it can begin while you are at work",
+            )
+
+
+def _check(parent: Session, made: int, more: int = 1) -> None:
+    """ChatmlError where so many more children are too many, or too deep."""
     if parent.terms.max_depth < 1:
         why = "an agent has started it itself" if parent.parent_id else "max_depth is 0"
         raise ChatmlError(f"the agent of '{parent.name}' may start no sessions: {why}", NO_MORE)
-    if made >= parent.terms.max_children:
-        most = parent.terms.max_children
+    most = parent.terms.max_children
+    if most > made > most - more:
+        raise ChatmlError(
+            f"the agent of '{parent.name}' has started {counted(made, 'session')} and may start {most}: "
+            f"here are {more} more",
+            f"shorten the list to {most - made}, and do the rest yourself",
+        )
+    if made >= most:
         raise ChatmlError(f"the agent of '{parent.name}' has started {made} sessions; it may start {most}", NO_MORE)
 
 
@@ -129,7 +186,7 @@ def _bound(asked: Terms, parent: Terms) -> Terms:
     if asked.agent != parent.agent and not table.row_of(asked).traits.sandboxed:
         raise ChatmlError(
             f"an agent can't start the agent '{asked.agent}': chatml has no say in what that may do",
-            f"leave --agent out: the session's own is '{parent.agent}'",
+            f"take your own: --agent {parent.agent}",
         )
     same = asked.agent == parent.agent
     sandbox = _least(SANDBOXES, asked.sandbox, parent.sandbox)
@@ -173,6 +230,13 @@ def _left(project: Project, parent: Session) -> float:
     """What a parent with a budget may still promise to children, in US dollars; not below 0."""
     assert parent.terms.max_budget_usd is not None
     return max(0.0, round(parent.terms.max_budget_usd - _used(project, parent), 6))
+
+
+def _funded(terms: Terms, parent: Session, left: float) -> Terms:
+    """The terms, with no more money than is left to the parent. ChatmlError where that is nothing."""
+    if left <= 0:
+        raise _spent(parent)
+    return replace(terms, max_budget_usd=min(left, terms.max_budget_usd or left))
 
 
 def _used(project: Project, session: Session) -> float:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from chatml.agents import briefing
 from chatml.errors import ChatmlError, UsageError
 from chatml.forge import github, linear
 from chatml.forge.gh import NoGitHubError
-from chatml.model import Issue, IssueComment
+from chatml.model import Issue, IssueComment, IssueRef, Session
 from chatml.project import Project
-from chatml.sessions.create import Task, clash, drafted
+from chatml.sessions.create import Task
 from chatml.sessions.find import load_all
 from chatml.sessions.names import slug
 from chatml.text import counted
@@ -39,67 +40,49 @@ LINEAR = "linear:"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class IssueTasks:
-    """What issues come to: tasks, and what a person should know of them."""
-
-    tasks: tuple[Task, ...]
-    told: tuple[str, ...]
-
-
-def task_of(project: Project, ref: str, asked: Task) -> IssueTasks:
+def task_of(project: Project, ref: str, asked: Task) -> tuple[Task, tuple[str, ...]]:
     """The task of one issue, on the terms that were asked for; their prompt is what the person says of it.
 
-    UsageError for what names no issue; ChatmlError where it can't be had, or has a session and no other name was
-    given.
+    Also what a person should know of the issue. UsageError for what names none; ChatmlError where it can't be had, or
+    has a session and no other name was given.
     """
-    issue = _fetched(project, ref.strip())
-    name = _workers(project).get(issue.ref.url.lower())
-    if name is not None and asked.name is None:
+    issue = lookup(project, ref)
+    worker = next(iter(workers(project).get(key_of(issue.ref), [])), None)
+    if worker is not None and asked.name is None:
         raise ChatmlError(
-            f"{issue.ref.shown} of {issue.place} has a session already: '{name}'",
-            f"see it with 'chatml show {name}', or make another one with --name NAME",
+            f"{issue.ref.shown} of {issue.place} has a session already: '{worker.name}'",
+            f"see it with 'chatml show {worker.name}', or make another one with --name NAME",
         )
-    return IssueTasks((_task(issue, asked),), tuple(_told(issue)))
+    return made_of(issue, asked), told(issue)
 
 
-def tasks_of(project: Project, query: str, asked: Task) -> IssueTasks:
-    """A task for each issue that a search finds and that has no session yet; all of them are checked.
-
-    UsageError for an empty search; ChatmlError where one of them can't be had, or no session could be made of it.
-    """
+def search(project: Project, query: str) -> list[Issue]:
+    """The issues that a search finds. UsageError for an empty one; ChatmlError where they can't be had."""
     if not query.strip():
         raise UsageError("--issues is empty", "say which ones: chatml new --issues 'label:bug'")
-    found = _found(project, query.strip())
-    names = _workers(project)
-    tasks, told = [], [] if found else ["no open issue is found"]
-    for issue in found:
-        name = names.get(issue.ref.url.lower())
-        if name is not None:
-            told.append(f"{issue.ref.shown} has a session already: {name}")
-            continue
-        tasks.append(_task(issue, asked))
-        told += _told(issue)
-        _check(project, tasks[-1], issue)
-    return IssueTasks(tuple(tasks), tuple(told))
+    return _found(project, query.strip())
 
 
-def _check(project: Project, task: Task, issue: Issue) -> None:
-    reason = clash(project, drafted(project, task, {}), task.name or "")
-    if reason is not None:
-        hint = f"give it another name first: chatml new --issue {issue.ref.ref} --name NAME; then call it again"
-        raise ChatmlError(f"{issue.ref.shown}: {reason}", hint)
+def workers(project: Project) -> dict[str, list[Session]]:
+    """The sessions of each issue, by its key, the newest first."""
+    found: dict[str, list[Session]] = defaultdict(list)
+    for session in reversed(load_all(project)[0]):
+        if session.issue is not None:
+            found[key_of(session.issue)].append(session)
+    return found
 
 
-def _workers(project: Project) -> dict[str, str]:
-    """The newest session of each issue, by the issue's address."""
-    return {one.issue.url.lower(): one.name for one in load_all(project)[0] if one.issue is not None}
+def key_of(ref: IssueRef) -> str:
+    """What tells an issue from all others."""
+    return ref.url.lower()
 
 
 # --- where they are ---------------------------------------------------------------------------------------------
 
 
-def _fetched(project: Project, ref: str) -> Issue:
+def lookup(project: Project, ref: str) -> Issue:
+    """The issue that is meant. UsageError for what names none; ChatmlError where it can't be had."""
+    ref = ref.strip()
     at = project.repo.top or project.repo.home
     if here := re.fullmatch(r"#?(\d{1,10})", ref):
         return github.issue(at, int(here[1]))
@@ -138,17 +121,23 @@ def _few(found: list[T]) -> list[T]:
 # --- what becomes of them ---------------------------------------------------------------------------------------
 
 
-def _task(issue: Issue, asked: Task) -> Task:
+def name_of(issue: Issue) -> str:
+    """What its session is called, unless it was given a name."""
+    return slug(f"{issue.ref.ref} {issue.ref.title[:MAX_TITLE]}")
+
+
+def made_of(issue: Issue, asked: Task) -> Task:
+    """The task of an issue, on these terms; their prompt is what the person says of it."""
     prompt = briefing.issue(bounded(issue), asked.terms.prompt.strip())
     ref = replace(issue.ref, title=issue.ref.title[:MAX_TITLE])
-    name = asked.name or slug(f"{ref.ref} {ref.title}")
-    return replace(asked, terms=replace(asked.terms, prompt=prompt), name=name, issue=ref)
+    return replace(asked, terms=replace(asked.terms, prompt=prompt), name=asked.name or name_of(issue), issue=ref)
 
 
-def _told(issue: Issue) -> list[str]:
+def told(issue: Issue) -> tuple[str, ...]:
+    """What a person should know of it."""
     closed = [f"{issue.ref.shown} is closed"] if issue.closed else []
     left_out = bounded(issue).left_out
-    return [*closed, *([f"{issue.ref.shown}: left out: {'; '.join(left_out)}"] if left_out else [])]
+    return (*closed, *([f"{issue.ref.shown}: left out: {'; '.join(left_out)}"] if left_out else []))
 
 
 def bounded(issue: Issue) -> Issue:

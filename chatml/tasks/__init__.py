@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from chatml.config.files import Source, decoded, json_data, yaml_data
-from chatml.errors import ChatmlError, UsageError, of_machine
+from chatml.config.files import NotTextError, Source, decoded, json_data, yaml_data
+from chatml.errors import ChatmlError, UsageError
 from chatml.tasks.row import BadTasksError, TaskList, TaskRow
 
-__all__ = ["LIMIT", "BadTasksError", "TaskList", "TaskRow", "copies", "read_each", "read_file"]
+__all__ = ["LIMIT", "STDIN", "BadTasksError", "TaskList", "TaskRow", "copies", "read_each", "read_file", "unreadable"]
 
 LIMIT = 1 << 24
 """Bytes of a file of tasks: more than thousands of them have."""
@@ -39,12 +39,17 @@ def read_file(path: str, given: bytes | None = None) -> TaskList:
     return read_list(text, name)
 
 
-def read_each(path: str, prompt: str, task_name: str | None) -> TaskList:
-    """A task for each row of a table. BadTasksError where that can't be read at all."""
-    from chatml.tasks.tables import read_table
+def read_each(path: str, prompt: str, task_name: str | None, given: bytes | None = None) -> TaskList:
+    """A task for each row of a table; `given` is what was read already, of `-`.
+
+    BadTasksError where it can't be read at all.
+    """
+    from chatml.tasks.tables import kind_of, read_table
 
     try:
-        return read_table(_text(path, None), path, prompt, task_name)
+        text = _text(path, given)
+        name = path if given is None else STDIN
+        return read_table(text, name, kind_of(path, text if given is not None else None), prompt, task_name)
     except ChatmlError as error:
         raise error if isinstance(error, BadTasksError) else BadTasksError((error,)) from error
 
@@ -62,9 +67,24 @@ def _text(path: str, given: bytes | None) -> str:
             with open(path, "rb") as file:
                 given = file.read(LIMIT + 1)
         if len(given) > LIMIT:
-            raise UsageError(f"{name}: too large for a list of tasks (over {LIMIT >> 20} MiB)")
+            raise UsageError(f"{name}: too large for a list of tasks (over {LIMIT >> 20} MiB)", "split it up")
         return decoded(given, Source(name))
+    except NotTextError as error:
+        hint = error.hint if name == path else "give it as UTF-8, such as through: iconv -f LATIN1 -t UTF-8"
+        raise BadTasksError((UsageError(error.message, hint),)) from error
     except OSError as error:
-        raise BadTasksError((of_machine(error),)) from error
+        raise BadTasksError((unreadable(name, error),)) from error
     except ChatmlError as error:
         raise BadTasksError((error,)) from error
+
+
+def unreadable(name: str, error: OSError) -> ChatmlError:
+    """Why a list of tasks could not be read, and what to do about it."""
+    hints: dict[type[OSError], str] = {
+        FileNotFoundError: "name a file that is there, or '-' for standard input",
+        NotADirectoryError: "name a file that is there, or '-' for standard input",
+        IsADirectoryError: "name a file that is in it",
+        PermissionError: "make it readable, or give it on standard input, as '-'",
+    }
+    hint = hints.get(type(error), "try another copy of it, or give it on standard input, as '-'")
+    return UsageError(f"{name}: could not be read: {(error.strerror or str(error)).lower()}", hint)

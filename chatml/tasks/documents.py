@@ -6,15 +6,28 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from chatml.config.files import BadValueError, Source, Spot, brief, shown
+from chatml.config.files import BadValueError, Other, Source, Spot, brief, shown
 from chatml.config.keys import KEYS
 from chatml.config.readers import check_known, list_of, read_argument, read_command, read_text, read_word, within
 from chatml.errors import ChatmlError, UsageError
-from chatml.tasks.row import TaskList, TaskRow
+from chatml.tasks.row import TaskError, TaskList, TaskRow
 
 
 def _one_or_more(read: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
     return lambda value: list_of(read)([value] if isinstance(value, str) else value)
+
+
+def _read_truth(value: Any) -> bool:
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if not isinstance(value, Other) or value.text.lower() not in words:
+        hint = "leave the quotes out" if isinstance(value, str) else None
+        raise BadValueError(f"must be true or false, not {shown(value)}", hint=hint)
+    return words[value.text.lower()]
+
+
+def _read_issue(value: Any) -> str:
+    """A number too: it needs no quotes."""
+    return str(value) if isinstance(value, int) and value > 0 else read_text(value)
 
 
 SHARED: Mapping[str, Callable[[Any], Any]] = {
@@ -22,6 +35,9 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
     "role": read_word,
     "scope": _one_or_more(read_command),
     "after": _one_or_more(read_text),
+    "issue": _read_issue,
+    "with_changes": _read_truth,
+    "fetch": _read_truth,
 }
 """What can be said of one task, or of all of them; beside each setting that is an option of `new`."""
 
@@ -44,7 +60,7 @@ def read_document(data: Any, source: Source) -> TaskList:
         spot = ("tasks",)
         for name, value in data.items():
             if name != "tasks":
-                _keep(defaults, name, value, {**SHARED, **OPTIONS}, partial(_wrong, source, (), None, problems))
+                _keep(defaults, name, value, {**SHARED, **OPTIONS}, partial(_wrong, source, (), 0, None, problems))
         data = data["tasks"]
     if not isinstance(data, list):
         hint = "a list of tasks, or 'tasks:' with one below it, and defaults beside it"
@@ -71,22 +87,25 @@ def _row(
     label = f"task {number}"
     if not isinstance(item, dict):
         complaint = f"must be text, or a mapping with a 'prompt', not {shown(item)}"
-        problems.append(UsageError(f"{source.place(spot)}: {label} {complaint}"))
+        message = f"{source.place(spot)}: {label} {complaint}"
+        problems.append(TaskError(message, order=(source.lines.get(spot, 0), number)))
         return None
-    name = item.get("name") or item.get("prompt")
-    label = f"{label} ({brief(name)})" if isinstance(name, str) else label
-    wrong = partial(_wrong, source, spot, label, problems)
+    name = item.get("name") or item.get("prompt") or item.get("issue")
+    label = f"{label} ({brief(str(name))})" if isinstance(name, (str, int)) else label
+    wrong = partial(_wrong, source, spot, number, label, problems)
     before = len(problems)
     values: dict[str, Any] = {}
     for key, value in item.items():
         _keep(values, key, value, {**OWN, **SHARED, **OPTIONS}, wrong)
-    if "prompt" not in item or item["prompt"] is None:
+    if item.get("prompt") is None and item.get("issue") is None and "issue" not in defaults:
         wrong(BadValueError("is missing: what shall the agent do?", "prompt"))
     if len(problems) > before:
         return None
     values = {**defaults, **values}
     settings = {key: values.pop(key) for key in OPTIONS if key in values}
-    return TaskRow(place=source.place(spot), number=number, settings=settings, **values)
+    own = frozenset(settings.keys() & {key for key, value in item.items() if value is not None})
+    place = source.place(spot)
+    return TaskRow(**{"prompt": "", **values}, place=place, number=number, settings=settings, own=own)
 
 
 def _keep(
@@ -106,8 +125,11 @@ def _keep(
         wrong(error)
 
 
-def _wrong(source: Source, spot: Spot, label: str | None, problems: list[ChatmlError], error: BadValueError) -> None:
+def _wrong(
+    source: Source, spot: Spot, number: int, label: str | None, problems: list[ChatmlError], error: BadValueError
+) -> None:
     exact = (*spot, *error.spot[:1])
-    place = source.place(exact if exact in source.lines else spot)
+    exact = exact if exact in source.lines else spot
     key = ".".join(str(part) for part in error.spot if isinstance(part, str))
-    problems.append(UsageError(f"{place}: {label + ': ' if label else ''}'{brief(key)}' {error.complaint}", error.hint))
+    message = f"{source.place(exact)}: {label + ': ' if label else ''}'{brief(key)}' {error.complaint}"
+    problems.append(TaskError(message, error.hint, (source.lines.get(exact, 0), number)))

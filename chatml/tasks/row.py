@@ -24,19 +24,35 @@ class TaskRow:
     branch: str | None = None
     role: str | None = None
     scope: tuple[str, ...] | None = None
-    after: tuple[str, ...] = ()
-    """Names of the sessions that have to be done before it starts."""
+    after: tuple[str, ...] | None = None
+    """Names of the sessions that have to be done before it starts; None where it says nothing of it."""
+    issue: str | None = None
+    """The issue that it is about, as `new --issue` takes it; the prompt, which may then be empty, adds own words."""
+    with_changes: bool | None = None
+    fetch: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Options of `new`, by the setting that each of them changes."""
+    own: frozenset[str] = frozenset()
+    """Those of the settings that it says itself, and not the top of its file."""
 
     @property
     def label(self) -> str:
         """What messages call it."""
-        return f"task {self.number} ({self.name or brief(self.prompt)})"
+        return f"task {self.number} ({self.name or self.issue or brief(self.prompt)})"
 
-    def error(self, complaint: str, hint: str | None = None) -> UsageError:
+    def error(self, complaint: str, hint: str | None = None) -> TaskError:
         """What is wrong with it, with its place."""
-        return UsageError(f"{self.place}: {self.label}: {complaint}", hint)
+        line = self.place.rpartition(":")[2]
+        order = (int(line) if line.isdecimal() else 0, self.number)
+        return TaskError(f"{self.place}: {self.label}: {complaint}", hint, order)
+
+
+class TaskError(UsageError):
+    """What is wrong with a task; `order` is the line where, and the task's number: so errors of a list are told."""
+
+    def __init__(self, message: str, hint: str | None = None, order: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message, hint)
+        self.order = order
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,8 @@ class TaskList:
     """Names, or prompts, of tasks that are among the problems: others may be named after them."""
     ticked: int = 0
     """How many tasks are ticked off as done."""
+    without: str = "nothing to do"
+    """What is said where there is no task."""
 
 
 class BadTasksError(UsageError):
@@ -60,4 +78,8 @@ class BadTasksError(UsageError):
     def __init__(self, problems: tuple[ChatmlError, ...]) -> None:
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         super().__init__(f"nothing was made: {count} in the list of tasks")
-        self.problems = problems
+        self.problems = tuple(sorted(problems, key=_order))
+
+
+def _order(problem: ChatmlError) -> tuple[int, int]:
+    return problem.order if isinstance(problem, TaskError) else (0, 0)

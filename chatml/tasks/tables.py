@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chatml.errors import ChatmlError, UsageError
-from chatml.tasks.row import TaskList, TaskRow
+from chatml.tasks.row import TaskError, TaskList, TaskRow
 from chatml.text import counted, nearest
 
 FIELD_LIMIT = 1 << 24
@@ -25,15 +25,28 @@ class _RowError(Exception):
         self.line, self.complaint, self.hint = line, complaint, hint
 
 
-def read_table(text: str, name: str, prompt: str, task_name: str | None = None) -> TaskList:
-    """A task for each row, by the texts of its prompt and its name; the suffix of `name` says of what kind it is."""
+def kind_of(path: str, given: str | None = None) -> str:
+    """`csv` or `jsonl`: as the path's suffix says, or as what was given without one begins. UsageError for others."""
+    if given is not None:
+        return "jsonl" if given.lstrip().startswith("{") else "csv"
+    suffix = path.lower().rpartition(".")[2]
+    if suffix in ("csv", "jsonl"):
+        return suffix
+    if suffix == "ndjson":
+        return "jsonl"
+    raise UsageError(f"not a table: {path}", "--each reads .csv, with the names of the fields on top, and .jsonl")
+
+
+def read_table(text: str, name: str, kind: str, prompt: str, task_name: str | None = None) -> TaskList:
+    """A task for each row, by the texts of its prompt and its name; `kind` is `csv` or `jsonl`."""
     rows: list[TaskRow] = []
     problems: list[ChatmlError] = []
     count = 0
     try:
-        for count, found in enumerate(_records(text, name), 1):
+        for count, found in enumerate(_csv(text) if kind == "csv" else _json_lines(text), 1):
             if isinstance(found, _RowError):
-                problems.append(UsageError(f"{name}:{found.line}: task {count}: {found.complaint}", found.hint))
+                place = f"{name}:{found.line}"
+                problems.append(TaskError(f"{place}: task {count}: {found.complaint}", found.hint, (found.line, count)))
                 continue
             line, values = found
             place = f"{name}:{line}"
@@ -41,9 +54,10 @@ def read_table(text: str, name: str, prompt: str, task_name: str | None = None) 
                 named = filled(task_name, values) if task_name is not None else None
                 rows.append(TaskRow(filled(prompt, values), place, count, name=named))
             except UsageError as error:
-                problems.append(UsageError(f"{place}: task {count}: {error.message}", error.hint))
+                problems.append(TaskError(f"{place}: task {count}: {error.message}", error.hint, (line, count)))
     except _RowError as error:
-        problems.append(UsageError(f"{name}:{error.line}: task {count + 1}: {error.complaint}", error.hint))
+        message = f"{name}:{error.line}: task {count + 1}: {error.complaint}"
+        problems.append(TaskError(message, error.hint, (error.line, count + 1)))
     if not count and not problems:
         problems.append(UsageError(f"{name}: holds no row"))
     return TaskList(tuple(rows), tuple(problems))
@@ -66,16 +80,6 @@ def filled(text: str, values: Mapping[str, str]) -> str:
         return values[field]
 
     return re.sub(r"\{\{|\}\}|\{([^{}]*)\}|\{", value, text)
-
-
-def _records(text: str, name: str) -> Iterator[Record | _RowError]:
-    """Each row, or what is wrong with it; _RowError where none can be read any more."""
-    suffix = name.lower().rpartition(".")[2]
-    if suffix == "csv":
-        return _csv(text)
-    if suffix in ("jsonl", "ndjson"):
-        return _json_lines(text)
-    raise UsageError(f"not a table: {name}", "--each reads .csv, with the names of the fields on top, and .jsonl")
 
 
 def _json_lines(text: str) -> Iterator[Record | _RowError]:
