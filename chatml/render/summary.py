@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chatml.model import Status
-from chatml.render.rows import STATUS_COLORS, activity, changes, need
+from chatml.render.rows import PASSED, STATUS_COLORS, activity, changes, need
 from chatml.sessions.summary import Summary, shared_paths
 from chatml.sessions.tested import RanTests
-from chatml.text import display_width, one_line, paint, shorten
+from chatml.text import beginning, display_width, one_line, paint, shorten
 
 LINES = 4
 """Lines that the page has at most for what an agent said, and for a list: it is read in a minute. A pipe gets all."""
@@ -99,7 +99,7 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
     yield from _listed("commits", [f"{i[:9]} {one_line(text)}" for i, text in one.commits or ()], width)
     yield from _listed("tests", ["?"] if one.tests is None else list(map(_test, one.tests[::-1])), width)
     if one.check is not None:
-        yield from _listed("check", [f"{mark(one.check.get('ok'))} {one_line(str(one.check.get('command')))}"], width)
+        yield from _listed("check", [f"{verdict(one)} {beginning(str(one.check.get('command')))}"], width)
     if session.conflicts:
         yield from _listed("conflicts", [", ".join(map(one_line, session.conflicts))], width)
     if session.pr is not None:
@@ -109,6 +109,14 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
 def mark(ok: object) -> str:
     """`✓`, `✗`, or `?` where nobody knows."""
     return "?" if ok is None else "✓" if ok else "✗"
+
+
+def verdict(one: Summary) -> str:
+    """What the check says of what stands there: `✓`, `✗`, `due` once more, `✓?` where nobody could look, `?`."""
+    if one.check is None:
+        return ""
+    ok, current = one.check.get("ok"), one.check.get("current")
+    return PASSED[current].strip("()") if ok else mark(ok)
 
 
 def _test(run: RanTests) -> str:
@@ -180,7 +188,7 @@ def _row(one: Summary) -> str:
         WORDS[session.status] + (f", {session.denied} denied" if session.denied else ""),
         escaped(changes(session)),
         tests,
-        "" if one.check is None else mark(one.check.get("ok")),
+        verdict(one),
         escaped(f"${session.spent_usd:.2f}") if session.spent_usd else "",
         time_at_work(one.duration_s),
         "" if session.pr is None else _link(session.pr.url, f"#{session.pr.number} {session.pr.state}"),
@@ -203,7 +211,7 @@ def _details(one: Summary) -> Iterator[str]:
     items = [f"- commit {code(i[:9])} {escaped(text)}" for i, text in one.commits or ()]
     items += [f"- {_outcome(run)} {code(run.command)}" for run in one.tests or ()]
     if one.check is not None:
-        items.append(f"- check {mark(one.check.get('ok'))} {code(str(one.check.get('command')))}")
+        items.append(f"- check {verdict(one)} {code(str(one.check.get('command')))}")
     yield from [*items, ""] if items else ()
     yield "</details>"
 

@@ -140,7 +140,8 @@ class _Look:
                 return self._measured(summary, comparison)
         except (ChatmlError, OSError) as error:
             failure = of_machine(error) if isinstance(error, OSError) else error
-            unknown = replace(session, changes=None, not_counted=failure.message, not_counted_hint=failure.hint)
+            told: dict[str, Any] = {"not_counted": failure.message, "not_counted_hint": failure.hint}
+            unknown = replace(session, changes=None, check=session.check and session.check.seen(None), **told)
             return replace(summary, session=unknown)
 
     def _looked_back(self, session: Session) -> Summary:
@@ -156,7 +157,7 @@ class _Look:
         head = comparison.now.head
         return replace(
             summary,
-            session=replace(summary.session, changes=comparison.changes),
+            session=_as_it_stands(summary.session, comparison),
             commits=tuple(comparison.commits),
             paths=frozenset(comparison.names(comparison.since)),
             notes=(*summary.notes, *comparison.notes),
@@ -176,6 +177,11 @@ class _Look:
             return self._news[key] and landed.landed_in(self.project.repo, session, head or since) is not None
         except ChatmlError:
             return False  # could not be found out: then it is still to be landed
+
+
+def _as_it_stands(session: Session, comparison: Comparison) -> Session:
+    checked = session.check and session.check.seen(comparison.now.state(comparison.at))
+    return replace(session, changes=comparison.changes, check=checked)
 
 
 def duration(session: Session, events: Iterable[Event]) -> float | None:
