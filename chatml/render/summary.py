@@ -42,11 +42,20 @@ def time_at_work(seconds: float | None) -> str:
 
 
 def said(summary: Summary) -> str:
-    """What the session has to say for itself, in one line: its answer, or what it needs, does or failed of."""
+    """What the session has to say for itself, in one line: its answer, or what it needs, does or failed of.
+
+    What to do about that is said below, once for all.
+    """
     session = summary.session
     if session.status is Status.WAITING and session.requests:
         return one_line(need(session))
-    return one_line(summary.result or "") if session.status is Status.DONE else activity(session)
+    if session.status in (Status.DONE, Status.STOPPED):
+        return one_line(summary.result or "")
+    if session.status is Status.CRASHED:
+        return "its worker died"
+    checked = session.checked if session.status is Status.FAILED else None
+    # The check's own line has its command.
+    return activity(session).replace(f"'{beginning(checked.command)}' ", "", 1) if checked else activity(session)
 
 
 def warnings(summaries: Sequence[Summary]) -> Iterator[str]:
@@ -65,7 +74,10 @@ def steps(summaries: Sequence[Summary]) -> list[str]:
     order = {"approve": 0, "answer": 0, "resume": 1, "show": 1, "diff": 1, "pr": 2, "rm": 3}
 
     def place(one: Summary) -> int:
-        return 0 if one.session.status is Status.WAITING else order.get(one.next.split()[1], 4)
+        if one.session.status is Status.WAITING:
+            return 0
+        program, verb = one.next.split()[:2]
+        return order["pr"] if program == "git" else order.get(verb, 4)
 
     return [one_line(one.next) for one in sorted(summaries, key=place)]
 
@@ -176,7 +188,7 @@ def markdown(summaries: Sequence[Summary]) -> Iterator[str]:
     yield from (f"- {escaped(line)}" for line in warned)
     for one in summaries:
         yield from _details(one)
-    # No line of it can end the block: each begins with `chatml`.
+    # No line of it can end the block: each begins with `chatml` or `git`.
     yield from ["", "**Next**", "", "```sh", *steps(summaries), "```"]
 
 

@@ -37,7 +37,7 @@ def _tell_crash(store: SessionStore) -> None:
 
 
 class Alarm:
-    """Says when a session newly needs a person, fails or crashes; what is so at the first look is no news."""
+    """Says when a session newly needs a person, fails, crashes or is stuck; what is so at the first look is no news."""
 
     def __init__(self) -> None:
         self._known: set[tuple[str, ...]] | None = None
@@ -53,5 +53,7 @@ def _reasons(session: Session) -> list[tuple[str, ...]]:
     """Why the session needs a person, each reason the same as long as it lasts."""
     if session.status is Status.WAITING:
         return [(session.id, request.id) for request in session.requests]
+    if session.stuck:
+        return [(session.id, "stuck", session.activity or "")]
     # A second failure is another one, also where nobody saw that it ran in between.
     return [(session.id, session.status.value, session.updated_at)] if session.status.needs_person else []
