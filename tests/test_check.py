@@ -257,6 +257,7 @@ def test_what_a_person_changed_after_the_check_is_not_said_to_have_passed(
         assert "  done (check due)  " in there.chatml("ls").out
     assert [one["check"]["current"] for one in there.chatml("ls", "--json").json] == [False]
     assert "something else stands there now: 'chatml resume t' runs it on that" in there.chatml("show", "t").out
+    assert "  check    echo at >> $HOME/at: due once more\n" in there.chatml("summary", "t").out
     assert "✓" not in there.chatml("summary", "t").out + there.chatml("summary", "--markdown").out
     assert there.session("t")["check"]["ok"], "that it has passed once is true all the same"
     there.chatml("resume", "t")

@@ -24,7 +24,7 @@ from chatml.text import display_width, plain
 from tests.calls import bash, writing
 from tests.faults import Serve
 from tests.made import commit, make_session, write
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.test_roles import configure
 from tests.worktree import pseudo_terminal
 
@@ -492,7 +492,7 @@ def test_without_a_remote_each_step_leads_home(sandbox: Sandbox) -> None:
     sandbox.git("switch", "-q", "-c", "elsewhere")
     steps = []
     while not (step := following(sandbox, "t")).startswith("chatml"):
-        subprocess.run(["sh", "-c", step], env=sandbox.env, check=True, capture_output=True)  # as copied
+        subprocess.run(["sh", "-c", step], env=sandbox.env, check=True, timeout=TIMEOUT)  # as copied
         steps.append(step.replace(str(sandbox.repo), "REPO"))
         assert len(steps) < 5
     assert steps[1:] == ["git -C REPO switch main", "git -C REPO merge chatml/t"]

@@ -111,7 +111,7 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
     yield from _listed("commits", [f"{i[:9]} {one_line(text)}" for i, text in one.commits or ()], width)
     yield from _listed("tests", ["?"] if one.tests is None else list(map(_test, one.tests[::-1])), width)
     if one.check is not None:
-        yield from _listed("check", [f"{verdict(one)} {beginning(str(one.check.get('command')))}"], width)
+        yield from _listed("check", [_checked(one, beginning(str(one.check.get("command"))))], width)
     if session.conflicts:
         yield from _listed("conflicts", [", ".join(map(one_line, session.conflicts))], width)
     if session.pr is not None:
@@ -128,7 +128,12 @@ def verdict(one: Summary) -> str:
     if one.check is None:
         return ""
     ok, current = one.check.get("ok"), one.check.get("current")
-    return PASSED[current].strip("()") if ok else mark(ok)
+    return mark(ok) if not ok else "due" if current is False else PASSED[current]
+
+
+def _checked(one: Summary, command: str) -> str:
+    said = verdict(one)
+    return f"{command}: due once more" if said == "due" else f"{said} {command}"
 
 
 def _test(run: RanTests) -> str:
@@ -223,7 +228,7 @@ def _details(one: Summary) -> Iterator[str]:
     items = [f"- commit {code(i[:9])} {escaped(text)}" for i, text in one.commits or ()]
     items += [f"- {_outcome(run)} {code(run.command)}" for run in one.tests or ()]
     if one.check is not None:
-        items.append(f"- check {verdict(one)} {code(str(one.check.get('command')))}")
+        items.append(f"- check {_checked(one, code(str(one.check.get('command'))))}")
     yield from [*items, ""] if items else ()
     yield "</details>"
 
