@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chatml.errors import ChatmlError
 from chatml.model import Predecessor, Session, Status
 from chatml.runners import table as runners
@@ -57,6 +59,14 @@ def told(store: Store, session: Session) -> tuple[str, bool] | None:
     if held_up:
         return f"waits for {'; '.join(held_up)}", True
     return (f"after {', '.join(one.name for one in awaited)}", False) if awaited else None
+
+
+def held_up_by(store: Store, session: Session) -> list[Session]:
+    """The queued sessions that come right after this one, and won't start by themselves; `activity` says why."""
+    own = Predecessor(session.name, session.id)
+    after = [one for one in store.of_status(Status.QUEUED) if own in one.predecessors]
+    reasons = [(one, told(store, one)) for one in after]
+    return [replace(one, activity=why[0], stuck=True) for one, why in reasons if why is not None and why[1]]
 
 
 def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | None:

@@ -26,6 +26,12 @@ def one_line(text: str) -> str:
     return re.sub("[ \t\n]+", " ", printable(text)).strip(" ")
 
 
+def beginning(text: str) -> str:
+    """The first line of `text` that has a word, with an ellipsis where there are others: a script by its beginning."""
+    lines = [line for line in map(one_line, text.splitlines()) if any(map(str.isalnum, line))]
+    return one_line(text) if not lines else lines[0] + (" …" if len(lines) > 1 else "")
+
+
 def _visible(char: str) -> str:
     code = ord(char)
     if code < 0x20:

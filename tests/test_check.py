@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from chatml import config, containment
 from chatml.config import Config, role_of, terms_of
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Terms
+from chatml.render.transcript import Transcript
+from chatml.state.log import read
 from chatml.state.paths import StatePaths
 from chatml.state.store import Store
+from chatml.text import plain
 from chatml.worker import check
 from chatml.worker.check import KEPT, LINE, LINES, TOLD, Tail
 from tests.calls import bash
@@ -79,6 +83,7 @@ def test_the_agent_mends_what_the_check_finds(there: Sandbox) -> None:
         "tries": 3,
         "output": "it has 2",
         "at": session["check"]["at"],
+        "current": True,
     }
     first, second, third = heard(there)
     assert first == "do:true"
@@ -222,6 +227,113 @@ def test_a_turn_that_a_person_has_broken_off_is_not_checked(there: Sandbox) -> N
     session = there.session("t")
     assert (session["status"], session["check"]["ok"]) == ("stopped", None)
     assert "has not run yet" in there.chatml("show", "t").out
+
+
+# --- what stands there, and what was checked -----------------------------------------------------------------------
+
+
+def edit(_: Sandbox, worktree: Path) -> None:
+    (worktree / "by-hand").write_text("by hand\n")
+
+
+def commit_all(there: Sandbox, worktree: Path) -> None:
+    (worktree / "by-hand").write_text("by hand\n")
+    there.git("add", "-A", cwd=worktree)
+    there.git("commit", "-qm", "by hand", cwd=worktree)
+
+
+def go_back(there: Sandbox, worktree: Path) -> None:
+    there.git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=worktree)
+
+
+@pytest.mark.parametrize("how", thinned([edit, commit_all, go_back], 2))
+def test_what_a_person_changed_after_the_check_is_not_said_to_have_passed(
+    there: Sandbox, how: Callable[[Sandbox, Path], None]
+) -> None:
+    session = begin(there, "echo at >> $HOME/at", prompt="do:echo 1 > n")
+    assert "  done ✓  " in there.chatml("ls").out
+    how(there, Path(session["worktree"]))
+    for _ in range(2):  # the second look has the first one's word for it
+        assert "  done (check due)  " in there.chatml("ls").out
+    assert [one["check"]["current"] for one in there.chatml("ls", "--json").json] == [False]
+    assert "something else stands there now: 'chatml resume t' runs it on that" in there.chatml("show", "t").out
+    assert "  check    echo at >> $HOME/at: due once more\n" in there.chatml("summary", "t").out
+    assert "✓" not in there.chatml("summary", "t").out + there.chatml("summary", "--markdown").out
+    assert there.session("t")["check"]["ok"], "that it has passed once is true all the same"
+    there.chatml("resume", "t")
+    assert there.until("t", "done", "failed")["check"]["current"]
+    assert (at_the_gate(there), heard(there)) == (2, ["do:echo 1 > n"])
+    assert "  done ✓  " in there.chatml("ls").out
+    assert "nothing to go on with" in there.chatml("resume", "t").err
+
+
+def test_what_is_as_it_was_checked_again_has_passed(there: Sandbox) -> None:
+    worktree = Path(begin(there, "true")["worktree"])
+    edit(there, worktree)
+    assert "  done (check due)  " in there.chatml("ls").out
+    (worktree / "by-hand").unlink()
+    assert "  done ✓  " in there.chatml("ls").out
+
+
+def test_where_nobody_can_look_neither_is_said(there: Sandbox) -> None:
+    worktree = Path(begin(there, "true")["worktree"])
+    worktree.rename(worktree.with_name("aside"))
+    worktree.mkdir()
+    (worktree / "what").touch()
+    assert "  done ✓?  " in there.chatml("ls").out
+    assert there.chatml("ls", "--json").json[0]["check"]["current"] is None
+    assert "could not look whether that still stands there" in there.chatml("show", "t").out
+    assert "✓?" in there.chatml("summary").out
+    (worktree / "what").unlink()
+    worktree.rmdir()
+    assert "  done ✓  " in there.chatml("ls").out, "the branch has all that was checked"
+    worktree.with_name("aside").rename(worktree)
+    assert "  done ✓  " in there.chatml("ls").out
+
+
+def test_what_a_check_has_written_is_checked_too(there: Sandbox) -> None:
+    format_and_look = 'echo at >> "$HOME/at"; echo neat > n'
+    session = begin(there, format_and_look)
+    assert (at_the_gate(there), session["check"]["current"], session["check"]["tries"]) == (2, True, 1)
+    assert outcomes(there) == [True, True]
+    assert "  done ✓  " in there.chatml("ls").out
+
+
+def test_a_check_that_passes_only_once_has_not_passed(there: Sandbox) -> None:
+    session = begin(there, "test ! -e made && touch made", "--retries", "0", code=1)
+    assert (session["status"], session["error"]["kind"]) == ("failed", "check")
+
+
+def test_a_check_that_writes_something_else_each_time_is_left_at_that(there: Sandbox) -> None:
+    session = begin(there, 'echo at >> "$HOME/at"; echo at >> made')
+    assert (at_the_gate(there), session["status"], session["check"]["current"]) == (2, "done", False)
+    assert "  done (check due)  " in there.chatml("ls").out
+
+
+def test_a_check_is_held_to_the_scope(there: Sandbox) -> None:
+    session = begin(there, "mkdir -p src && touch out", "--scope", "src/**", code=1)
+    assert (session["status"], session["error"]["kind"]) == ("failed", "scope")
+    assert session["error"]["message"] == "changed n, out, outside of src/**"
+    assert len(heard(there)) == 2, "it was asked once to take that back"
+
+
+def test_show_says_that_the_check_is_running(there: Sandbox) -> None:
+    worktree = start(there, f"# gate\n{GATE}\ntrue")
+    shown = there.chatml("show", "t").out
+    assert "check: # gate …: is running, for " in shown
+    assert "has not run yet" not in shown
+    (worktree / "go").touch()
+    there.until("t", "done")
+    assert "check: # gate …: passed on " in there.chatml("show", "t").out
+
+
+def test_of_a_long_output_the_end_is_seen(there: Sandbox) -> None:
+    begin(there, "seq 100; false", "--retries", "0", code=1)
+    show = Transcript("/w", lambda: 80)
+    lines = plain("".join(map(show, read(there.state("t") / "events.jsonl")))).splitlines()
+    place = lines.index("  └ exited with code 1")
+    assert lines[place + 1 : place + 4] == ["    … 92 more lines ('chatml logs' has all)", "    93", "    94"]
+    assert "    100" in lines
 
 
 # --- with Claude --------------------------------------------------------------------------------------------------

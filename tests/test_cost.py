@@ -40,6 +40,19 @@ def test_cost_by_session_day_and_model(sandbox: Sandbox, serve: Serve) -> None:
     assert max(map(len, lines)) < 80
 
 
+def test_what_nobody_tells_costs_no_sum(sandbox: Sandbox) -> None:
+    (sandbox.repo / ".git" / "chatml").mkdir()
+    (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(
+        "agent: sh\nagents: {sh: {command: [echo, '{prompt}']}}\n"
+    )
+    sandbox.chatml("new", "do it", "--name", "t", "--wait", "-q")
+    assert sandbox.chatml("cost").out.splitlines()[1].split() == ["t", "1", "\N{EN DASH}", "0", "0"]
+    assert sandbox.chatml("cost", "--json").json[0]["cost_usd"] == 0.0
+    logged = sandbox.chatml("logs", "t").out
+    assert "── turn ended · " in logged
+    assert "$" not in logged
+
+
 def test_cost_without_sessions_and_with_names_that_are_none(sandbox: Sandbox) -> None:
     assert sandbox.chatml("cost").out == ""
     assert sandbox.chatml("cost", "--json").json == []

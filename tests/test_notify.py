@@ -10,7 +10,7 @@ import pytest
 
 from chatml.notify import OUTPUT
 from tests.faults import Serve, all_gone, kill, worker
-from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, needs, thinned, wait_until
 from tests.terminal import terminal
 
 TOUCH = {"Bash": {"command": "touch asked.txt"}}
@@ -106,6 +106,30 @@ def test_each_event_is_told_once_with_all_that_matters(sandbox: Sandbox, serve: 
     all_gone(sandbox)
     assert len(told(sandbox)) == 5, "another crash is told again"
     assert not (sandbox.home / "never").exists()
+
+
+@pytest.mark.parametrize("how", thinned(["failed", "crashed"], 2))
+def test_what_waits_for_one_that_will_not_be_done_is_told_once(sandbox: Sandbox, how: str) -> None:
+    agent = "until test -e go; do sleep 0.05; done; exit 1"
+    configure(sandbox, TELL, f"agent: sh\nagents: {{sh: {{command: [sh, -c, '{agent}', '{{prompt}}']}}}}\n")
+    sandbox.chatml("new", "do a", "-q", "--name", "a")
+    for name, after in (("b", "a"), ("c", "b")):
+        sandbox.chatml("new", f"do {name}", "-q", "--name", name, "--after", after)
+    wait_until(lambda: sandbox.written("a")["status"] == "running", "a at work")
+    if how == "failed":
+        (Path(sandbox.written("a")["worktree"]) / "go").touch()
+        sandbox.until("a", "failed")
+    else:
+        kill(worker(sandbox, "a"))
+        sandbox.until("a", "crashed")
+    wait_told(sandbox, 2)
+    sandbox.chatml("ls")
+    all_gone(sandbox)
+    stuck = [one for one in told(sandbox) if one["CHATML_NAME"] != "a"]
+    assert [(one["CHATML_NAME"], one["CHATML_STATUS"], one["CHATML_MESSAGE"]) for one in stuck] == [
+        ("b", "queued", f"waits for a, which {how}")
+    ]
+    assert len(told(sandbox)) == 2
 
 
 def test_many_who_see_a_crash_at_once_tell_it_once(sandbox: Sandbox, serve: Serve) -> None:

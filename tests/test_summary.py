@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chatml.model import Base, Changes, Failure, PullRequest, Request, Session, Status, Terms
+from chatml.model import Base, Changes, CheckResult, Failure, PullRequest, Request, Session, Status, Terms
 from chatml.model.event import Event, StatusChanged, ToolCall, ToolResult, What
 from chatml.render import summary as render
 from chatml.sessions.summary import Summary, duration, first_paragraph, shared_paths
@@ -23,7 +24,7 @@ from chatml.text import display_width, plain
 from tests.calls import bash, writing
 from tests.faults import Serve
 from tests.made import commit, make_session, write
-from tests.support import Sandbox
+from tests.support import TIMEOUT, Sandbox
 from tests.test_roles import configure
 from tests.worktree import pseudo_terminal
 
@@ -272,6 +273,26 @@ def test_files_of_several_are_shared() -> None:
     assert shared_paths(summaries) == {"y": ("a", "b")}
 
 
+def test_what_one_has_of_another_does_not_clash_with_it() -> None:
+    both = frozenset({"x", "y"})
+    first, beside = one("a", paths=both, head="1", loose=frozenset({"y"})), one("b", paths=frozenset({"x"}), head="2")
+    after = one("c", paths=both, head="3", built_on=frozenset({"0", "1"}))
+    assert shared_paths([first, after]) == {"y": ("a", "c")}
+    assert shared_paths([first, beside, after]) == {"x": ("a", "b", "c"), "y": ("a", "c")}
+
+
+def test_what_to_do_is_said_once() -> None:
+    for status in (Status.STOPPED, Status.CRASHED, Status.FAILED):
+        summary = one("t", status, error=Failure("agent", "boom"))
+        assert "\n".join(map(plain, render.page([summary], None))).count("chatml resume t") == 1
+    failed = Failure("check", "'make test …' exited with code 2")
+    summary = one("t", Status.FAILED, error=failed, check=CheckResult("make test\nmake lint", ok=False))
+    summary = replace(summary, session=summary.session.with_terms(check="make test\nmake lint"))
+    page = "\n".join(map(plain, render.page([summary], None)))
+    assert "\n  check: exited with code 2\n" in page
+    assert "\n  check    ✗ make test …\n" in page
+
+
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 EVIL = (
@@ -398,7 +419,7 @@ def test_the_tests_that_an_agent_ran(sandbox: Sandbox, serve: Serve) -> None:
         key: session[key] for key in ("name", "status", "changes", "cost_usd", "conflicts")
     }
     assert (found["result"], found["shared_files"], found["url"], found["next"]) == (
-        *("It works.", {}, None), "chatml pr t",
+        *("It works.", {}, None), f"git -C {sandbox.repo} merge chatml/t",
     )  # fmt: skip
     assert 0 < found["duration_s"] < 60
     keys = "name status result commits changes tests check cost_usd duration_s conflicts shared_files url next"
@@ -418,7 +439,9 @@ def test_what_two_agents_share_is_said(sandbox: Sandbox) -> None:
     assert text.startswith("3 done\n\nc  done  no changes  ")
     assert "\n! app.py is changed by a, b\n" in text
     assert text.endswith(
-        "\nnext:\n  chatml pr b --commit 'echo b >> app.py; echo changed'\n  chatml pr a\n  chatml rm c\n"
+        f"\nnext:\n  git -C {sandbox.session('b')['worktree']} add -A"
+        f" && git -C {sandbox.session('b')['worktree']} commit -m 'echo b >> app.py; echo changed'\n"
+        f"  git -C {sandbox.repo} merge chatml/a\n  chatml rm c\n"
     )
     sandbox.chatml(*shlex.split(text.splitlines()[-1])[1:])  # as copied
     assert "- app.py is changed by a, b\n" in sandbox.chatml("summary", "--markdown").out
@@ -455,7 +478,42 @@ def test_what_has_landed_is_to_be_removed(sandbox: Sandbox) -> None:
     sandbox.git("commit", "-qm", "squashed")
     sandbox.commit("more", more="y")
     steps = {one["name"]: one["next"] for one in sandbox.chatml("summary", "--json").json}
-    assert steps == {"squashed": "chatml rm squashed", "open": "chatml pr open"}
+    assert steps == {"squashed": "chatml rm squashed", "open": f"git -C {sandbox.repo} merge chatml/open"}
+
+
+def following(sandbox: Sandbox, name: str) -> str:
+    found: str = sandbox.chatml("summary", name, "--json").json[0]["next"]
+    return found
+
+
+def test_without_a_remote_each_step_leads_home(sandbox: Sandbox) -> None:
+    worktree = make_session(sandbox, "t")
+    write(worktree, mine="x\n")
+    sandbox.git("switch", "-q", "-c", "elsewhere")
+    steps = []
+    while not (step := following(sandbox, "t")).startswith("chatml"):
+        subprocess.run(["sh", "-c", step], env=sandbox.env, check=True, timeout=TIMEOUT)  # as copied
+        steps.append(step.replace(str(sandbox.repo), "REPO"))
+        assert len(steps) < 5
+    assert steps[1:] == ["git -C REPO switch main", "git -C REPO merge chatml/t"]
+    assert (step, (sandbox.repo / "mine").read_text()) == ("chatml rm t", "x\n")
+    sandbox.git("branch", "-m", "main", "trunk")
+    commit(sandbox, worktree, "more", more="y")
+    assert following(sandbox, "t") == "chatml diff t"
+    sandbox.git("remote", "add", "origin", "https://github.com/ada/todo")
+    assert following(sandbox, "t") == "chatml pr t"
+
+
+def test_one_that_comes_after_another_does_not_clash_with_it(sandbox: Sandbox) -> None:
+    configure(sandbox, "agent: sh\nagents: {sh: {command: [sh, -c, 'eval \"${0##*\n\n}\"', '{prompt}']}}\n")
+    sandbox.commit("app", app_dot_py="x\n")
+    work = "echo more >> app.py; git commit -qam more"
+    sandbox.chatml("new", work, "-q", "--name", "a", "--wait")
+    sandbox.chatml("new", work, "-q", "--name", "b", "--after", "a", "--wait")
+    sandbox.chatml("new", work, "-q", "--name", "c", "--after", "b", "--wait")
+    assert "is changed by" not in sandbox.chatml("summary").out
+    sandbox.chatml("send", "a", work, "--wait", "-q")
+    assert "! app.py is changed by a, b, c\n" in sandbox.chatml("summary").out
 
 
 def test_without_a_session_there_is_nothing_to_say(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from chatml import repo
 from chatml.changes import inner
 from chatml.changes.scope import named, outside
-from chatml.changes.snapshot import Snapshot, snapshot, snapshot_of
+from chatml.changes.snapshot import Snapshot, State, snapshot, snapshot_of
 from chatml.changes.standing import WorktreeGoneError
 from chatml.model import Base, Changes, FileChange, Session
 from chatml.repo import Repository, git
@@ -260,17 +260,33 @@ def measure(common_dir: Path, worktree: Path, base: Base) -> Changes:
 
     Fetches nothing: GitError where a partial clone lacks what it takes. Other errors as of `snapshot`.
     """
-    return measure_files(common_dir, worktree, base)[0]
+    return measure_files(common_dir, worktree, base).changes
 
 
-def measure_files(common_dir: Path, worktree: Path, base: Base) -> tuple[Changes, list[str]]:
-    """The same, and the changed paths in their order."""
+@dataclass(frozen=True)
+class Measured:
+    """What a session would bring to its base, and what stands there."""
+
+    changes: Changes
+    paths: list[str]
+    """The changed paths in their order."""
+    state: State | None
+    """None where nobody asked for it: it is one more question to git."""
+
+
+def measure_files(common_dir: Path, worktree: Path, base: Base, with_state: bool = False) -> Measured:
+    """The same as `measure`, with the paths, and with what the worktree holds where that is wanted."""
     with snapshot(common_dir, worktree, offline=True) as now:
         found = Comparison(worktree, _since(worktree, base, now), now, worktree)
-        return found.changes, [file.path for file in found.files]
+        return _measured(found, with_state)
 
 
-def measure_branch(common_dir: Path, tip: str, base: Base) -> Changes:
+def measure_branch(common_dir: Path, tip: str, base: Base, with_state: bool = False) -> Measured:
     """The same for what a branch holds whose worktree is gone."""
     with snapshot_of(tip, common_dir, offline=True) as now:
-        return Comparison(common_dir, _since(common_dir, base, now), now).changes
+        return _measured(Comparison(common_dir, _since(common_dir, base, now), now), with_state)
+
+
+def _measured(found: Comparison, with_state: bool) -> Measured:
+    state = found.now.state(found.at) if with_state else None
+    return Measured(found.changes, [file.path for file in found.files], state)

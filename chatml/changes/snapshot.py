@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from chatml import containment
 from chatml.changes.standing import check_standing
@@ -25,6 +26,10 @@ FILLING = ".chatml-filling"
 """The folder in a worktree into which git writes its first files; a sibling could be left behind, or lie elsewhere."""
 
 
+State: TypeAlias = tuple[str | None, str]
+"""What a worktree holds: the commit checked out, and the tree of all that is there."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A worktree held still: git run in `env` has in its index all that the worktree holds, untracked files too."""
@@ -36,6 +41,10 @@ class Snapshot:
     """The branch checked out; None where there is none, as in the middle of a rebase."""
     left_out: tuple[str, ...] = ()
     """What git could not take in, a sentence each."""
+
+    def state(self, at: Path) -> State:
+        """What it holds; git runs in the folder `at`."""
+        return self.head, git("write-tree", at=at, env=self.env).text.strip()
 
 
 @contextlib.contextmanager
@@ -63,13 +72,10 @@ def snapshot(common_dir: Path, worktree: Path, offline: bool = False) -> Iterato
         yield Snapshot(env, commit, branch, left_out)
 
 
-def state_of(common_dir: Path, worktree: Path) -> tuple[str | None, str]:
-    """The commit checked out in a worktree, and the tree of all that it holds now; nothing is left of looking.
-
-    Errors as of `snapshot`.
-    """
+def state_of(common_dir: Path, worktree: Path) -> State:
+    """What a worktree holds now; nothing is left of looking. Errors as of `snapshot`."""
     with snapshot(common_dir, worktree) as held:
-        return held.head, git("write-tree", at=worktree, env=held.env).text.strip()
+        return held.state(worktree)
 
 
 def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:

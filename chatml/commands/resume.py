@@ -37,7 +37,8 @@ def command(
     """Go on with an interrupted turn.
 
     After a stop, a crash, a failure or a reboot: the agent gets what it has not read yet, or is told to go on.
-    One that has used up its budget or its turns goes on with more of them: --max-budget-usd +2
+    Of one that is done, the check runs where something else stands there now than it has seen. One that has used up its
+    budget or its turns goes on with more of them: --max-budget-usd +2
     """
     each = Each(open_project(at))
     say = output.narrator(quiet)

@@ -9,7 +9,8 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
-from chatml.project import open_project
+from chatml.model import Session, Status
+from chatml.project import Project, open_project
 from chatml.render import requests
 from chatml.sessions import find
 from chatml.sessions.recount import recount
@@ -39,13 +40,21 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
         if text is None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))
-    elif as_json:
+        return
+    (session,) = recount(project, [session], every=True)
+    if as_json:
         output.json_answer(session.public())
     else:
-        (session,) = recount(project, [session], every=True)
-        for line in requests.page(session):
+        for line in requests.page(session, _check_began(project, session)):
             output.answer(output.wanted(line))
         for one in unsent(project.store.session(session.name), session):
             output.answer(f"{output.style(f'{one.state}:', dim=True)} {one.id}. {one_line(one.text)}")
         if session.result:
             output.answer(f"\n{printable(session.result.strip())}")
+
+
+def _check_began(project: Project, session: Session) -> str | None:
+    """When the check began that runs now."""
+    if session.terms.check is None or session.status is not Status.RUNNING:
+        return None
+    return log.check_began(project.store.session(session.name).events)

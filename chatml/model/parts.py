@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -124,6 +124,13 @@ class CheckResult:
     """All that the worktree held, as it was checked: a session that is still so needs no further run."""
     said: str | None = None
     """How it ended, in a few words."""
+    current: bool | None = None
+    """Whether what stood there when the changes were last counted is what was checked; None where nobody knows."""
+
+    def seen(self, state: tuple[str | None, str] | None) -> CheckResult:
+        """The same, now that the worktree was seen to hold this commit and tree; None where nobody could look."""
+        current = None if state is None or self.ok is None else state == (self.commit, self.tree)
+        return self if current is self.current else replace(self, current=current)
 
     def to_json(self) -> dict[str, Any]:
         """As the contract shows it."""

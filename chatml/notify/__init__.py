@@ -30,6 +30,7 @@ HEADLINES = {
     Status.DONE: "{} is done",
     Status.FAILED: "{} failed",
     Status.CRASHED: "{} crashed",
+    Status.QUEUED: "{} is stuck",
 }
 
 APPLESCRIPT = (
@@ -41,6 +42,8 @@ APPLESCRIPT = (
 
 def tell(session: Session, log: Path, request: Request | None = None) -> None:
     """Say that the session needs a person for this request, is done, failed or crashed: its status says which.
+
+    One that is queued waits for what won't be done by itself: its activity says for what.
 
     Waits for nothing and never raises: what becomes of the command hurts and delays nobody.
     """
@@ -102,6 +105,8 @@ def _message(session: Session, request: Request | None) -> str:
         return _line(request.summary)
     if session.status is Status.DONE:
         return _line((session.result or "").strip().partition("\n")[0])
+    if session.status is Status.QUEUED:
+        return _line(session.activity or "")
     return _line(session.error.message if session.error else "")
 
 

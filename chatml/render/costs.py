@@ -27,4 +27,5 @@ def cost_table(by: str, rows: Sequence[Row]) -> Table:
 def _cells(row: Row) -> list[str]:
     of, turns, usd, tokens = row
     into = tokens.input + tokens.cache_read + tokens.cache_creation
-    return [one_line(of), str(turns), f"${usd:.2f}", f"{into:,}", f"{tokens.output:,}"]
+    cost = f"${usd:.2f}" if usd or tokens != Tokens() else "\N{EN DASH}"  # an agent that is a program tells none
+    return [one_line(of), str(turns), cost, f"{into:,}", f"{tokens.output:,}"]

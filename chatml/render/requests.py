@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from chatml.model import Reply, Request, Session, Status, questions_of
+from chatml.model import CheckResult, Reply, Request, Session, Status, questions_of
 from chatml.model.event import Replied
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
-from chatml.text import counted, one_line, paint, printable, shorten
+from chatml.text import beginning, counted, one_line, paint, printable, shorten
 
 SHOWN_LINES = 30
 """Lines shown of a task, and of what a call would write."""
 
 
-def page(session: Session) -> Iterator[str]:
-    """One session on a page: what it is at, and what a person needs to know to go on with it."""
+def page(session: Session, check_began: str | None = None) -> Iterator[str]:
+    """One session on a page: what it is at, and what a person needs to know to go on with it.
+
+    `check_began` is when the check began that runs now.
+    """
     status = paint(session.status.value, fg=STATUS_COLORS[session.status])
     yield f"{paint(session.name, bold=True)}  {status}"
     if session.status is Status.WAITING:
@@ -46,7 +49,7 @@ def page(session: Session) -> Iterator[str]:
         "denied": ", ".join(session.terms.deny),
         "changes": session.not_counted or changes(session),
         "hint": session.not_counted_hint or "",
-        "check": _check(session),
+        "check": _check(session, check_began),
         "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
@@ -67,15 +70,28 @@ def page(session: Session) -> Iterator[str]:
             yield f"  {line}"
 
 
-def _check(session: Session) -> str:
+def _check(session: Session, began: str | None) -> str:
     checked = session.checked
     if checked is None:
         return ""
+    command = beginning(checked.command)
+    if began is not None:
+        return f"{command}: is running, for {age(began)}"
     if checked.ok is None or checked.at is None:
-        return f"{checked.command}: has not run yet"
+        return f"{command}: has not run yet"
     where = f" on {checked.commit[:9]}" if checked.commit else ""
     tries = f", {checked.tries} tries" if checked.tries > 1 else ""
-    return f"{checked.command}: {checked.said}{where}{tries}, {age(checked.at)} ago"
+    return f"{command}: {checked.said}{where}{tries}, {age(checked.at)} ago{_since_then(session, checked)}"
+
+
+def _since_then(session: Session, checked: CheckResult) -> str:
+    """What has become of that which was checked, where it's not the same any more."""
+    if session.status.active or checked.current:
+        return ""
+    if checked.current is None:
+        return "; could not look whether that still stands there"
+    again = f": 'chatml resume {session.name}' runs it on that" if checked.ok and session.status is Status.DONE else ""
+    return f"; something else stands there now{again}"
 
 
 def _queue(session: Session) -> str:

@@ -89,11 +89,20 @@ def need(session: Session) -> str:
 
 
 def verdict(session: Session) -> str:
-    """What the check says of the session as it stands there; nothing where it says nothing of that."""
+    """What the check says of the session as it stands there; nothing where it says nothing of that.
+
+    It has passed on what stands there, it would have to run again for that, or nobody could look: `✓`, `(check due)`,
+    `✓?`. One that has failed stays so until it runs again.
+    """
     if session.check is None or session.status not in (Status.DONE, Status.FAILED):
         return ""
-    passed = session.check.ok and session.status is Status.DONE
-    return "✓" if passed else "✗" if session.check.ok is False else ""
+    if session.check.ok is False:
+        return "✗"
+    return PASSED[session.check.current] if session.check.ok and session.status is Status.DONE else ""
+
+
+PASSED: Mapping[bool | None, str] = {True: "✓", False: "(check due)", None: "✓?"}
+"""What is shown of a check that has passed: by whether it has seen what stands there now."""
 
 
 def pull_request(session: Session) -> str:

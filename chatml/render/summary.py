@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chatml.model import Status
-from chatml.render.rows import STATUS_COLORS, activity, changes, need
+from chatml.render.rows import PASSED, STATUS_COLORS, activity, changes, need
 from chatml.sessions.summary import Summary, shared_paths
 from chatml.sessions.tested import RanTests
-from chatml.text import display_width, one_line, paint, shorten
+from chatml.text import beginning, display_width, one_line, paint, shorten
 
 LINES = 4
 """Lines that the page has at most for what an agent said, and for a list: it is read in a minute. A pipe gets all."""
@@ -42,11 +42,20 @@ def time_at_work(seconds: float | None) -> str:
 
 
 def said(summary: Summary) -> str:
-    """What the session has to say for itself, in one line: its answer, or what it needs, does or failed of."""
+    """What the session has to say for itself, in one line: its answer, or what it needs, does or failed of.
+
+    What to do about that is said below, once for all.
+    """
     session = summary.session
     if session.status is Status.WAITING and session.requests:
         return one_line(need(session))
-    return one_line(summary.result or "") if session.status is Status.DONE else activity(session)
+    if session.status in (Status.DONE, Status.STOPPED):
+        return one_line(summary.result or "")
+    if session.status is Status.CRASHED:
+        return "its worker died"
+    checked = session.checked if session.status is Status.FAILED else None
+    # The check's own line has its command.
+    return activity(session).replace(f"'{beginning(checked.command)}' ", "", 1) if checked else activity(session)
 
 
 def warnings(summaries: Sequence[Summary]) -> Iterator[str]:
@@ -65,7 +74,10 @@ def steps(summaries: Sequence[Summary]) -> list[str]:
     order = {"approve": 0, "answer": 0, "resume": 1, "show": 1, "diff": 1, "pr": 2, "rm": 3}
 
     def place(one: Summary) -> int:
-        return 0 if one.session.status is Status.WAITING else order.get(one.next.split()[1], 4)
+        if one.session.status is Status.WAITING:
+            return 0
+        program, verb = one.next.split()[:2]
+        return order["pr"] if program == "git" else order.get(verb, 4)
 
     return [one_line(one.next) for one in sorted(summaries, key=place)]
 
@@ -99,7 +111,7 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
     yield from _listed("commits", [f"{i[:9]} {one_line(text)}" for i, text in one.commits or ()], width)
     yield from _listed("tests", ["?"] if one.tests is None else list(map(_test, one.tests[::-1])), width)
     if one.check is not None:
-        yield from _listed("check", [f"{mark(one.check.get('ok'))} {one_line(str(one.check.get('command')))}"], width)
+        yield from _listed("check", [_checked(one, beginning(str(one.check.get("command"))))], width)
     if session.conflicts:
         yield from _listed("conflicts", [", ".join(map(one_line, session.conflicts))], width)
     if session.pr is not None:
@@ -109,6 +121,19 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
 def mark(ok: object) -> str:
     """`✓`, `✗`, or `?` where nobody knows."""
     return "?" if ok is None else "✓" if ok else "✗"
+
+
+def verdict(one: Summary) -> str:
+    """What the check says of what stands there: `✓`, `✗`, `due` once more, `✓?` where nobody could look, `?`."""
+    if one.check is None:
+        return ""
+    ok, current = one.check.get("ok"), one.check.get("current")
+    return mark(ok) if not ok else "due" if current is False else PASSED[current]
+
+
+def _checked(one: Summary, command: str) -> str:
+    said = verdict(one)
+    return f"{command}: due once more" if said == "due" else f"{said} {command}"
 
 
 def _test(run: RanTests) -> str:
@@ -168,7 +193,7 @@ def markdown(summaries: Sequence[Summary]) -> Iterator[str]:
     yield from (f"- {escaped(line)}" for line in warned)
     for one in summaries:
         yield from _details(one)
-    # No line of it can end the block: each begins with `chatml`.
+    # No line of it can end the block: each begins with `chatml` or `git`.
     yield from ["", "**Next**", "", "```sh", *steps(summaries), "```"]
 
 
@@ -180,7 +205,7 @@ def _row(one: Summary) -> str:
         WORDS[session.status] + (f", {session.denied} denied" if session.denied else ""),
         escaped(changes(session)),
         tests,
-        "" if one.check is None else mark(one.check.get("ok")),
+        verdict(one),
         escaped(f"${session.spent_usd:.2f}") if session.spent_usd else "",
         time_at_work(one.duration_s),
         "" if session.pr is None else _link(session.pr.url, f"#{session.pr.number} {session.pr.state}"),
@@ -203,7 +228,7 @@ def _details(one: Summary) -> Iterator[str]:
     items = [f"- commit {code(i[:9])} {escaped(text)}" for i, text in one.commits or ()]
     items += [f"- {_outcome(run)} {code(run.command)}" for run in one.tests or ()]
     if one.check is not None:
-        items.append(f"- check {mark(one.check.get('ok'))} {code(str(one.check.get('command')))}")
+        items.append(f"- check {_checked(one, code(str(one.check.get('command'))))}")
     yield from [*items, ""] if items else ()
     yield "</details>"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chatml.model import Request
+from chatml.model import Request, Tokens
 from chatml.model.event import (
     CheckBegun,
     CheckEnded,
@@ -25,7 +25,7 @@ from chatml.model.event import (
     Turn,
 )
 from chatml.render.requests import decision, request
-from chatml.text import one_line, paint, printable, shorten
+from chatml.text import beginning, one_line, paint, printable, shorten
 
 ASKING = ("AskUserQuestion", "ExitPlanMode")
 """Tools whose input is shown by the request that follows."""
@@ -95,18 +95,20 @@ class Transcript:
             case SetUp(line):
                 yield paint("| " + printable(line), dim=True)
             case CheckBegun(command):
-                yield paint("● check", fg="cyan") + f" {one_line(command)}"
+                yield from self._check(command)
             case CheckEnded(said, text, ok):
                 yield paint(f"  └ {said}", fg="green" if ok else "yellow" if ok is None else "red")
                 if text:
-                    yield from self._folded(text, first="    ", dim=True)
+                    yield from self._folded(text, first="    ", at_end=True, dim=True)
             case Mishap() as mishap:
                 yield paint(f"! {mishap.kind}: {one_line(mishap.message)}", fg="red")
                 if mishap.hint:
                     yield paint(f"  {one_line(mishap.hint)}", dim=True)
             case Turn() as turn:
                 what = "interrupted" if turn.interrupted else "turn ended"
-                yield paint(f"── {what} · {turn.duration_ms / 1000:.0f} s · ${turn.cost_usd:.2f}", dim=True)
+                told = turn.cost_usd or turn.tokens != Tokens()  # a program tells none
+                cost = f" · ${turn.cost_usd:.2f}" if told else ""
+                yield paint(f"── {what} · {turn.duration_ms / 1000:.0f} s{cost}", dim=True)
 
     def _tool(self, call: ToolCall) -> Iterator[str]:
         given = call.input
@@ -125,14 +127,29 @@ class Transcript:
         for line in shown[1:]:
             yield f"{indent}  {line}"
 
-    def _folded(self, text: str, first: str = "  ", **how: Any) -> Iterator[str]:
+    def _check(self, command: str) -> Iterator[str]:
+        head = paint("● check", fg="cyan")
+        if self._columns:
+            yield f"{head} {shorten(beginning(command), max(20, self._columns() - len('● check') - 1))}"
+            return
+        first, *more = printable(command).splitlines() or [""]
+        yield f"{head} {first}"
+        yield from (f"  {line}" for line in more)
+
+    def _folded(self, text: str, first: str = "  ", at_end: bool = False, **how: Any) -> Iterator[str]:
+        """The first lines of a text, or `at_end` its last ones, on a terminal; all of them elsewhere."""
         lines = printable(text).expandtabs(4).splitlines()
-        kept = lines[:FOLD_LINES] if self._columns and len(lines) > FOLD_LINES + 1 else lines
+        kept = lines
+        if self._columns and len(lines) > FOLD_LINES + 1:
+            kept = lines[-FOLD_LINES:] if at_end else lines[:FOLD_LINES]
+        left_out = paint(f"    … {len(lines) - len(kept)} more lines ('chatml logs' has all)", dim=True)
+        if len(kept) < len(lines) and at_end:
+            yield left_out
         for number, line in enumerate(kept):
             cut = shorten(line, self._columns() - 4) if self._columns else line
             yield (first if number == 0 else "    ") + paint(cut, **how)
-        if len(kept) < len(lines):
-            yield paint(f"    … {len(lines) - len(kept)} more lines ('chatml logs' has all)", dim=True)
+        if len(kept) < len(lines) and not at_end:
+            yield left_out
 
 
 def _message(message: MessageTaken) -> Iterator[str]:

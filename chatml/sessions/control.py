@@ -173,7 +173,8 @@ def resume(
         if runners.alive(store, session):
             return "at work"
         pending = inbox.pending(store)
-        if session.status is Status.DONE and not pending and not _lacks_worktree(project, session):
+        idle = session.status is Status.DONE and not pending
+        if idle and not _lacks_worktree(project, session) and not _check_due(project, session):
             return "nothing to do"
         # What is queued waits for the end of the turn that was interrupted.
         open_turn = session.status is not Status.DONE and not _only_check_left(store, session)
@@ -191,6 +192,15 @@ def _only_check_left(store: SessionStore, session: Session) -> bool:
     if session.status is Status.FAILED:
         return session.error is not None and session.error.kind == Kind.CHECK.value
     return not inbox.unanswered(log.read(store.events))
+
+
+def _check_due(project: Project, session: Session) -> bool:
+    """Whether something else stands there than what the check of a session that is done has seen."""
+    from chatml.changes.snapshot import state_of  # here alone: hardly any session is gone on with for this
+
+    if session.check is None:
+        return False
+    return session.check.seen(state_of(project.repo.common_dir, Path(session.worktree))).current is False
 
 
 def _lacks_worktree(project: Project, session: Session) -> bool:

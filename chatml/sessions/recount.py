@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chatml.changes.standing import Standing, WorktreeGoneError, standing
 from chatml.errors import ChatmlError
-from chatml.model import Changes, Session, Status
+from chatml.model import Session, Status
 from chatml.project import Project
 from chatml.sessions import find
 from chatml.workspace.branch import follow
 from chatml.workspace.glance import glance, looks_the_same
 
+if TYPE_CHECKING:
+    from chatml.changes.compare import Measured
+
 
 def recount(project: Project, found: Sequence[Session], every: bool = False) -> list[Session]:
     """The sessions with their changes as they are now: counted again, in parallel, where a person was at them.
+
+    With them goes whether what stands there is what the session's check has seen.
 
     A living worker counts by itself. Those at rest are counted again where the worktree looks different from
     outside, or `every` one of them. Where that is not possible, they have none, and `not_counted` says why.
@@ -47,7 +52,8 @@ def _doubtful(project: Project, session: Session) -> bool:
             return standing(project.repo.common_dir, Path(session.worktree)) is not Standing.OURS
         except OSError:
             return True
-    return not looks_the_same(session)
+    unknown = session.check is not None and session.check.ok is not None and session.check.current is None
+    return unknown or not looks_the_same(session)
 
 
 def _counted(project: Project, session: Session, anew: bool) -> Session:
@@ -55,30 +61,40 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
     try:
         if session.repository != str(project.repo.home) and not session.status.active:
             session = replace(find.mended(project, session.name), queue_place=session.queue_place)
-        changes, seen = _measured(project, session, anew)
-        counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
+        found, seen = _measured(project, session, anew)
+        branch = follow(session, project.repo).branch
     except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
+        why: dict[str, Any] = {"not_counted": str(error), "not_counted_hint": getattr(error, "hint", None)}
+        return replace(session, changes=None, check=session.check and session.check.seen(None), **why)
+
+    def told(one: Session) -> Session:
+        known: dict[str, Any] = {"changes_seen": seen, "branch": branch}
+        if found is not None:
+            known |= {"changes": found.changes, "check": one.check and one.check.seen(found.state)}
+        return replace(one, **known)
+
+    counted = told(session)
     if counted != session:
-        known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
         with suppress(ChatmlError, OSError):  # a disk that takes nothing more: what was counted is true all the same
-            project.store.session(session.name).update(
-                lambda now_: replace(now_, **known) if now_.id == session.id else now_
-            )
+            project.store.session(session.name).update(lambda now_: told(now_) if now_.id == session.id else now_)
     return counted
 
 
-def _measured(project: Project, session: Session, anew: bool) -> tuple[Changes, str | None]:
-    """The changes, and what tells that they are still the same; those of the branch where the worktree is gone."""
-    from chatml.changes.compare import measure, measure_branch
+def _measured(project: Project, session: Session, anew: bool) -> tuple[Measured | None, str | None]:
+    """What there is, and what tells that it is still the same; that of the branch where the worktree is gone.
 
+    None in place of the first where the record has it already.
+    """
+    from chatml.changes.compare import measure_branch, measure_files
+
+    git_dir, checked = project.repo.common_dir, session.check is not None
     try:
-        changes = measure(project.repo.common_dir, Path(session.worktree), session.base)
-        return changes, glance(session)
+        return measure_files(git_dir, Path(session.worktree), session.base, checked), glance(session)
     except WorktreeGoneError:
         tip = project.repo.tip(session.branch)
         if tip is None:
             raise
         seen = f"branch at {tip}"
-        known = session.changes if seen == session.changes_seen and not anew else None
-        return known or measure_branch(project.repo.common_dir, tip, session.base), seen
+        if session.changes and seen == session.changes_seen and not anew:
+            return None, seen
+        return measure_branch(git_dir, tip, session.base, checked), seen

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
+from itertools import combinations
 from typing import Any
 
 from chatml.changes.compare import Comparison, compare
@@ -16,6 +18,7 @@ from chatml.model.event import Event, StatusChanged, ToolCall, ToolResult
 from chatml.project import Project
 from chatml.record import record
 from chatml.sessions import find
+from chatml.sessions.byhand import ByHand
 from chatml.sessions.recount import filled, recount
 from chatml.sessions.tested import RanTests, runs_of
 from chatml.state import log
@@ -47,6 +50,14 @@ class Summary:
     """Whether its pull request has all that it has committed."""
     notes: tuple[str, ...] = ()
     """What a person has to know about it, a sentence each."""
+    head: str | None = None
+    """The commit that it is at."""
+    loose: frozenset[str | None] = frozenset()
+    """The paths of which something is not committed."""
+    built_on: frozenset[str] = frozenset()
+    """Of one that came after others: the tips of all branches that it has in it."""
+    by_hand: str | None = None
+    """What goes on in place of `pr`, where there is no remote."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The paths that others of these sessions have changed too, each with the names of all that did."""
 
@@ -64,7 +75,8 @@ class Summary:
     @property
     def next(self) -> str:
         """The command that goes on from here."""
-        return shlex.join(["chatml", *_next(self)])
+        words = _next(self)
+        return self.by_hand if self.by_hand and words[0] == "pr" else shlex.join(["chatml", *words])
 
     def to_json(self) -> dict[str, Any]:
         public = self.session.public()
@@ -102,12 +114,30 @@ def summarize(project: Project, found: Sequence[Session]) -> list[Summary]:
 
 
 def shared_paths(summaries: Iterable[Summary]) -> dict[str, tuple[str, ...]]:
-    """The paths that several of them have changed, in their order, with the names of these sessions."""
-    names: dict[str, list[str]] = {}
+    """The paths that several of them have changed, in their order, with the names of these sessions.
+
+    One that came after another, and has in it all that the other did to a path, doesn't clash with it there.
+    """
+    found: dict[str, list[Summary]] = {}
     for one in summaries:
         for path in one.paths or ():
-            names.setdefault(path, []).append(one.session.name)
-    return {path: tuple(sorted(names[path])) for path in sorted(names) if len(names[path]) > 1}
+            found.setdefault(path, []).append(one)
+    shared = ((path, _clashing(path, found[path])) for path in sorted(found) if len(found[path]) > 1)
+    return {path: names for path, names in shared if names}
+
+
+def _clashing(path: str, changed_by: Sequence[Summary]) -> tuple[str, ...]:
+    """Those of the sessions that have changed a path beside another one."""
+    names: set[str] = set()
+    for one, other in combinations(changed_by, 2):
+        if not (_has(one, other, path) or _has(other, one, path)):
+            names |= {one.session.name, other.session.name}
+    return tuple(sorted(names))
+
+
+def _has(one: Summary, other: Summary, path: str) -> bool:
+    """Whether a session has in it all that another one did to a path."""
+    return other.head in one.built_on and path not in other.loose
 
 
 def first_paragraph(answer: str | None) -> str | None:
@@ -125,6 +155,9 @@ class _Look:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self._by_hand: ByHand | None = None
+        with suppress(ChatmlError):  # what git can't be asked is told of each session
+            self._by_hand = ByHand(project.repo)
         self._news: dict[tuple[str, str], bool] = {}
         """Whether there is anything new where sessions land, by their base and the commit that they have left it at."""
 
@@ -140,7 +173,8 @@ class _Look:
                 return self._measured(summary, comparison)
         except (ChatmlError, OSError) as error:
             failure = of_machine(error) if isinstance(error, OSError) else error
-            unknown = replace(session, changes=None, not_counted=failure.message, not_counted_hint=failure.hint)
+            told: dict[str, Any] = {"not_counted": failure.message, "not_counted_hint": failure.hint}
+            unknown = replace(session, changes=None, check=session.check and session.check.seen(None), **told)
             return replace(summary, session=unknown)
 
     def _looked_back(self, session: Session) -> Summary:
@@ -154,15 +188,26 @@ class _Look:
 
     def _measured(self, summary: Summary, comparison: Comparison) -> Summary:
         head = comparison.now.head
+        session = _as_it_stands(summary.session, comparison)
         return replace(
             summary,
-            session=replace(summary.session, changes=comparison.changes),
+            session=session,
+            head=head,
+            loose=comparison.uncommitted,
+            built_on=self._built_on(session, head),
+            by_hand=self._by_hand.command(session) if self._by_hand and session.status is Status.DONE else None,
             commits=tuple(comparison.commits),
             paths=frozenset(comparison.names(comparison.since)),
             notes=(*summary.notes, *comparison.notes),
             landed=self._landed(summary.session, comparison),
             pushed=head is not None and head == summary.session.pushed,
         )
+
+    def _built_on(self, session: Session, head: str | None) -> frozenset[str]:
+        if head is None or not session.terms.after:
+            return frozenset()
+        tips = self.project.repo.git("for-each-ref", "--format=%(objectname)", f"--merged={head}", "refs/heads/")
+        return frozenset(tips.text.split())
 
     def _landed(self, session: Session, comparison: Comparison) -> bool:
         """Whether what it has committed is known to have landed; only asked where the next step depends on it."""
@@ -176,6 +221,11 @@ class _Look:
             return self._news[key] and landed.landed_in(self.project.repo, session, head or since) is not None
         except ChatmlError:
             return False  # could not be found out: then it is still to be landed
+
+
+def _as_it_stands(session: Session, comparison: Comparison) -> Session:
+    checked = session.check and session.check.seen(comparison.now.state(comparison.at))
+    return replace(session, changes=comparison.changes, check=checked)
 
 
 def duration(session: Session, events: Iterable[Event]) -> float | None:

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from chatml.model import now
-from chatml.model.event import Event, MessageTaken, Mishap, Replied, Requested, StatusChanged, Turn, What
+from chatml.model.event import (
+    CheckBegun,
+    CheckEnded,
+    Event,
+    MessageTaken,
+    Mishap,
+    Replied,
+    Requested,
+    StatusChanged,
+    Turn,
+    What,
+)
 
 DURABLE = (StatusChanged, MessageTaken, Turn, Requested, Replied, Mishap)
 """Events synced to disk at once: what a restarted worker decides by. Text of the agent is in its own transcript too."""
@@ -90,6 +101,12 @@ def only(path: Path, *kinds: type[What]) -> list[Event]:
     marks = [f'"type":"{kind.TYPE}"'.encode() for kind in kinds]
     lines = (line for line in complete_lines(path, 0)[0] if any(mark in line for mark in marks))
     return [event for event in map(_parse, lines) if event is not None and isinstance(event.what, kinds)]
+
+
+def check_began(path: Path) -> str | None:
+    """When the check began that runs now, as far as the log of a session at work tells; None where none does."""
+    last = next(reversed(only(path, CheckBegun, CheckEnded, StatusChanged)), None)
+    return last.time if last is not None and isinstance(last.what, CheckBegun) else None
 
 
 def turns(path: Path) -> list[tuple[str, Turn]]:

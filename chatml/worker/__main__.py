@@ -11,7 +11,7 @@ from chatml.runners.local import MANY
 from chatml.state.store import SessionStore
 from chatml.worker.journal import fail, failure_of
 from chatml.worker.life import Worker
-from chatml.worker.places import let_next
+from chatml.worker.places import let_next, tell_stuck
 
 
 def main(argv: list[str]) -> int:
@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
         fail(store, failure_of(error))
     finally:
         let_next(store)
+        tell_stuck(store)
     return 0
 
 

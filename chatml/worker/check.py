@@ -21,7 +21,7 @@ from chatml.model.entry import Message
 from chatml.model.event import CheckBegun, CheckEnded
 from chatml.record import record
 from chatml.state.inbox import post, since_person
-from chatml.text import one_line, printable
+from chatml.text import beginning, one_line, printable
 from chatml.worker.journal import Journal
 
 LINES = 150
@@ -38,6 +38,9 @@ TOLD = 60_000
 
 SHORT = 20
 """Lines that the record keeps of a check that has passed: `ls` reads them of each session, and the log has all."""
+
+RUNS = 2
+"""How often a check runs at the most that passes and leaves something else behind than it has seen."""
 
 NOT_RUN = (126, 127)
 """Exit codes by which a shell says that it could not run a command (POSIX, "Exit Status for Commands")."""
@@ -112,20 +115,35 @@ def _harmless(line: str) -> str:
 async def verify(journal: Journal, disturbed: Callable[[], bool]) -> Verdict | Failure:
     """Run the session's check where it is due, and say what is to follow; a Failure, why the session fails.
 
+    Where it has passed and something else stands there now, most likely by its own doing (a formatter), it runs once
+    more, on that. What changes with each run, such as an output that git doesn't ignore, is left at that: the record
+    names what has passed, and that something else stands there.
+
     `disturbed` is asked all the time whether something came in: then the command is ended. ChatmlError where the
     worktree can't be looked at, or a sandbox is required and there is none.
     """
     command = journal.session.terms.check
     assert command is not None
-    commit, tree = await asyncio.to_thread(state_of, journal.common_dir, Path(journal.session.worktree))
+    for _ in range(RUNS):
+        verdict = await _verified(journal, command, disturbed)
+        if verdict is not Verdict.PASSED or (journal.session.check and journal.session.check.current):
+            break
+    return verdict
+
+
+async def _verified(journal: Journal, command: str, disturbed: Callable[[], bool]) -> Verdict | Failure:
+    """Run the check on what stands there, unless it has passed on that."""
+    state = await asyncio.to_thread(state_of, journal.common_dir, Path(journal.session.worktree))
     before = journal.session.check
-    if before is not None and before.ok and (before.commit, before.tree) == (commit, tree):
+    if before is not None and before.ok and before.seen(state).current:
+        if not before.current:
+            journal.update(check=before.seen(state))
         return Verdict.PASSED
     contained = await asyncio.to_thread(_contained, journal.session)
     if journal.session.status is not Status.RUNNING:
         journal.change(transitions.running)
     journal.log.append(CheckBegun(command))
-    journal.activity(f"check: {one_line(command)}")
+    journal.activity(f"check: {beginning(command)}")
     run = await _run(journal.session, contained, disturbed)
     ok = None if run.cancelled else run.code == 0
     journal.log.append(CheckEnded(run.said, run.output, ok))
@@ -134,6 +152,7 @@ async def verify(journal: Journal, disturbed: Callable[[], bool]) -> Verdict | F
         return Verdict.BROKEN_OFF
     asked = sum(message.check for message in since_person(journal.store))
     output = "\n".join(run.output.split("\n")[-SHORT:]) if ok else run.output
+    commit, tree = state
     journal.update(check=CheckResult(command, ok, commit, asked + 1, output, now(), tree, run.said))
     await journal.measure()
     return Verdict.PASSED if ok else _failed(journal, run, asked)
@@ -156,10 +175,12 @@ def _failed(journal: Journal, run: CheckRun, asked: int) -> Verdict | Failure:
 def _failure(session: Session, run: CheckRun, tries: int) -> Failure:
     again = f"'chatml resume {session.name}' runs the check again"
     if run.not_run:
-        why = one_line(run.output.rpartition("\n")[2]) or one_line(session.terms.check or "")
+        why = one_line(run.output.rpartition("\n")[2]) or beginning(session.terms.check or "")
         said = f"the check could not be run: {why} (exit code {run.code})"
         return Failure(Kind.CHECK.value, said, f"that is none of the agent's doing; once it is mended, {again}")
-    said = f"'{one_line(session.terms.check or '')}' {run.said}" + (f", the last of {tries} tries" if tries > 1 else "")
+    said = f"'{beginning(session.terms.check or '')}' {run.said}" + (
+        f", the last of {tries} tries" if tries > 1 else ""
+    )
     hint = f"see 'chatml show {session.name}'; tell it what to do with 'chatml send {session.name}'; {again}"
     return Failure(Kind.CHECK.value, said, hint)
 

@@ -103,15 +103,21 @@ class Journal:
         began = time.monotonic()
         try:
             worktree, base = Path(self.session.worktree), self.session.base
-            changes, paths = await asyncio.to_thread(measure_files, self.common_dir, worktree, base)
-            if paths[:LISTED] != self.changed:
-                write_json(self.store.changed, paths[:LISTED])
-                self.changed = paths[:LISTED]
+            checked = self.session.check is not None
+            found = await asyncio.to_thread(measure_files, self.common_dir, worktree, base, checked)
+            if found.paths[:LISTED] != self.changed:
+                write_json(self.store.changed, found.paths[:LISTED])
+                self.changed = found.paths[:LISTED]
         except (ChatmlError, OSError):
             return
         ended = time.monotonic()
         self._measure_next = ended + max(MEASURE_EVERY, 10 * (ended - began))
-        self.update(changes=changes, changes_seen=glance(self.session))
+        seen = glance(self.session)
+        self.change(
+            lambda one: one.changed(
+                changes=found.changes, changes_seen=seen, check=one.check and one.check.seen(found.state)
+            )
+        )
 
     def count_lost_turns(self, past: Sequence[Event]) -> None:
         """Turns that the log has and the record has not: the last worker was killed between the two."""

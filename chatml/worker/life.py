@@ -93,7 +93,11 @@ class Worker:
             raise Stopped
         if isinstance(verdict, Failure):
             self.talk.failure = verdict
-        self.checked = verdict is Verdict.PASSED
+        if verdict is Verdict.PASSED:  # what the check itself has changed is held against the scope as all else
+            asked, self.talk.failure = await scoping.check(self.journal)
+            if asked:
+                return False
+        self.checked = verdict is Verdict.PASSED and self.talk.failure is None
         return self.checked or self.broken_off or self.talk.failure is not None
 
     def _disturbed(self) -> bool:

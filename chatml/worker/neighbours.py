@@ -90,7 +90,7 @@ class Neighbourhood:
             changed = 0
         elif (not paths or not looks_the_same(session)) and time.monotonic() < until:
             with contextlib.suppress(OSError, ChatmlError):
-                paths = measure_files(self._journal.common_dir, Path(session.worktree), session.base)[1]
+                paths = measure_files(self._journal.common_dir, Path(session.worktree), session.base).paths
                 changed = len(paths)
         paths = sorted(paths, key=distance)
         return Neighbour(session.name, session.terms.prompt, tuple(paths), max(changed or 0, len(paths)) or changed)

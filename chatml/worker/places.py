@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from chatml import config
+from chatml import config, notify, predecessors
 from chatml.errors import ChatmlError
+from chatml.model import Status
 from chatml.queue import Queue
 from chatml.state.store import SessionStore, Store
+
+
+def tell_stuck(store: SessionStore) -> None:
+    """Tell a person of the sessions that wait for this one, now that it has failed; never raises."""
+    with suppress(OSError, ChatmlError):
+        session = store.read()
+        if session.status is Status.FAILED:
+            everyone = Store(store.common_dir)
+            for one in predecessors.held_up_by(everyone, session):
+                notify.tell(one, everyone.session(one.name).log)
 
 
 def let_next(store: SessionStore) -> None:
