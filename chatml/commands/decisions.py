@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import click
+
 from chatml import output
 from chatml.commands.each import Each
 from chatml.errors import UsageError
@@ -13,6 +15,7 @@ from chatml.model.outcome import Outcome
 from chatml.project import Project
 from chatml.render import requests
 from chatml.sessions import answer
+from chatml.sessions.caller import hands_off
 
 
 class Asked(NamedTuple):
@@ -39,6 +42,8 @@ class Decisions(Each):
         """Answer each of them by what `decide` says of it."""
 
         def one(of: Asked) -> Outcome:
+            # First of all: what else is wrong with the call is not for an agent that may not make it.
+            hands_off(self.project, of.name, str(click.get_current_context().info_name))
             request = answer.asked(self.project, *of)
             reply = decide(request)
             answer.reply(self.project, of.name, reply)
