@@ -6,11 +6,12 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chatml.model import Status
+from chatml.model import Request, Status, now
 from tests.made import commit, files, make_session, raw, write
 from tests.support import TIMEOUT, Sandbox, needs, wait_until
 
@@ -55,7 +56,8 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_merge_gives_what_git_gives(sandbox: Sandbox, worktree: Path, mode: str) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_merge_gives_what_git_gives(sandbox: Sandbox, mode: str) -> None:
     sandbox.git("checkout", "-q", "-b", "expected")
     for args in MODES[mode]:
         sandbox.git(*args)
@@ -114,7 +116,8 @@ def test_a_single_commit_keeps_its_words(sandbox: Sandbox) -> None:
     assert shown(sandbox, "%B") == "Add one\n\nBecause of\n---\nthat.\n\nRefs: #1\nChatml-Session: x"
 
 
-def test_a_merge_commit_is_called_as_git_calls_it(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_merge_commit_is_called_as_git_calls_it(sandbox: Sandbox) -> None:
     sandbox.git("branch", "release")
     sandbox.chatml("merge", "--no-ff", "--into", "release", "x")
     assert shown(sandbox, "%B", "release") == "Merge branch 'chatml/x' into release\n\nChatml-Session: x"
@@ -127,7 +130,9 @@ def test_what_conflicts_is_left_and_the_rest_lands(sandbox: Sandbox) -> None:
     odd = "new\nline"
     for name in "abc":
         text = "a\n" if name == "b" else f"{name}\n"
-        commit(sandbox, make_session(sandbox, name), f"Part {name}", **{name: "1"}, **({odd: text} if name != "c" else {}))
+        commit(
+            sandbox, make_session(sandbox, name), f"Part {name}", **{name: "1"}, **({odd: text} if name != "c" else {})
+        )
     commit(sandbox, Path(f"{sandbox.repo}.chatml") / "b", "Other", **{odd: "b\n"})
     dry = sandbox.chatml("merge", "--all", "-n", code=1)
     assert dry.out == "would land a in main\nwould land c in main\n"
@@ -157,7 +162,7 @@ def test_all_without_anything_to_land(sandbox: Sandbox) -> None:
 # --- the checkout -----------------------------------------------------------------------------------------------
 
 
-IN_THE_WAY = {
+IN_THE_WAY: dict[str, Callable[[Path], object]] = {
     "changed": lambda repo: write(repo, README_dot_md="mine\n"),
     "untracked": lambda repo: write(repo, one="mine\n"),
     "ignored": lambda repo: write(repo, one="mine\n", _dot_git__info__exclude="one\n"),
@@ -169,7 +174,8 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("what", IN_THE_WAY)
-def test_nothing_of_a_persons_is_touched(sandbox: Sandbox, worktree: Path, what: str) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_nothing_of_a_persons_is_touched(sandbox: Sandbox, what: str) -> None:
     commit(sandbox, make_session(sandbox, "free"), "Free", free="f\n")
     IN_THE_WAY[what](sandbox.repo)
     write(sandbox.repo, other="also mine\n", new="untracked\n")
@@ -187,7 +193,8 @@ def test_nothing_of_a_persons_is_touched(sandbox: Sandbox, worktree: Path, what:
     left(sandbox)
 
 
-def test_what_is_uncommitted_elsewhere_stays(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_what_is_uncommitted_elsewhere_stays(sandbox: Sandbox) -> None:
     write(sandbox.repo, other="mine\n", own="new\n", sub__own="beside\n")
     sandbox.git("add", "own")
     os.utime(sandbox.repo / "README.md")  # changed in time alone
@@ -198,7 +205,8 @@ def test_what_is_uncommitted_elsewhere_stays(sandbox: Sandbox, worktree: Path) -
 
 
 @pytest.mark.parametrize("what", ["rebase", "bisect", "merge", "lock"])
-def test_a_checkout_amid_something_is_left_alone(sandbox: Sandbox, worktree: Path, what: str) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_checkout_amid_something_is_left_alone(sandbox: Sandbox, what: str) -> None:
     if what == "rebase":
         sandbox.git("rebase", "-q", "-x", "false", "main~1", check=False)
     elif what == "bisect":
@@ -221,7 +229,8 @@ def test_a_checkout_amid_something_is_left_alone(sandbox: Sandbox, worktree: Pat
         clean(sandbox)
 
 
-def test_a_branch_that_another_worktree_has(sandbox: Sandbox, worktree: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_branch_that_another_worktree_has(sandbox: Sandbox, tmp_path: Path) -> None:
     place = tmp_path / "a place"
     sandbox.git("checkout", "-q", "-b", "else")
     sandbox.git("worktree", "add", "-q", str(place), "main")
@@ -284,14 +293,17 @@ def test_who_comes_after_others_lands_behind_them(sandbox: Sandbox) -> None:
     clean(sandbox)
 
 
-def test_who_is_at_work_is_left(sandbox: Sandbox, worktree: Path) -> None:
-    commit(sandbox, make_session(sandbox, "q", status=Status.WAITING), "q", q="q")
+@pytest.mark.usefixtures("worktree")
+def test_who_is_at_work_is_left(sandbox: Sandbox) -> None:
+    asked = (Request("1", "permission", "Bash: ls", {"tool": "Bash", "input": {"command": "ls"}}, now()),)
+    commit(sandbox, make_session(sandbox, "q", status=Status.WAITING, requests=asked), "q", q="q")
     told = sandbox.chatml("merge", "q", "--json", code=1).json
     assert told["left"][0]["reason"] == "running"
     assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["x"]
 
 
-def test_where_it_can_not_land(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_where_it_can_not_land(sandbox: Sandbox) -> None:
     assert "did you mean 'main'?" in sandbox.chatml("merge", "x", "--into", "mian", code=1).err
     make_session(sandbox, "lost", base=tip(sandbox))
     commit(sandbox, Path(f"{sandbox.repo}.chatml") / "lost", "l", lost="1")
@@ -299,14 +311,15 @@ def test_where_it_can_not_land(sandbox: Sandbox, worktree: Path) -> None:
     sandbox.git("branch", "release")
     commit(sandbox, make_session(sandbox, "other", base="release"), "o", o="1")
     assert "several branches: main (x); release (other)" in sandbox.chatml("merge", "x", "other", code=2).err
-    busy = make_session(sandbox, "busy", status=Status.WAITING)
-    assert busy.exists()
+    asked = (Request("1", "permission", "Bash: ls", {"tool": "Bash", "input": {"command": "ls"}}, now()),)
+    make_session(sandbox, "busy", status=Status.WAITING, requests=asked)
     assert "whose agent is at work" in sandbox.chatml("merge", "x", "--into", "chatml/busy", code=1).err
     assert "no session named 'y'" in sandbox.chatml("merge", "x", "y", code=1).err
     assert sandbox.git("log", "-1", "--format=%s") == "meanwhile"
 
 
-def test_an_agent_lands_its_own_children_in_its_own_branch(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_an_agent_lands_its_own_children_in_its_own_branch(sandbox: Sandbox) -> None:
     parent = make_session(sandbox, "parent", status=Status.DONE)
     ident = sandbox.written("parent")["id"]
     child = make_session(sandbox, "child", base="chatml/parent", parent="parent", parent_id=ident)
@@ -318,7 +331,7 @@ def test_an_agent_lands_its_own_children_in_its_own_branch(sandbox: Sandbox, wor
     ).err  # fmt: skip
     assert sandbox.chatml("merge", "--all", env=env, cwd=parent).out.startswith("landed child in chatml/parent as")
     assert (parent / "child").read_text() == "c\n"
-    assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["parent", "x"]
+    assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["x", "parent"]
 
 
 def test_what_landed_is_removed(sandbox: Sandbox, worktree: Path) -> None:
@@ -353,13 +366,14 @@ def hook(sandbox: Sandbox, name: str, text: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_hooks_run_and_may_refuse(sandbox: Sandbox, worktree: Path) -> None:
-    hook(sandbox, "commit-msg", 'pwd >&2; echo "By: hook" >> "$1"')
+@pytest.mark.usefixtures("worktree")
+def test_hooks_run_and_may_refuse(sandbox: Sandbox) -> None:
+    commit(sandbox, make_session(sandbox, "y"), "y", y="y\n")
+    hook(sandbox, "commit-msg", 'echo "By: hook" >> "$1"')
     hook(sandbox, "post-merge", "echo thanks $1")
     assert sandbox.chatml("merge", "x").err == "thanks 0\n"
     assert shown(sandbox, "%B").endswith("Chatml-Session: x\nBy: hook")
     hook(sandbox, "commit-msg", "echo no good; exit 1")
-    commit(sandbox, make_session(sandbox, "y"), "y", y="y\n")
     before = tip(sandbox)
     told = sandbox.chatml("merge", "y", "--json", code=1)
     assert told.json["left"] == [{"name": "y", "reason": "check", "files": [], "output": "no good"}]
@@ -368,7 +382,8 @@ def test_hooks_run_and_may_refuse(sandbox: Sandbox, worktree: Path) -> None:
     clean(sandbox)
 
 
-def test_a_hook_sees_the_merge_that_is_to_be(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_hook_sees_the_merge_that_is_to_be(sandbox: Sandbox) -> None:
     write(sandbox.repo, other="mine\n")
     hook(
         sandbox, "pre-merge-commit",
@@ -385,7 +400,8 @@ def test_a_hook_sees_the_merge_that_is_to_be(sandbox: Sandbox, worktree: Path) -
 
 
 @needs("ssh-keygen")
-def test_commits_are_signed(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_commits_are_signed(sandbox: Sandbox) -> None:
     key = sandbox.home / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=TIMEOUT)
     allowed = sandbox.home / "allowed"
@@ -399,9 +415,12 @@ def test_commits_are_signed(sandbox: Sandbox, worktree: Path) -> None:
     assert sandbox.git("log", "-2", "--format=%G?", "main").split() == ["G", "G"]
 
 
-def test_a_message_is_edited(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_message_is_edited(sandbox: Sandbox) -> None:
     editor = sandbox.home / "editor"
-    editor.write_text("#!/bin/sh\nprintf 'Mine\\n\\n# not this\\n' > \"$1.new\"; cat \"$1\" >> \"$1.new\"; mv \"$1.new\" \"$1\"\n")
+    editor.write_text(
+        '#!/bin/sh\nprintf \'Mine\\n\\n# not this\\n\' > "$1.new"; cat "$1" >> "$1.new"; mv "$1.new" "$1"\n'
+    )
     editor.chmod(0o700)
     sandbox.chatml("merge", "x", "--edit", env={"VISUAL": str(editor), "EDITOR": str(editor)})
     assert shown(sandbox, "%B").startswith("Mine\n\ndo x\n\n- Add one")
@@ -416,7 +435,8 @@ def test_a_message_is_edited(sandbox: Sandbox, worktree: Path) -> None:
 # --- others at work ---------------------------------------------------------------------------------------------
 
 
-def test_a_branch_that_moves_meanwhile(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_a_branch_that_moves_meanwhile(sandbox: Sandbox) -> None:
     """The hook of the commit is the moment in between."""
     hook(
         sandbox, "commit-msg",
@@ -427,16 +447,20 @@ def test_a_branch_that_moves_meanwhile(sandbox: Sandbox, worktree: Path) -> None
     clean(sandbox)
 
 
-def test_two_at_once(sandbox: Sandbox, worktree: Path) -> None:
+@pytest.mark.usefixtures("worktree")
+def test_two_at_once(sandbox: Sandbox) -> None:
     commit(sandbox, make_session(sandbox, "y"), "y", y="y\n")
-    hook(sandbox, "commit-msg", 'grep -q "Session: x" "$1" || exit 0; touch .git/in; until test -e .git/go; do sleep 0.02; done')
+    hook(
+        sandbox,
+        "commit-msg",
+        'grep -q "Session: x" "$1" || exit 0; touch .git/in; until test -e .git/go; do sleep 0.02; done',
+    )
     first = sandbox.start("merge", "x")
     wait_until((sandbox.repo / ".git" / "in").exists, "the first to be at work")
     second = sandbox.start("merge", "y")
     second_waits = sandbox.repo / ".git" / "chatml" / "merge.lock"
     assert second_waits.exists()
     (sandbox.repo / ".git" / "go").touch()
-    assert first.wait().code == 0
-    assert second.wait().code == 0
+    assert (first.wait(), second.wait()) == (0, 0)
     assert sandbox.git("log", "--format=%s", "-2", "main").split("\n") == ["y", "do x"]
     clean(sandbox)

@@ -142,7 +142,7 @@ def _fate(request: Request, reply: Reply | None) -> str:
 
 
 def conflicts(into: str, tip: str, files: Sequence[str]) -> str:
-    """Asks to bring a branch up to date that can't land as it is; `tip` is the commit of the branch that it lands in."""
+    """Asks to bring a branch up to date that can't land; `tip` is the commit of the branch that it is for."""
     where = f"{one_line(into)} ({tip[:12]})"
     listed = "".join(f"- {shorten(one_line(path), 200)}\n" for path in files[:MOST_FILES])
     more = f"- and {len(files) - MOST_FILES} more\n" if len(files) > MOST_FILES else ""

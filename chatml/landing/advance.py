@@ -76,11 +76,14 @@ def advance(
 
 
 def blocked(repository: Repository, store: Store, branch: str, old: str, new: str) -> InTheWayError | None:
-    """Why `advance` would refuse, as far as the files of the checkout are concerned; changes nothing."""
+    """Why `advance` would refuse, as far as the files of the checkout are concerned; changes nothing.
+
+    The folder of `settling.rooms` is there.
+    """
     checkout = checkout_of(repository, branch)
     if checkout is None:
         return None
-    copy = settling.rooms(store) / "index"
+    copy = store.merging / "index"
     copy_index(checkout.index, copy)
     found = in_the_way(checkout, {"GIT_INDEX_FILE": str(copy)}, old, changes(repository, old, new))
     return InTheWayError(checkout, found) if found else None
@@ -89,7 +92,7 @@ def blocked(repository: Repository, store: Store, branch: str, old: str, new: st
 @contextlib.contextmanager
 def _locked(checkout: Checkout) -> Iterator[None]:
     """Hold the lock of the index, as git does; what is left of it after a failure is for `settling`."""
-    for path in (checkout.own, checkout.kept):
+    for path in checkout.spare:
         path.unlink(missing_ok=True)
     deadline = time.monotonic() + PATIENCE
     while not _lock(checkout):
@@ -125,14 +128,16 @@ def _lock(checkout: Checkout) -> bool:
 def _bring_along(repository: Repository, move: Move, checkout: Checkout, why: str) -> None:
     """Give the checkout the files and the index of the new commit, and then move the branch."""
     env = {"GIT_INDEX_FILE": str(checkout.own), **move.env}
-    copy_index(checkout.index, checkout.own)
+    copy_index(checkout.kept, checkout.own)
     said = git("rev-parse", "HEAD", "--symbolic-full-name", "HEAD", at=checkout.top).text.splitlines()
     if said != [move.old, f"refs/heads/{move.branch}"]:
         raise _moved(move)
     if found := in_the_way(checkout, env, move.old, changes(repository, move.old, move.new)):
         raise InTheWayError(checkout, found)
-    git("read-tree", "-m", "-u", move.old, move.new, at=checkout.top, env=env)
-    checkout.own.replace(checkout.index)
+    checkout.own.replace(checkout.begun)
+    begun = {**env, "GIT_INDEX_FILE": str(checkout.begun)}
+    git("read-tree", "-m", "-u", move.old, move.new, at=checkout.top, env=begun)
+    checkout.begun.replace(checkout.index)
     _swap(repository, move, why)
 
 

@@ -43,8 +43,8 @@ class Hooks:
             self._run("commit-msg", str(file), at=self.top or self.repository.common_dir)
             return file.read_bytes().decode("utf-8", "surrogateescape")
 
-    def merge(self, commit: str, tree: str) -> str:
-        """The tree of a merge onto the commit as `pre-merge-commit` leaves it. HookError.
+    def merge(self, tree: str) -> str:
+        """The tree of a merge as `pre-merge-commit` leaves it. HookError.
 
         It sees index and files of that merge, in a checkout of ours: the person's has no part in it.
         """

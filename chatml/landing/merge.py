@@ -100,7 +100,7 @@ class Maker:
         tree = self._merged(offer, onto, known)
         text = message.of_merge(self.repository, offer.name, offer.branch, offer.tip, self.into)
         if self.hooks is not None:
-            tree = self.hooks.merge(onto, tree)
+            tree = self.hooks.merge(tree)
         return self._commit(tree, (onto, offer.tip), self._settled(offer, text), None)
 
     def _rebase(self, offer: Offer, onto: str, known: Sequence[str]) -> str:

@@ -49,8 +49,24 @@ class Checkout:
 
     @property
     def own(self) -> Path:
-        """The index as it becomes."""
+        """The index as it becomes, while nothing of the checkout is touched."""
         return self.admin / "index.chatml"
+
+    @property
+    def begun(self) -> Path:
+        """The same from then on."""
+        return self.admin / "index.chatml-begun"
+
+    @property
+    def back(self) -> Path:
+        """The index by which the checkout is put back."""
+        return self.admin / "index.chatml-back"
+
+    @property
+    def spare(self) -> tuple[Path, ...]:
+        """All but the index itself and its lock, with git's locks of them."""
+        paths = (self.kept, self.own, self.begun, self.back)
+        return (*paths, *(path.with_name(f"{path.name}.lock") for path in paths))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ SHOWN = 3
 
 
 def recover(repository: Repository, store: Store) -> list[str]:
-    """End what a `merge` that was killed has left, unless one is at work; what a person has to know, a sentence each."""
+    """End what a `merge` that was killed has left, unless one is at work; returns what a person has to know."""
     if not (store.moving.exists() or store.merging.exists()):
         return []
     with contextlib.ExitStack() as stack:
@@ -43,7 +43,9 @@ def recover(repository: Repository, store: Store) -> list[str]:
         except (ChatmlError, OSError):
             return []
         try:
-            return ended(repository, store)
+            told = ended(repository, store)
+            clear(store)
+            return told
         except (ChatmlError, OSError) as error:
             return [f"can't end an interrupted merge: {error}; see {store.moving}"]
     return []
@@ -56,7 +58,6 @@ def ended(repository: Repository, store: Store) -> list[str]:
     if left is not None:
         told = settle(repository, store, left)
         store.moving.unlink(missing_ok=True)
-    remove_tree(store.merging)
     return told
 
 
@@ -107,14 +108,21 @@ def _checkout(repository: Repository, left: Move, checkout: Checkout, moved: boo
     told = []
     if _ours(checkout):
         if not moved:
-            told = _sentence(_put_back(repository, left, checkout), checkout.top)
+            told = _sentence(_put_back(repository, left, checkout), checkout.top) if _begun(checkout) else []
             checkout.kept.replace(checkout.index)
         checkout.lock.unlink()
-    elif checkout.own.exists() and not moved:
+    elif checkout.begun.exists() and not moved:
         told = [f"a merge was broken off in {checkout.top}, and its lock removed by hand: see 'git status' there"]
-    for path in (checkout.own, checkout.own.with_name(f"{checkout.own.name}.lock"), checkout.kept):
+    for path in checkout.spare:
         path.unlink(missing_ok=True)
     return told
+
+
+def _begun(checkout: Checkout) -> bool:
+    """Whether files may have been touched; until then a file that is missing is one that a person has removed."""
+    if checkout.own.exists():
+        return False
+    return checkout.begun.exists() or checkout.index.read_bytes() != checkout.kept.read_bytes()
 
 
 def _ours(checkout: Checkout) -> bool:
@@ -138,18 +146,12 @@ def _sentence(paths: list[str], top: Path) -> list[str]:
 def _put_back(repository: Repository, left: Move, checkout: Checkout) -> list[str]:
     """Give every path that was touched what the index has of it; returns those that somebody else has changed."""
     changed = [one for one in changes(repository, left.old, left.new) if "160" not in (_kind(one.old), _kind(one.new))]
-    with contextlib.suppress(FileNotFoundError):
-        checkout.own.with_name(f"{checkout.own.name}.lock").unlink()
-    copy_index(checkout.kept, checkout.own)
-    env = {"GIT_INDEX_FILE": str(checkout.own), **left.env}
+    env = {"GIT_INDEX_FILE": str(checkout.back), **left.env}
+    for path in (checkout.back, checkout.back.with_name(f"{checkout.back.name}.lock")):
+        path.unlink(missing_ok=True)
+    now = _present(checkout, env, changed)
+    copy_index(checkout.kept, checkout.back)
     wanted, unseen = _entries(checkout, env)
-    probe = checkout.admin / "index.chatml-probe"
-    probe.unlink(missing_ok=True)
-    try:
-        now = _present(checkout, {"GIT_INDEX_FILE": str(probe)}, changed)
-    finally:
-        probe.unlink(missing_ok=True)
-        probe.with_name(f"{probe.name}.lock").unlink(missing_ok=True)
     foreign, back = [], []
     for one in changed:
         want, there = wanted.get(one.path), now.get(one.path)

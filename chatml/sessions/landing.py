@@ -11,7 +11,7 @@ from chatml.landing import advance, settling
 from chatml.landing.advance import Advanced, InTheWayError, MovedError
 from chatml.landing.checkout import checkout_of
 from chatml.landing.hooks import HookError, Hooks
-from chatml.landing.merge import Edit, Maker, Mode, NothingNewError, NotForwardError, Offer
+from chatml.landing.merge import Edit, Maker, Mode, NotForwardError, NothingNewError, Offer
 from chatml.landing.move import Mark
 from chatml.model import Landed, Session
 from chatml.project import Project
