@@ -14,6 +14,9 @@ import pytest
 from chatml.model import Request, Status, now
 from tests.made import commit, files, make_session, raw, write
 from tests.support import TIMEOUT, Sandbox, needs, wait_until
+from tests.test_halfmade import wrap, wrapped
+
+__all__ = ["wrapped"]
 
 
 def tip(sandbox: Sandbox, ref: str = "main") -> str:
@@ -463,4 +466,85 @@ def test_two_at_once(sandbox: Sandbox) -> None:
     (sandbox.repo / ".git" / "go").touch()
     assert (first.wait(), second.wait()) == (0, 0)
     assert sandbox.git("log", "--format=%s", "-2", "main").split("\n") == ["y", "do x"]
+    clean(sandbox)
+
+
+# --- killed -----------------------------------------------------------------------------------------------------
+
+KILLED = """#!/bin/sh
+case "$*" in *"{command}"*) {before} {{git}} "$@"; kill -9 $PPID; exit 1;; esac
+exec {{git}} "$@"
+"""
+"""A git that kills who calls it, at one command."""
+
+
+def killed(sandbox: Sandbox, folder: Path, command: str, before: str = "") -> None:
+    """`merge x`, killed at that command of git's, which runs to its end unless `before` says otherwise."""
+    path = sandbox.env["PATH"]
+    wrap(folder, KILLED.format(command=command, before=before))
+    done = subprocess.run(
+        sandbox.command("merge", "x"),
+        cwd=sandbox.repo,
+        env=sandbox.env,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == -9, done
+    sandbox.env["PATH"] = path.removeprefix(f"{folder}:")
+
+
+@pytest.mark.usefixtures("worktree")
+@pytest.mark.parametrize(
+    ("command", "before", "moved"),
+    [("update-index", "", False), ("read-tree -m", ":", False), ("read-tree -m", "", False),
+     ("update-ref -m", ":", False), ("update-ref -m", "", True)],
+)  # fmt: skip
+def test_a_merge_that_was_killed_is_put_right(
+    sandbox: Sandbox, wrapped: Path, command: str, before: str, moved: bool
+) -> None:
+    (sandbox.repo / "README.md").chmod(0o644)
+    old = tip(sandbox)
+    killed(sandbox, wrapped, command, before)
+    told = [one for one in sandbox.chatml("doctor", "--json", code=None).json if "broken off" in one["message"]]
+    assert len(told) == 1
+    sandbox.chatml("rm", "nobody", code=1)
+    assert (tip(sandbox) != old) == moved
+    clean(sandbox)
+    assert (sandbox.repo / "one").exists() == moved
+    assert (sandbox.written("x")["landed_as"] is not None) == moved
+    sandbox.chatml("merge", "x")
+    assert (sandbox.repo / "README.md").read_text() == "sample\nmore\n"
+    clean(sandbox)
+
+
+@pytest.mark.usefixtures("worktree")
+def test_what_a_person_did_after_a_kill_is_left(sandbox: Sandbox, wrapped: Path) -> None:
+    killed(sandbox, wrapped, "read-tree -m")
+    write(sandbox.repo, README_dot_md="mine\n")
+    (sandbox.repo / "sub" / "own").write_text("beside\n")
+    told = sandbox.chatml("rm", "nobody", code=1)
+    assert f"files changed since are left as they are in {sandbox.repo}: README.md" in told.err
+    assert sandbox.git("status", "--porcelain") == "M README.md\n?? sub/"
+    assert (sandbox.repo / "README.md").read_text() == "mine\n"
+    left(sandbox)
+
+
+@pytest.mark.usefixtures("worktree")
+def test_half_a_file_is_not_taken_for_a_persons(sandbox: Sandbox, wrapped: Path) -> None:
+    killed(sandbox, wrapped, "read-tree -m")
+    (sandbox.repo / "README.md").write_text("sample\nmo")
+    (sandbox.repo / "one").unlink()
+    assert "broken off" not in sandbox.chatml("rm", "nobody", code=1).err
+    clean(sandbox)
+
+
+@pytest.mark.usefixtures("worktree")
+def test_a_lock_that_was_removed_by_hand(sandbox: Sandbox, wrapped: Path) -> None:
+    killed(sandbox, wrapped, "read-tree -m")
+    (sandbox.repo / ".git" / "index.lock").unlink()
+    sandbox.git("add", "-A")
+    sandbox.git("commit", "-qm", "mine by now")
+    assert "its lock removed by hand" in sandbox.chatml("rm", "nobody", code=1).err
+    assert sandbox.git("log", "-1", "--format=%s") == "mine by now"
     clean(sandbox)

@@ -275,7 +275,7 @@ def _landable_elsewhere(sandbox: Sandbox) -> dict[str, Any]:
 
 def whole(sandbox: Sandbox, before: dict[str, Any]) -> bool:
     """Whether the branch has moved; it and its checkout are either old or new, and the person's work is there."""
-    moved = sandbox.git("rev-parse", "main") != before["main"]
+    moved: bool = sandbox.git("rev-parse", "main") != before["main"]
     status = sandbox.git("status", "--porcelain", "--untracked-files=all")
     assert status == "M mine\n?? untracked", status
     assert (sandbox.repo / "mine").read_text() == "mine\n"

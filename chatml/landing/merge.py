@@ -163,7 +163,8 @@ class Maker:
             if offer.name not in self._edited:
                 self._edited[offer.name] = message.tidied(self.repository, self.edit(offer.name, text), comments=True)
             text = self._edited[offer.name]
-        text = message.tidied(self.repository, self.hooks.message(text))
+        if (after := self.hooks.message(text)) != text:
+            text = message.tidied(self.repository, after)
         if not text.strip():
             raise ChatmlError(f"the message for '{offer.name}' is empty, so nothing was landed", "say what it does")
         return text

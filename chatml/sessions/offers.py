@@ -111,8 +111,11 @@ def base_branch(repository: Repository, session: Session) -> str | None:
     """The local branch that the session started from, or of whose remote branch; None where there is none."""
     asked = ("rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", session.base.ref)
     full = (answer(repository.git(*asked, check=False)) or "").removeprefix("--end-of-options\n")
+    if full.startswith("refs/heads/"):
+        branch = full.removeprefix("refs/heads/")
+        return branch if repository.tip(branch) is not None else None
     remotes = [f"refs/remotes/{name}/" for name in repository.git("remote").text.split("\n") if name]
-    names = [full.removeprefix(start) for start in ("refs/heads/", *remotes) if full.startswith(start)]
+    names = [full.removeprefix(start) for start in remotes if full.startswith(start)]
     return next((name for name in names if repository.tip(name) is not None), None)
 
 
