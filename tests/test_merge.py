@@ -270,6 +270,7 @@ def test_uncommitted_work_is_left_unless_it_is_committed(sandbox: Sandbox, workt
     assert told.json["left"] == [
         {"name": "x", "reason": "dirty", "files": ["late"], "output": "it has uncommitted work"}
     ]  # fmt: skip
+    assert sandbox.chatml("merge", "x", "-n", "--commit", "The last of it").out == "would land x in main\n"
     assert tip(sandbox) == before
     sandbox.chatml("merge", "x", "--commit", "The last of it")
     assert shown(sandbox, "%s", "chatml/x") == "The last of it"
@@ -294,6 +295,14 @@ def test_who_comes_after_others_lands_behind_them(sandbox: Sandbox) -> None:
     assert (sandbox.repo / "same").read_text() == "3\n"
     assert shown(sandbox, "%s") == "Third"
     clean(sandbox)
+
+
+@pytest.mark.usefixtures("worktree")
+def test_a_session_on_the_base_itself_keeps_nobody_from_landing(sandbox: Sandbox) -> None:
+    sandbox.git("checkout", "-q", "--detach")
+    make_session(sandbox, "itself", branch="main")
+    assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["x"]
+    assert (Path(f"{sandbox.repo}.chatml") / "itself" / "one").exists()
 
 
 @pytest.mark.usefixtures("worktree")
@@ -416,6 +425,12 @@ def test_commits_are_signed(sandbox: Sandbox) -> None:
         sandbox.git("config", name, value)
     sandbox.chatml("merge", "--rebase", "x")
     assert sandbox.git("log", "-2", "--format=%G?", "main").split() == ["G", "G"]
+    commit(sandbox, make_session(sandbox, "y"), "y", y="y\n")
+    key.unlink()
+    before = tip(sandbox)
+    assert "no commit could be made, so nothing was landed" in sandbox.chatml("merge", "y", code=1).err
+    assert tip(sandbox) == before
+    clean(sandbox)
 
 
 @pytest.mark.usefixtures("worktree")
@@ -464,7 +479,7 @@ def test_two_at_once(sandbox: Sandbox) -> None:
     second_waits = sandbox.repo / ".git" / "chatml" / "merge.lock"
     assert second_waits.exists()
     (sandbox.repo / ".git" / "go").touch()
-    assert (first.wait(), second.wait()) == (0, 0)
+    assert (first.wait(TIMEOUT), second.wait(TIMEOUT)) == (0, 0)
     assert sandbox.git("log", "--format=%s", "-2", "main").split("\n") == ["y", "do x"]
     clean(sandbox)
 

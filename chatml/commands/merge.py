@@ -17,7 +17,7 @@ from chatml.removal import removing
 from chatml.render import landings, removals
 from chatml.sessions import find, landing, offers
 from chatml.sessions.caller import hands_off
-from chatml.sessions.landing import Landing, Wanted
+from chatml.sessions.landing import Course, Landing
 from chatml.sessions.offers import Left, Reason
 from chatml.text import printable
 
@@ -59,12 +59,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Land sessions at rest in their base, here and now.
+    """Land sessions in their base, here and now.
 
-    Their work comes onto the branch that they started from, one session after the other, and a session that comes
-    after others behind those. The branch moves once, to exactly the commits that were made; where it is checked out,
-    that checkout is brought along. Nothing of yours is touched: a session that would change a file in which you have
-    uncommitted work is left out, as one is that conflicts, and the rest still lands. Nothing is pushed.
+    Of sessions at rest, the work comes onto the branch that they started from: one after the other, and a session that
+    comes after others behind those. The branch moves once, to exactly the commits that were made; where it is checked
+    out, that checkout is brought along. Nothing of yours is touched: a session that would change a file in which you
+    have uncommitted work is left out, as one is that conflicts, and the rest still lands. Nothing is pushed.
 
     The author of a squashed commit is who wrote the session's commits; it names the session (Chatml-Session:). Your
     hooks commit-msg, pre-merge-commit and post-merge run, and commits are signed where commit.gpgSign says so.
@@ -80,8 +80,8 @@ def command(
             output.json_answer({"into": into, "order": [], "landed": [], "left": [], "flaky": []})
         output.narrator(quiet)("nothing to land")
         return each.code
-    wanted = Wanted(Mode(mode), into, commit, dry_run, _in_editor if edit else None)
-    done = landing.land(each.project, sessions, wanted)
+    course = Course(Mode(mode), into, commit, dry_run, _in_editor if edit else None)
+    done = landing.land(each.project, sessions, course)
     _tell(done, dry_run, as_json, quiet, everyone)
     if as_json:
         output.json_answer(landings.data(done, dry_run))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
-from chatml.errors import ChatmlError
+from chatml.errors import ChatmlError, GitError
 from chatml.landing import message
 from chatml.landing.hooks import Hooks
 from chatml.landing.message import Authored
@@ -173,8 +173,11 @@ class Maker:
         words = [word for parent in parents for word in ("-p", parent)]
         env = {**({} if self.hooks else NOBODY), **(author.env if author else {})}
         sign = ["-S"] if self._signs else []
-        made = self.repository.git("commit-tree", tree, *words, *sign, "-F", "-", env=env, stdin=message.encoded(text))
-        return made.text.strip()
+        asked = ("commit-tree", tree, *words, *sign, "-F", "-")
+        try:
+            return self.repository.git(*asked, env=env, stdin=message.encoded(text)).text.strip()
+        except GitError as error:  # the person's name or key: the same for every session
+            raise ChatmlError(f"no commit could be made, so nothing was landed: {error.message}", error.hint) from error
 
     @cached_property
     def _signs(self) -> bool:

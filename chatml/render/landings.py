@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chatml.sessions.landing import Landing, Made
+from chatml.sessions.landing import Landing, Stacked
 from chatml.sessions.offers import Left
 from chatml.text import counted, one_line, printable
 
@@ -16,12 +16,12 @@ LINES = 10
 """Lines shown of what a program has said: its end."""
 
 
-def landed(one: Made, into: str) -> str:
+def landed(one: Stacked, into: str) -> str:
     """That a session has landed."""
     return f"landed {one.session.name} in {one_line(into)} as {one.commit[:7]}"
 
 
-def would_land(one: Made, into: str) -> str:
+def would_land(one: Stacked, into: str) -> str:
     """That it would."""
     return f"would land {one.session.name} in {one_line(into)}"
 

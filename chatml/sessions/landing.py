@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ TRIES = 5
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Course:
     """What the person asked for."""
 
     mode: Mode = Mode.SQUASH
@@ -40,7 +41,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Made:
+class Stacked:
     """A session's work as a commit on top of another one, on no branch yet."""
 
     session: Session
@@ -55,7 +56,7 @@ class Landing:
 
     into: str
     order: tuple[str, ...]
-    landed: tuple[Made, ...] = ()
+    landed: tuple[Stacked, ...] = ()
     left: tuple[Left, ...] = ()
     flaky: tuple[str, ...] = ()
     """The sessions whose check failed once, and then passed."""
@@ -71,9 +72,9 @@ class _Train:
     waiting: list[tuple[Session, Offer]]
     left: list[Left] = field(default_factory=list)
 
-    def made(self, onto: str) -> tuple[list[Made], list[Left]]:
+    def made(self, onto: str) -> tuple[list[Stacked], list[Left]]:
         """The commits of all that can be made, each on top of the one before; and which sessions can't."""
-        done: list[Made] = []
+        done: list[Stacked] = []
         left: list[Left] = []
         tips: dict[str, str] = {}
         for session, one in self.waiting:
@@ -83,18 +84,18 @@ class _Train:
             except (MergeConflictError, NothingNewError, NotForwardError, HookError, GitError) as error:
                 left.append(_left(one.name, self.maker.into, error))
                 continue
-            done.append(Made(session, one, onto, commit))
+            done.append(Stacked(session, one, onto, commit))
             tips[one.name], onto = one.tip, commit
         return done, left
 
-    def without_those_in(self, blocked: InTheWayError, made: Sequence[Made]) -> None:
+    def without_those_in(self, blocked: InTheWayError, made: Sequence[Stacked]) -> None:
         """Leave those out that would touch what a person has in these files. ChatmlError where it is none of them."""
         paths = set(blocked.paths)
         for one in made:
             form = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none")
             touched = set(self.project.repo.git(*form, one.onto, one.commit).text.split("\0"))
             if files := sorted(path for path in paths if _meets(path, touched)):
-                hint = f"commit or move them there: git -C {blocked.checkout.top} status"
+                hint = f"commit or move them there: {shlex.join(['git', '-C', str(blocked.checkout.top), 'status'])}"
                 self.left.append(Left(one.session.name, Reason.DIRTY, blocked.message, hint, tuple(files), own=False))
         gone = {one.name for one in self.left}
         if not gone & {one.session.name for one in made}:
@@ -107,7 +108,7 @@ def _meets(path: str, touched: set[str]) -> bool:
     return any(path == one or one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in touched if one)
 
 
-def land(project: Project, sessions: Sequence[Session], wanted: Wanted) -> Landing:
+def land(project: Project, sessions: Sequence[Session], course: Course) -> Landing:
     """Land the sessions in one branch; those that can't are left as they are, and the rest still lands.
 
     ChatmlError, and nothing landed, where there is no branch that they could land in, or it can't be moved.
@@ -115,26 +116,26 @@ def land(project: Project, sessions: Sequence[Session], wanted: Wanted) -> Landi
     project.store.root.mkdir(parents=True, exist_ok=True)
     with lock(project.store.merge_lock, PATIENCE):
         settling.ended(project.repo, project.store)
-        into = target(project, sessions, wanted.into)
+        into = target(project, sessions, course.into)
         checkout = checkout_of(project.repo, into)
         ordered = in_order(sessions)
         waiting, left = [], []
         for session in ordered:
             try:
-                waiting.append((session, offer(project, session, into, None if wanted.dry_run else wanted.commit)))
+                waiting.append((session, offer(project, session, into, course.commit, course.dry_run)))
             except LeftError as error:
                 left.append(error.left)
         home = project.repo.home if project.repo.home != project.repo.common_dir else None
         hooks = Hooks(project.repo, into, checkout.top if checkout else home, settling.rooms(project.store))
-        maker = Maker(project.repo, wanted.mode, into, None if wanted.dry_run else hooks, wanted.edit)
+        maker = Maker(project.repo, course.mode, into, None if course.dry_run else hooks, course.edit)
         try:
-            done, advanced, fell = _through(_Train(project, maker, waiting, left), into, wanted.dry_run)
+            done, advanced, fell = _through(_Train(project, maker, waiting, left), into, course.dry_run)
         finally:
             settling.clear(project.store)
     return Landing(into, tuple(one.name for one in ordered), tuple(done), tuple(fell), advanced=advanced)
 
 
-def _through(train: _Train, into: str, dry_run: bool) -> tuple[list[Made], Advanced | None, list[Left]]:
+def _through(train: _Train, into: str, dry_run: bool) -> tuple[list[Stacked], Advanced | None, list[Left]]:
     """Make the commits and move the branch, again where it was moved meanwhile."""
     for _ in range(TRIES):
         tip = train.project.repo.tip(into)
@@ -157,7 +158,7 @@ def _through(train: _Train, into: str, dry_run: bool) -> tuple[list[Made], Advan
     raise ChatmlError(f"{into} is moved again and again by somebody else", "try again when it stands still")
 
 
-def put(project: Project, into: str, old: str, made: Sequence[Made]) -> Advanced:
+def put(project: Project, into: str, old: str, made: Sequence[Stacked]) -> Advanced:
     """Land commits that are made already, the first of them on top of `old`: exactly these, or none.
 
     The caller holds the lock of merges. Errors as of `advance`.

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from chatml.changes import compare
+from chatml.changes.snapshot import commit_of
 from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.landing import describe
@@ -141,7 +142,7 @@ def candidates(project: Project, sessions: Sequence[Session], into: str | None) 
     agent = caller(project)
     if agent is not None:
         return [session for session in sessions if session.parent_id == agent.id and not _reads(session)]
-    branches = {session.branch for session in sessions}
+    branches = {session.branch for session in sessions if session.owns_branch}
     return [
         session
         for session in sessions
@@ -172,16 +173,16 @@ def in_order(sessions: Sequence[Session]) -> list[Session]:
 # --- what one of them brings ------------------------------------------------------------------------------------
 
 
-def offer(project: Project, session: Session, into: str, commit: str | None) -> Offer:
+def offer(project: Project, session: Session, into: str, commit: str | None, dry_run: bool = False) -> Offer:
     """What the session brings; with `commit`, what is uncommitted is committed first under that message.
 
-    LeftError where it can't land now.
+    In a `dry_run` that commit is on no branch. LeftError where the session can't land now.
     """
     name = session.name
     if session.status.open:
         raise LeftError(Left(name, Reason.RUNNING, f"it is {session.status.value}", f"chatml wait {name}"))
-    _settle_uncommitted(project, session, commit)
-    tip = project.repo.tip(session.branch)
+    would_be = _settle_uncommitted(project, session, commit, dry_run)
+    tip = would_be or project.repo.tip(session.branch)
     if tip is None:
         raise LeftError(
             Left(name, Reason.EMPTY, f"its branch is gone: {session.branch}", "'git fsck --lost-found' finds commits")
@@ -216,16 +217,17 @@ def _known(project: Project, session: Session, into: str) -> Iterator[str]:
                     continue  # removed: what it brought is looked for line by line
 
 
-def _settle_uncommitted(project: Project, session: Session, commit: str | None) -> None:
+def _settle_uncommitted(project: Project, session: Session, commit: str | None, dry_run: bool) -> str | None:
+    """See to what is uncommitted; returns the commit of it that is on no branch, in a `dry_run`. LeftError."""
     name, top = session.name, Path(session.worktree)
     try:
         check_standing(project.repo.common_dir, top)
     except WorktreeGoneError:
-        return
+        return None
     except ChatmlError as error:
         raise LeftError(Left(name, Reason.DIRTY, error.message, error.hint, own=False)) from error
     if not session.populated:
-        return
+        return None
     at = git("rev-parse", "--symbolic-full-name", "HEAD", at=top, check=False).text.strip()
     if at != f"refs/heads/{session.branch}":
         where = at.removeprefix("refs/heads/") if at.startswith("refs/heads/") else "no branch"
@@ -234,11 +236,14 @@ def _settle_uncommitted(project: Project, session: Session, commit: str | None) 
         raise LeftError(Left(name, Reason.DIRTY, why, f"end what was begun there: {back}"))
     files = _uncommitted(top)
     if not files:
-        return
+        return None
     if commit is None:
         again = f"commit it: chatml merge --commit MESSAGE {name}"
         raise LeftError(Left(name, Reason.DIRTY, "it has uncommitted work", again, files))
+    if dry_run:
+        return commit_of(project.repo.common_dir, top)[0]
     _commit(project, session, top, commit, files)
+    return None
 
 
 def _uncommitted(top: Path) -> tuple[str, ...]:
