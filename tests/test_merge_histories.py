@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatml.landing.merge import Maker, Mode, NothingNewError, Offer
 from chatml.repo import Repository
 from chatml.repo.merging import MergeConflictError
-from tests.made import files
+from tests.made import commit, files, make_session
 from tests.support import Sandbox
 from tests.worktree import sealed
 
@@ -108,3 +108,27 @@ def test_random_histories(sandbox: Sandbox, tmp_path: Path, seed: int, mode: Mod
     assert sandbox.git("rev-parse", f"{made}^{{tree}}") == sandbox.git("rev-parse", "HEAD^{tree}")
     base, ours, other, after = (_lines(sandbox, commit) for commit in (start, onto, theirs, made))
     assert (ours - base) | (other - base) <= after
+
+
+@pytest.mark.timeout(300)
+def test_fifty_sessions_on_a_thousand_files(sandbox: Sandbox) -> None:
+    """Each fifth changes what the one before has changed: all the others land, and those are named."""
+    for number in range(1000):
+        path = sandbox.repo / f"part{number // 50}" / f"file{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{number} {line}\n" for line in range(20)))
+    sandbox.commit("many")
+    for number in range(50):
+        top = make_session(sandbox, f"s{number:02}")
+        same = number - 1 if number % 5 == 4 else number
+        path = top / f"part{same}" / f"file{same * 50}" if same < 20 else top / "part0" / f"file{same}"
+        path.write_text(path.read_text().replace(" 7\n", f" 7 changed by {number}\n"))
+        commit(sandbox, top, f"Part {number}", **{f"new{number}": "n\n"})
+    told = sandbox.chatml("merge", "--all", "--json", code=1, timeout=200).json
+    conflicts = [f"s{number:02}" for number in range(4, 50, 5)]
+    assert [one["name"] for one in told["left"]] == conflicts
+    assert {one["reason"] for one in told["left"]} == {"conflict"}
+    assert [one["name"] for one in told["landed"]] == [name for name in told["order"] if name not in conflicts]
+    assert sandbox.git("rev-list", "--count", "main") == str(2 + 40)
+    assert sandbox.git("status", "--porcelain") == ""
+    assert not list((sandbox.repo / ".git").glob("index.*"))
