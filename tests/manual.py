@@ -143,6 +143,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
     ),
+    "merge": (
+        ("", "chatml merge add-rate-limiting"),
+        ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),
+        ("All that can land; the agents of the others resolve their conflicts:", "chatml merge --all --resolve --rm"),
+    ),
     "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
     "summary": (
         ("What came of the night's work, and what to do now:", "chatml summary"),

@@ -141,6 +141,43 @@ def _fate(request: Request, reply: Reply | None) -> str:
     return asked + f"approved{changed}. Make the same call again: you will not be asked."
 
 
+def conflicts(into: str, tip: str, files: Sequence[str]) -> str:
+    """Asks to bring a branch up to date that can't land; `tip` is the commit of the branch that it is for."""
+    where = f"{one_line(into)} ({tip[:12]})"
+    listed = "".join(f"- {shorten(one_line(path), 200)}\n" for path in files[:MOST_FILES])
+    more = f"- and {len(files) - MOST_FILES} more\n" if len(files) > MOST_FILES else ""
+    head = f"{OTHERS} Your work could not be landed in {where}: the two have grown apart."
+    what = f"They conflict in these files:\n\n{listed}{more}\n" if files else ""
+    return (
+        f"{head}\n\n{what}"
+        f"Bring that branch into yours now (this once you may): git merge {tip}\n"
+        "Resolve each conflict so that both sides keep what they were made for, run the tests, and commit the merge. "
+        "Don't drop what the other side has changed. Where you can't tell which side is right, say so in your answer."
+    )
+
+
+MOST_FILES = 50
+"""Files with conflicts that are named."""
+
+
+def refused(into: str, why: str, output: str) -> str:
+    """Asks to mend what kept the work from landing."""
+    return (
+        f"{OTHERS} Your work was not landed in {one_line(into)}: {one_line(why)}.\n\n"
+        f"The last of what it printed:\n\n{_indented(printable(output)[-4000:] or '(nothing)')}\n\n"
+        "Find the cause and mend it, and commit that."
+    )
+
+
+def uncommitted(into: str, files: Sequence[str]) -> str:
+    """Asks to commit what is left in the worktree."""
+    listed = "".join(f"- {shorten(one_line(path), 200)}\n" for path in files[:MOST_FILES])
+    return (
+        f"{OTHERS} Your work was not landed in {one_line(into)}: not all of it is committed.\n\n{listed}\n"
+        "Commit what belongs to your task, and remove what doesn't."
+    )
+
+
 def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
     """Asks to take back what was changed outside of the scope; names `most` of the paths."""
     listed = "".join(f"- {path}\n" for path in paths[:most])

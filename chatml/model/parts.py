@@ -107,6 +107,18 @@ class PullRequest:
 
 
 @record(frozen=True)
+class Landed:
+    """What `merge` has landed a session as."""
+
+    commit: str
+    """The newest commit that it made."""
+    into: str
+    """The branch that has it."""
+    tip: str
+    """The commit of the session's own branch that was landed by it."""
+
+
+@record(frozen=True)
 class CheckResult:
     """What became of the command that must pass for a session to be done, when it last came to its end."""
 

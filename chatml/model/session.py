@@ -14,6 +14,7 @@ from chatml.model.parts import (
     Changes,
     CheckResult,
     Failure,
+    Landed,
     Predecessor,
     Process,
     PullRequest,
@@ -109,6 +110,8 @@ class Session:
     """What a person can do about it: computed with it."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
+    landed_as: Landed | None = None
+    """The commit that `merge` has landed it as, the last time."""
     leftovers: bool = False
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
     processes: tuple[Process, ...] | None = None
@@ -164,6 +167,7 @@ class Session:
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
             "check": self.check and vars(self.check),
+            "landed_as": self.landed_as and vars(self.landed_as),
             "error": self.error and vars(self.error),
             "issue": self.issue and vars(self.issue),
             "processes": None if self.processes is None else [vars(one) for one in self.processes],

@@ -20,7 +20,7 @@ from typing import Any
 from chatml import proc
 from chatml.changes import carrying
 from chatml.errors import ChatmlError
-from chatml.landing import landed
+from chatml.landing import landed, settling
 from chatml.model import Session
 from chatml.project import Project
 from chatml.removal import inner, planning, safety, trash
@@ -235,8 +235,8 @@ def _remove_damaged(project: Project, name: str) -> Removed:
 
 
 def finish_interrupted(project: Project) -> list[str]:
-    """Clear up after an `rm` that was killed; returns what could not be cleared up."""
-    trouble = []
+    """Clear up after an `rm` or a `merge` that was killed; returns what could not be, and what a person has to know."""
+    trouble = settling.recover(project.repo, project.store)
     try:
         left = [path for path in project.store.sessions.iterdir() if path.name.startswith((GONE, DONE))]
     except FileNotFoundError:

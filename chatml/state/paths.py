@@ -104,6 +104,21 @@ class StatePaths:
         self.own_lock = self.root / "repo.lock"
 
     @property
+    def merge_lock(self) -> Path:
+        """Held by the `merge` that is at work."""
+        return self.root / "merge.lock"
+
+    @property
+    def moving(self) -> Path:
+        """A note of the branch that is being moved, and of the checkout that comes along; gone once that is done."""
+        return self.root / "moving.json"
+
+    @property
+    def merging(self) -> Path:
+        """The folder for what `merge` needs in between; gone once it has ended."""
+        return self.root / "merging"
+
+    @property
     def mending(self) -> str:
         """How the folder begins in which git's part of a worktree is made anew: git takes all among its own for one."""
         return str(self.root / ".mending-")

@@ -49,6 +49,7 @@ FIGURES = (
     Figure("send-import", "`send`, until the CLI has it", "`python -c 'import click'`", "ms", 2.2),
     Figure("attach-rest", "CPU of `attach` on a session at rest", None, "% of a core", 0.3),
     Figure("watch-rest", "CPU of `ls --watch` on ten at rest", None, "% of a core", 0.5),
+    Figure("merge", "`merge` of one session, 1,000 files", "`git merge --squash && git commit`", "ms", 2),
     Figure("diff-large", "`diff --stat`, 50,000 files with 3 changed", "`git status` there", "ms", 4),
 )
 

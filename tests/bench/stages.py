@@ -28,6 +28,7 @@ from tests.bench.rig import (
     read_bytes,
     wait,
 )
+from tests.made import commit, make_session
 from tests.support import TIMEOUT
 
 HELD: Script = {"*": [{"hold": "model"}, "Done."]}
@@ -284,6 +285,24 @@ def diff(samples: Samples, runs: int) -> None:
                 samples.add("diff-large", took["ours"], took["other"])
 
 
+def merge(samples: Samples, runs: int) -> None:
+    """One session of two changed files landed in the branch that is checked out, beside git alone."""
+    with chatml_side(AT_ONCE) as side:
+        fill(side, 1_000)
+        sandbox = side.sandbox
+        start = sandbox.git("rev-parse", "main")
+        for number in range(2 * runs + 1):
+            name = f"s{number}"
+            commit(sandbox, make_session(sandbox, name), name, new=name, **{f"part000__file{number:02}_dot_txt": "x\n"})
+            plain = ["sh", "-c", f"git merge -q --squash chatml/{name} && git commit -q -m {name}"]
+            took = {}
+            for key, argv in (("other", plain), ("ours", sandbox.command("merge", name))):
+                sandbox.git("reset", "-q", "--hard", start)
+                took[key] = side.run(argv, cwd=sandbox.repo)[0]
+            if number:
+                samples.add("merge", took["ours"], took["other"])
+
+
 def fill(side: Side, files: int) -> None:
     """Commit so many small files to the side's repository, a hundred a folder, and check them out."""
     stream = [
@@ -348,6 +367,7 @@ STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     send: ("send", "send-import"),
     start: ("new-returns", "first-request"),
     large: ("new-large",),
+    merge: ("merge",),
     diff: ("diff-large",),
     fifty: ("list-returns",),
     from_a_list: ("list-started",),
