@@ -9,7 +9,7 @@ import time
 from chatml import output
 from chatml.errors import ChatmlError
 from chatml.model import Request, Session, Status
-from chatml.model.event import Replied, Requested
+from chatml.model.event import Event, Replied, Requested, StatusChanged
 from chatml.project import Project
 from chatml.render import requests
 from chatml.render.transcript import Transcript
@@ -24,21 +24,47 @@ def transcript(project: Project, session: Session, *, follow: bool, as_json: boo
     """Print the log; with `follow` also what comes, until the session is at rest."""
     store = project.store.session(session.name)
     show = Transcript(session.worktree, output.width if fold else None)
-    found = log.follow(store.events, lambda: _ended(project, session.name)) if follow else log.read(store.events)
-    for event in found:
+    end = End(project, session.name)
+    for event in log.follow(store.events, end) if follow else log.read(store.events):
         if event is None:
             sys.stdout.flush()
-        elif as_json:
+            continue
+        end.saw(event)
+        if as_json:
             output.json_line(event.to_json())
         elif text := show(event):
             _put(text)
 
 
-def _ended(project: Project, name: str) -> bool:
-    try:
-        return find.load(project, name).status.at_rest
-    except FileNotFoundError:
-        return True
+SETTLES = 1.0
+"""Seconds within which what stands in a session's record or log stands in the other too, unless its worker has died."""
+
+
+class End:
+    """Whether a followed log has come to its end: the session is at rest, and its log has said so."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        self._project = project
+        self._name = name
+        self._last: str | None = None
+        self._rests_since: float | None = None
+
+    def saw(self, event: Event) -> None:
+        if isinstance(event.what, StatusChanged):
+            self._last = event.what.status
+
+    def __call__(self) -> bool:
+        try:
+            status = find.load(self._project, self._name).status
+        except FileNotFoundError:
+            return True
+        if not status.at_rest:
+            self._rests_since = None
+            return False
+        now = time.monotonic()
+        self._rests_since = self._rests_since or now
+        # The record comes first. No worker is left that could write that one has crashed.
+        return status is Status.CRASHED or status.value == self._last or now - self._rests_since > SETTLES
 
 
 def _put(painted: str) -> None:
@@ -91,10 +117,6 @@ class Look:
             calm = session.status.at_rest and session.pid is None
             self._stamp, self.pause = (stamp, RESTING) if calm else (None, log.POLL)
         return self._seen
-
-
-SETTLES = 1.0
-"""Seconds within which a request that is in the log is in the record too, unless its worker has died."""
 
 
 class Queued:
