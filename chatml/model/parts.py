@@ -42,6 +42,20 @@ class RemovedChild:
 
 
 @record(frozen=True)
+class Family:
+    """Who has started the session, and whom its agent has started."""
+
+    parent: str | None = None
+    """The name of the session whose agent has started this one, as long as that is there."""
+    parent_id: str | None = None
+    """That one's `id`."""
+    children: int = 0
+    """How many sessions its agent has started, also those that are removed."""
+    removed_children: tuple[RemovedChild, ...] = ()
+    """Those of them that are removed, and any that was about to be: what they have cost still counts."""
+
+
+@record(frozen=True)
 class Predecessor:
     """A session that another one comes after; by its `id`, because its name may become another one's."""
 

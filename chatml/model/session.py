@@ -14,10 +14,10 @@ from chatml.model.parts import (
     Changes,
     CheckResult,
     Failure,
+    Family,
     Predecessor,
     Process,
     PullRequest,
-    RemovedChild,
     Tokens,
     now,
     parse_time,
@@ -25,10 +25,13 @@ from chatml.model.parts import (
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
-from chatml.record import record
+from chatml.record import record, said
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
+
+ROOMS = ("family",)
+"""The parts that are notes of one room each; what is so by default is not written."""
 
 
 @record(frozen=True)
@@ -115,16 +118,9 @@ class Session:
     """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     issue: IssueRef | None = None
     """The issue that its task was made of."""
-    parent: str | None = None
-    """The name of the session whose agent has started this one, as long as that is there."""
-    parent_id: str | None = None
-    """That one's `id`."""
-    children: int = 0
-    """How many sessions its agent has started, also those that are removed."""
-    removed_children: tuple[RemovedChild, ...] = ()
-    """Those of them that are removed, and any that was about to be: what they have cost still counts."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
+    family: Family = Family()
 
     @property
     def spent_usd(self) -> float:
@@ -142,6 +138,10 @@ class Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
 
+    def with_family(self, **changes: Any) -> Session:
+        """This session with other notes of its family."""
+        return replace(self, family=replace(self.family, **changes))
+
     def changed(self, **changes: Any) -> Session:
         """This session with something else about it; a status is changed by `transitions` alone."""
         return replace(self, updated_at=now(), **changes)
@@ -149,9 +149,13 @@ class Session:
     def to_json(self) -> dict[str, Any]:
         """The record as JSON data, for writing it: parts of it are those of this session itself."""
         # Not by `dataclasses.asdict`: its deep copies were a third of the time of `ls` with a thousand sessions.
-        return {**vars(self), **self._parts(), "terms": vars(self.terms)}
+        data = {**vars(self), **self._objects(), "terms": vars(self.terms)}
+        for room in ROOMS:
+            if noted := _noted(data.pop(room)):
+                data[room] = noted
+        return data
 
-    def _parts(self) -> dict[str, Any]:
+    def _objects(self) -> dict[str, Any]:
         """What is an object of ours, as JSON data."""
         asked = tuple(vars(one) for one in self.requests)
         return {
@@ -159,7 +163,6 @@ class Session:
             "requests": asked,
             "base": vars(self.base),
             "tokens": vars(self.tokens),
-            "removed_children": tuple(vars(one) for one in self.removed_children),
             "predecessors": tuple(vars(one) for one in self.predecessors),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
@@ -171,7 +174,8 @@ class Session:
 
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
-        data = {**vars(self.terms), **vars(self), **self._parts(), "cost_usd": self.spent_usd}
+        data = {**vars(self.terms), **vars(self), **self._objects(), "cost_usd": self.spent_usd}
+        data["parent"] = self.family.parent
         data["check"] = self.checked and self.checked.to_json()
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         return dict(zip(PUBLIC_KEYS, _PUBLIC(data), strict=True))
@@ -185,6 +189,12 @@ class Session:
         if not session.name or "\0" in session.worktree + session.repository + session.branch:
             raise ValueError("name, worktree, repository or branch is none")
         return session
+
+
+def _noted(part: Any) -> dict[str, Any]:
+    """What stands in a room's part, as JSON data."""
+    values = said(part).items()
+    return {name: [vars(one) for one in value] if type(value) is tuple else value for name, value in values}
 
 
 PUBLIC_KEYS = (

@@ -39,7 +39,7 @@ def page(session: Session) -> Iterator[str]:
         "worktree": session.worktree,
         "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
         "role": session.terms.role or "",
-        "started by": f"the agent of {session.parent}" if session.parent else "",
+        "started by": f"the agent of {session.family.parent}" if session.family.parent else "",
         "scope": ", ".join(session.terms.scope),
         "allowed": ", ".join(session.terms.allow),
         "asked about": ", ".join(session.terms.ask),

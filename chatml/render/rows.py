@@ -113,10 +113,10 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
 def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
     """Each session behind its parent, with the number of those above it; a family stands where its neediest would."""
     ordered = by_need(sessions)
-    above = {one.name: one for one in ordered}
+    above: dict[tuple[str | None, str | None], Session] = {(one.name, one.id): one for one in ordered}
     below: dict[tuple[str | None, str | None], list[Session]] = {}
     for one in ordered:
-        below.setdefault((one.parent, one.parent_id), []).append(one)
+        below.setdefault((one.family.parent, one.family.parent_id), []).append(one)
     found: list[tuple[int, Session]] = []
     placed: set[str] = set()
 
@@ -129,7 +129,7 @@ def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
 
     for one in ordered:
         first, seen = one, {one.name}
-        while (parent := above.get(first.parent or "")) and parent.id == first.parent_id and parent.name not in seen:
+        while (parent := above.get((first.family.parent, first.family.parent_id))) and parent.name not in seen:
             first = parent
             seen.add(first.name)
         place(first, 0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chatml.agents import table
 from chatml.errors import ChatmlError, Kind
-from chatml.model import RemovedChild, Session, Terms
+from chatml.model import Family, RemovedChild, Session, Terms
 from chatml.project import Project
 from chatml.sessions.caller import caller, name_of
 from chatml.state.store import SessionStore
@@ -37,8 +37,8 @@ def adopted(project: Project, draft: Session) -> Iterator[Session]:
     store = project.store.session(agent.name)
     with store.lock():
         parent = store.read()
-        children = [one for one in _everyone(project) if one.parent_id == agent.id]
-        made = max(parent.children, len(children))
+        children = [one for one in _everyone(project) if one.family.parent_id == agent.id]
+        made = max(parent.family.children, len(children))
         _check(parent, made)
         terms = _bound(draft.terms, parent.terms)
         if parent.terms.max_budget_usd is not None:
@@ -46,18 +46,18 @@ def adopted(project: Project, draft: Session) -> Iterator[Session]:
             if left <= 0:
                 raise _spent(parent)
             terms = replace(terms, max_budget_usd=min(left, terms.max_budget_usd or left))
-        yield replace(draft, terms=terms, parent=parent.name, parent_id=parent.id)
-        store.write(replace(parent, children=made + 1))
+        yield replace(draft, terms=terms, family=Family(parent.name, parent.id))
+        store.write(parent.with_family(children=made + 1))
 
 
 def given_back(project: Project, child: Session) -> None:
     """The child was not made after all: it doesn't count."""
-    _change_parent(project, child, lambda parent: replace(parent, children=parent.children - 1))
+    _change_parent(project, child, lambda parent: parent.with_family(children=parent.family.children - 1))
 
 
 def children_of(project: Project, parent: Session) -> list[Session]:
     """The sessions that the agent of this one has started and that are still there, oldest first."""
-    mine = [one for one in _everyone(project) if one.parent_id == parent.id]
+    mine = [one for one in _everyone(project) if one.family.parent_id == parent.id]
     return sorted(mine, key=lambda one: (one.created_at, one.name))
 
 
@@ -66,11 +66,11 @@ def booked(project: Project, session: Session) -> None:
 
     By its id: so a removal that was killed, or taken back by `restore`, leaves the account right.
     """
-    cost = round(session.spent_usd + sum(one.usd for one in session.removed_children), 6)
+    cost = round(session.spent_usd + sum(one.usd for one in session.family.removed_children), 6)
 
     def change(parent: Session) -> Session:
-        others = (one for one in parent.removed_children if one.id != session.id)
-        return replace(parent, removed_children=(*others, RemovedChild(session.id, cost)))
+        others = (one for one in parent.family.removed_children if one.id != session.id)
+        return parent.with_family(removed_children=(*others, RemovedChild(session.id, cost)))
 
     _change_parent(project, session, change)
 
@@ -80,7 +80,7 @@ def removed(project: Project, session: Session) -> tuple[str, ...]:
     names = []
     for child in children_of(project, session):
         with contextlib.suppress(ChatmlError, OSError):  # removed meanwhile, or a full disk: `ls` shows it alone anyway
-            project.store.session(child.name).update(lambda now_: replace(now_, parent=None))
+            project.store.session(child.name).update(lambda now_: now_.with_family(parent=None))
             names.append(child.name)
     return tuple(names)
 
@@ -91,7 +91,7 @@ def keep_within(project: Project, store: SessionStore, session: Session) -> Sess
     Its lock is held, and the parent's while it is looked and written: two that are woken at once share what is left.
     ChatmlError where that is none.
     """
-    if session.status.open or session.parent_id is None or caller(project) is None:
+    if session.status.open or session.family.parent_id is None or caller(project) is None:
         return session
     parent = _parent_of(project, session)
     if parent is None or parent.terms.max_budget_usd is None:
@@ -117,7 +117,7 @@ def _within(project: Project, session: Session, parent: Session) -> Session:
 def _check(parent: Session, made: int) -> None:
     """ChatmlError where one more child is one too many, or too deep."""
     if parent.terms.max_depth < 1:
-        why = "an agent has started it itself" if parent.parent_id else "max_depth is 0"
+        why = "an agent has started it itself" if parent.family.parent_id else "max_depth is 0"
         raise ChatmlError(f"the agent of '{parent.name}' may start no sessions: {why}", NO_MORE)
     if made >= parent.terms.max_children:
         most = parent.terms.max_children
@@ -181,8 +181,8 @@ def _used(project: Project, session: Session) -> float:
     there = {one.id for one in everyone}
 
     def used(one: Session) -> float:
-        below = (child for child in everyone if child.parent_id == one.id)
-        gone = (child.usd for child in one.removed_children if child.id not in there)
+        below = (child for child in everyone if child.family.parent_id == one.id)
+        gone = (child.usd for child in one.family.removed_children if child.id not in there)
         return one.spent_usd + sum(gone) + sum(map(promised, below))
 
     def promised(one: Session) -> float:
@@ -211,7 +211,7 @@ def _everyone(project: Project) -> list[Session]:
 def _parent_of(project: Project, child: Session) -> Session | None:
     """The parent's record; None without one, or where it is gone."""
     with contextlib.suppress(OSError, ChatmlError):
-        name = name_of(project, child.parent_id) if child.parent_id is not None else None
+        name = name_of(project, child.family.parent_id) if child.family.parent_id is not None else None
         return project.store.session(name).read() if name is not None else None
     return None
 
