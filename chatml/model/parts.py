@@ -111,6 +111,22 @@ class Process:
 
 
 @record(frozen=True)
+class Seen:
+    """What was found out about a session as it was read, and is true just then."""
+
+    queue_place: int | None = None
+    """Its place in the queue, from 1."""
+    stuck: bool = False
+    """It is queued, and no predecessor's end will ever start it."""
+    processes: tuple[Process, ...] | None = None
+    """What its agent has left running, where no worker lives; None also where that can't be seen."""
+    not_counted: str | None = None
+    """Why `changes` could not be counted."""
+    not_counted_hint: str | None = None
+    """What a person can do about that."""
+
+
+@record(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 

@@ -16,8 +16,8 @@ from chatml.model.parts import (
     Failure,
     Family,
     Predecessor,
-    Process,
     PullRequest,
+    Seen,
     Tokens,
     now,
     parse_time,
@@ -25,7 +25,7 @@ from chatml.model.parts import (
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
-from chatml.record import record, said
+from chatml.record import altered, record, said
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
@@ -76,8 +76,6 @@ class Session:
     """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
     queued_at: str | None = None
     """Since when it has been in the queue."""
-    queue_place: int | None = None
-    """Its place in the queue, from 1: computed when read, never written."""
     predecessors: tuple[Predecessor, ...] = ()
     """Those that it comes after; none any more once its base was made of what they have brought."""
     released: bool = False
@@ -86,8 +84,6 @@ class Session:
     """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
     carried: str | None = None
     """The commit of what was uncommitted where it was made, until its worktree has it."""
-    stuck: bool = False
-    """It is queued, and no predecessor's end will ever start it: computed when read, never written."""
     owns_branch: bool = True
     """False for `new --branch EXISTING`: then `rm` keeps the branch."""
     crash_told: bool = False
@@ -106,21 +102,17 @@ class Session:
     """What the agent itself has reported for its conversation so far; it counts cumulatively."""
     changes_seen: str | None = None
     """What the worktree looked like from outside when `changes` was counted (`checkout.glance`)."""
-    not_counted: str | None = None
-    """Why `changes` could not be counted just now: computed when read, never written."""
-    not_counted_hint: str | None = None
-    """What a person can do about it: computed with it."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
     leftovers: bool = False
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
-    processes: tuple[Process, ...] | None = None
-    """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     issue: IssueRef | None = None
     """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
     family: Family = Family()
+    seen: Seen = Seen()
+    """What was found out as it was read; never written."""
 
     @property
     def spent_usd(self) -> float:
@@ -142,6 +134,10 @@ class Session:
         """This session with other notes of its family."""
         return replace(self, family=replace(self.family, **changes))
 
+    def with_seen(self, **found: Any) -> Session:
+        """This session with more that was found out about it."""
+        return altered(self, seen=altered(self.seen, **found))
+
     def changed(self, **changes: Any) -> Session:
         """This session with something else about it; a status is changed by `transitions` alone."""
         return replace(self, updated_at=now(), **changes)
@@ -150,6 +146,7 @@ class Session:
         """The record as JSON data, for writing it: parts of it are those of this session itself."""
         # Not by `dataclasses.asdict`: its deep copies were a third of the time of `ls` with a thousand sessions.
         data = {**vars(self), **self._objects(), "terms": vars(self.terms)}
+        del data["seen"]
         for room in ROOMS:
             if noted := _noted(data.pop(room)):
                 data[room] = noted
@@ -169,13 +166,17 @@ class Session:
             "check": self.check and vars(self.check),
             "error": self.error and vars(self.error),
             "issue": self.issue and vars(self.issue),
-            "processes": None if self.processes is None else [vars(one) for one in self.processes],
         }
 
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
         data = {**vars(self.terms), **vars(self), **self._objects(), "cost_usd": self.spent_usd}
-        data["parent"] = self.family.parent
+        left = self.seen.processes
+        data |= {
+            "parent": self.family.parent,
+            "queue_place": self.seen.queue_place,
+            "processes": None if left is None else [vars(one) for one in left],
+        }
         data["check"] = self.checked and self.checked.to_json()
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         return dict(zip(PUBLIC_KEYS, _PUBLIC(data), strict=True))

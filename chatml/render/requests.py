@@ -44,8 +44,8 @@ def page(session: Session) -> Iterator[str]:
         "allowed": ", ".join(session.terms.allow),
         "asked about": ", ".join(session.terms.ask),
         "denied": ", ".join(session.terms.deny),
-        "changes": session.not_counted or changes(session),
-        "hint": session.not_counted_hint or "",
+        "changes": session.seen.not_counted or changes(session),
+        "hint": session.seen.not_counted_hint or "",
         "check": _check(session),
         "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
@@ -57,7 +57,7 @@ def page(session: Session) -> Iterator[str]:
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }
-    running = [("still running", f"{one.pid} {one.command}") for one in session.processes or ()]
+    running = [("still running", f"{one.pid} {one.command}") for one in session.seen.processes or ()]
     for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
@@ -79,7 +79,7 @@ def _check(session: Session) -> str:
 
 
 def _queue(session: Session) -> str:
-    return f"number {session.queue_place}" if session.queue_place else session.activity or ""
+    return f"number {session.seen.queue_place}" if session.seen.queue_place else session.activity or ""
 
 
 def _limits(session: Session) -> str:

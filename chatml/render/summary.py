@@ -53,9 +53,9 @@ def warnings(summaries: Sequence[Summary]) -> Iterator[str]:
     """What a person has to know before anything is landed, a line each."""
     for one in summaries:
         name, session = one.session.name, one.session
-        if session.not_counted is not None:
-            hint = f" ({session.not_counted_hint})" if session.not_counted_hint else ""
-            yield one_line(f"{name}: could not find out what it has changed: {session.not_counted}{hint}")
+        if session.seen.not_counted is not None:
+            hint = f" ({session.seen.not_counted_hint})" if session.seen.not_counted_hint else ""
+            yield one_line(f"{name}: could not find out what it has changed: {session.seen.not_counted}{hint}")
         yield from (one_line(f"{name}: {note}") for note in one.notes)
     yield from (one_line(f"{path} is changed by {', '.join(names)}") for path, names in shared_paths(summaries).items())
 

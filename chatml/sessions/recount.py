@@ -54,11 +54,12 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
     """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
     try:
         if session.repository != str(project.repo.home) and not session.status.active:
-            session = replace(find.mended(project, session.name), queue_place=session.queue_place)
+            session = find.mended(project, session.name).with_seen(queue_place=session.seen.queue_place)
         changes, seen = _measured(project, session, anew)
         counted = replace(session, changes=changes, changes_seen=seen, branch=follow(session, project.repo).branch)
     except (ChatmlError, OSError) as error:
-        return replace(session, changes=None, not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
+        unknown = replace(session, changes=None)
+        return unknown.with_seen(not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
     if counted != session:
         known: dict[str, Any] = {"changes": changes, "changes_seen": seen, "branch": counted.branch}
         with suppress(ChatmlError, OSError):  # a disk that takes nothing more: what was counted is true all the same
