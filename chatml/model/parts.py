@@ -64,6 +64,18 @@ class Predecessor:
 
 
 @record(frozen=True)
+class Queueing:
+    """What a session waits for before it may start."""
+
+    queued_at: str | None = None
+    """Since when it has been in the queue."""
+    predecessors: tuple[Predecessor, ...] = ()
+    """Those that it comes after; none any more once its base was made of what they have brought."""
+    released: bool = False
+    """A person wants it to start whatever has become of its predecessors."""
+
+
+@record(frozen=True)
 class Tokens:
     """Model tokens used by the whole session."""
 

@@ -15,8 +15,8 @@ from chatml.model.parts import (
     CheckResult,
     Failure,
     Family,
-    Predecessor,
     PullRequest,
+    Queueing,
     Seen,
     Tokens,
     now,
@@ -30,7 +30,7 @@ from chatml.record import altered, record, said
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
-ROOMS = ("family",)
+ROOMS = ("queueing", "family")
 """The parts that are notes of one room each; what is so by default is not written."""
 
 
@@ -74,12 +74,6 @@ class Session:
     """Answers of the model over the whole session: what `max_turns` limits."""
     running_usd: float = 0.0
     """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
-    queued_at: str | None = None
-    """Since when it has been in the queue."""
-    predecessors: tuple[Predecessor, ...] = ()
-    """Those that it comes after; none any more once its base was made of what they have brought."""
-    released: bool = False
-    """A person wants it to start whatever has become of its predecessors."""
     start: str | None = None
     """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
     carried: str | None = None
@@ -110,6 +104,7 @@ class Session:
     """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
+    queueing: Queueing = Queueing()
     family: Family = Family()
     seen: Seen = Seen()
     """What was found out as it was read; never written."""
@@ -129,6 +124,10 @@ class Session:
     def with_terms(self, **changes: Any) -> Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
+
+    def with_queueing(self, **changes: Any) -> Session:
+        """This session with other notes of its queueing."""
+        return replace(self, queueing=replace(self.queueing, **changes))
 
     def with_family(self, **changes: Any) -> Session:
         """This session with other notes of its family."""
@@ -160,7 +159,6 @@ class Session:
             "requests": asked,
             "base": vars(self.base),
             "tokens": vars(self.tokens),
-            "predecessors": tuple(vars(one) for one in self.predecessors),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
             "check": self.check and vars(self.check),

@@ -14,7 +14,7 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, IssueRef, Predecessor, Session, Status, Terms, now
+from chatml.model import Base, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
@@ -66,7 +66,7 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
     ChatmlError, and nothing left behind, where that is not possible.
     """
     # Not before: of many that are made at once, one may come after another.
-    draft = replace(draft, predecessors=_before(project, draft.terms.after))
+    draft = draft.with_queueing(predecessors=_before(project, draft.terms.after))
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
@@ -102,7 +102,7 @@ def _born(draft: Session) -> Session:
     """The draft as of now: sessions stand in the order in which they were made."""
     stamp = now()
     queued_at = stamp if draft.status is Status.QUEUED else None
-    return replace(draft, created_at=stamp, updated_at=stamp, queued_at=queued_at)
+    return replace(draft.with_queueing(queued_at=queued_at), created_at=stamp, updated_at=stamp)
 
 
 def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Session:
@@ -146,7 +146,7 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
         model=terms.model,
         repository=str(repository.home),
         id=str(uuid.uuid4()),
-        queued_at=stamp if queued else None,
+        queueing=Queueing(queued_at=stamp if queued else None),
         owns_branch=task.branch is None,
         scope_start=tip or task.carried,
         carried=task.carried,
