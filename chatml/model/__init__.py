@@ -5,6 +5,7 @@ from chatml.model.issue import Issue, IssueComment, IssueRef
 from chatml.model.parts import (
     Base,
     Changes,
+    Checkout,
     CheckResult,
     Failure,
     Family,
@@ -32,6 +33,7 @@ __all__ = [
     "Base",
     "Changes",
     "CheckResult",
+    "Checkout",
     "Failure",
     "Family",
     "FileChange",

@@ -34,6 +34,24 @@ class Base:
 
 
 @record(frozen=True)
+class Checkout:
+    """What the session's branch and worktree are made of, and how far that is."""
+
+    start: str | None = None
+    """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
+    carried: str | None = None
+    """The commit of what was uncommitted where it was made, until its worktree has it."""
+    owns_branch: bool = True
+    """False for `new --branch EXISTING`: then `rm` keeps the branch."""
+    scope_start: str | None = None
+    """The commit that an existing branch was at: what it brought out of scope before is nobody's fault here."""
+    populated: bool = False
+    """The worktree has had its files once: from then on they are the agent's and the person's."""
+    hook_due: bool = False
+    """The post-checkout hook has not yet come to its end on those files."""
+
+
+@record(frozen=True)
 class RemovedChild:
     """A session that an agent had started and that was removed, by its id, and what it has cost."""
 

@@ -12,6 +12,7 @@ from chatml.model.issue import IssueRef
 from chatml.model.parts import (
     Base,
     Changes,
+    Checkout,
     CheckResult,
     Failure,
     Family,
@@ -30,7 +31,7 @@ from chatml.record import altered, record, said
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
-ROOMS = ("queueing", "family")
+ROOMS = ("checkout", "queueing", "family")
 """The parts that are notes of one room each; what is so by default is not written."""
 
 
@@ -74,22 +75,10 @@ class Session:
     """Answers of the model over the whole session: what `max_turns` limits."""
     running_usd: float = 0.0
     """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
-    start: str | None = None
-    """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
-    carried: str | None = None
-    """The commit of what was uncommitted where it was made, until its worktree has it."""
-    owns_branch: bool = True
-    """False for `new --branch EXISTING`: then `rm` keeps the branch."""
     crash_told: bool = False
     """Somebody who saw that its worker had died has told a person; each crash is told once."""
-    scope_start: str | None = None
-    """The commit that an existing branch was at: what it brought out of scope before is nobody's fault here."""
     denied: int = 0
     """Tool calls of the last turn that were refused because nobody could be asked."""
-    populated: bool = False
-    """The worktree has had its files once: from then on they are the agent's and the person's."""
-    hook_due: bool = False
-    """The post-checkout hook has not yet come to its end on those files."""
     agent_started: bool = False
     """The agent has a conversation under `session_id` that can be resumed."""
     agent_cost_usd: float = 0.0
@@ -104,6 +93,7 @@ class Session:
     """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
+    checkout: Checkout = Checkout()
     queueing: Queueing = Queueing()
     family: Family = Family()
     seen: Seen = Seen()
@@ -124,6 +114,10 @@ class Session:
     def with_terms(self, **changes: Any) -> Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
+
+    def with_checkout(self, **changes: Any) -> Session:
+        """This session with other notes of its branch and worktree."""
+        return replace(self, checkout=replace(self.checkout, **changes))
 
     def with_queueing(self, **changes: Any) -> Session:
         """This session with other notes of its queueing."""

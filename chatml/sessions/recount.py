@@ -37,7 +37,7 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
 
 def filled(session: Session) -> bool:
     """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
-    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
+    return session.checkout.populated or session.status not in (Status.QUEUED, Status.PREPARING)
 
 
 def _doubtful(project: Project, session: Session) -> bool:

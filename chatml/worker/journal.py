@@ -64,6 +64,10 @@ class Journal:
         """Change the record; others may have changed other parts of it meanwhile."""
         self.change(lambda session: session.changed(**changes))
 
+    def note_checkout(self, **changes: Any) -> None:
+        """Change what the record says of the branch and the worktree."""
+        self.change(lambda session: session.with_checkout(**changes).changed())
+
     def ask_anew(self, **changes: Any) -> None:
         """Change the session's terms, as a person has decided."""
         self.change(lambda session: session.with_terms(**changes))

@@ -41,8 +41,13 @@ def settle(session: Session, store: Store, record: Callable[[Callable[[Session],
         if one is not None:
             base = _joined(repository, session, base, one, branches)
             branches.append(one.branch)
-    moved = {} if base == session.base.commit else {"base": Base(session.base.ref, base), "start": session.base.commit}
-    record(lambda now: now.with_queueing(predecessors=()).changed(**moved))
+
+    def settled(now: Session) -> Session:
+        if base != session.base.commit:
+            now = now.with_checkout(start=session.base.commit).changed(base=Base(session.base.ref, base))
+        return now.with_queueing(predecessors=()).changed()
+
+    record(settled)
     return [*([f"it starts from {' and '.join(branches)}"] if branches else []), *notes]
 
 
@@ -76,6 +81,6 @@ def _look(
     if found.status is not Status.DONE:
         notes.append(f"{name} is not done: {branch} is taken as it is now")
     with suppress(ChatmlError, OSError):
-        if found.populated and repository.dirty(Path(found.worktree)):
+        if found.checkout.populated and repository.dirty(Path(found.worktree)):
             notes.append(f"what is not committed in {name} doesn't come along")
     return _Brought(branch, tip)
