@@ -34,6 +34,22 @@ class Base:
 
 
 @record(frozen=True)
+class Exchange:
+    """How far the session is in the exchange with its agent, in what its worker and the agent count."""
+
+    started: bool = False
+    """The agent has a conversation under `session_id` that can be resumed."""
+    reported_usd: float = 0.0
+    """What the agent itself has reported for its conversation so far; it counts cumulatively."""
+    agent_turns: int = 0
+    """Answers of the model over the whole session: what `max_turns` limits."""
+    running_usd: float = 0.0
+    """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
+    denied: int = 0
+    """Tool calls of the last turn that were refused because nobody could be asked."""
+
+
+@record(frozen=True)
 class Checkout:
     """What the session's branch and worktree are made of, and how far that is."""
 

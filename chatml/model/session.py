@@ -14,6 +14,7 @@ from chatml.model.parts import (
     Changes,
     Checkout,
     CheckResult,
+    Exchange,
     Failure,
     Family,
     PullRequest,
@@ -31,7 +32,7 @@ from chatml.record import altered, record, said
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
-ROOMS = ("checkout", "queueing", "family")
+ROOMS = ("exchange", "checkout", "queueing", "family")
 """The parts that are notes of one room each; what is so by default is not written."""
 
 
@@ -71,18 +72,8 @@ class Session:
     """The main checkout (or bare repository) that the session belongs to."""
     id: str = ""
     """Unique for ever, unlike the name: what the worker marks its processes with."""
-    agent_turns: int = 0
-    """Answers of the model over the whole session: what `max_turns` limits."""
-    running_usd: float = 0.0
-    """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
     crash_told: bool = False
     """Somebody who saw that its worker had died has told a person; each crash is told once."""
-    denied: int = 0
-    """Tool calls of the last turn that were refused because nobody could be asked."""
-    agent_started: bool = False
-    """The agent has a conversation under `session_id` that can be resumed."""
-    agent_cost_usd: float = 0.0
-    """What the agent itself has reported for its conversation so far; it counts cumulatively."""
     changes_seen: str | None = None
     """What the worktree looked like from outside when `changes` was counted (`checkout.glance`)."""
     pushed: str | None = None
@@ -93,6 +84,7 @@ class Session:
     """The issue that its task was made of."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
+    exchange: Exchange = Exchange()
     checkout: Checkout = Checkout()
     queueing: Queueing = Queueing()
     family: Family = Family()
@@ -102,7 +94,7 @@ class Session:
     @property
     def spent_usd(self) -> float:
         """What the whole session has cost by now."""
-        return round(self.cost_usd + self.running_usd, 6)
+        return round(self.cost_usd + self.exchange.running_usd, 6)
 
     @property
     def checked(self) -> CheckResult | None:
@@ -114,6 +106,10 @@ class Session:
     def with_terms(self, **changes: Any) -> Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
+
+    def with_exchange(self, **changes: Any) -> Session:
+        """This session with other notes of the exchange with its agent."""
+        return replace(self, exchange=replace(self.exchange, **changes))
 
     def with_checkout(self, **changes: Any) -> Session:
         """This session with other notes of its branch and worktree."""
@@ -165,6 +161,8 @@ class Session:
         data = {**vars(self.terms), **vars(self), **self._objects(), "cost_usd": self.spent_usd}
         left = self.seen.processes
         data |= {
+            "agent_turns": self.exchange.agent_turns,
+            "denied": self.exchange.denied,
             "parent": self.family.parent,
             "queue_place": self.seen.queue_place,
             "processes": None if left is None else [vars(one) for one in left],

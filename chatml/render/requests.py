@@ -84,7 +84,8 @@ def _queue(session: Session) -> str:
 
 def _limits(session: Session) -> str:
     budget = f"${session.spent_usd:.2f} of ${session.terms.max_budget_usd:.2f}" if session.terms.max_budget_usd else ""
-    turns = f"{session.agent_turns} of {session.terms.max_turns} model turns" if session.terms.max_turns else ""
+    most, had = session.terms.max_turns, session.exchange.agent_turns
+    turns = f"{had} of {most} model turns" if most else ""
     return ", ".join(filter(None, [budget, turns]))
 
 

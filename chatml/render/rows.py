@@ -66,7 +66,7 @@ def activity(session: Session) -> str:
     elif session.status is Status.STOPPED:
         text = f"chatml resume {session.name}"
     else:
-        denied = f"[{session.denied} denied] " if session.denied else ""
+        denied = f"[{session.exchange.denied} denied] " if session.exchange.denied else ""
         text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
     left = f"[{len(session.seen.processes)} still running] " if session.seen.processes else ""
     return one_line(left + text)

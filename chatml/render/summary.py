@@ -92,7 +92,7 @@ def page(summaries: Sequence[Summary], width: int | None) -> Iterator[str]:
 def _block(one: Summary, width: int | None) -> Iterator[str]:
     session = one.session
     usd = f"${session.spent_usd:.2f}" if session.spent_usd else ""
-    denied = f"{session.denied} denied" if session.denied else ""
+    denied = f"{session.exchange.denied} denied" if session.exchange.denied else ""
     facts = "  ".join(filter(None, [changes(session) or "no changes", usd, time_at_work(one.duration_s), denied]))
     yield f"{paint(session.name, bold=True)}  {paint(session.status.value, fg=STATUS_COLORS[session.status])}  {facts}"
     yield from _wrapped(f"  {said(one)}", width, LINES, "  ") if said(one) else ()
@@ -177,7 +177,7 @@ def _row(one: Summary) -> str:
     tests = "?" if one.tests is None else ", ".join(dict.fromkeys(_outcome(run) for run in one.tests))
     cells = [
         code(session.name),
-        WORDS[session.status] + (f", {session.denied} denied" if session.denied else ""),
+        WORDS[session.status] + (f", {session.exchange.denied} denied" if session.exchange.denied else ""),
         escaped(changes(session)),
         tests,
         "" if one.check is None else mark(one.check.get("ok")),

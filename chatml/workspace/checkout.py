@@ -215,7 +215,7 @@ def _drop_unfinished(common_dir: Path, worktree: Path) -> None:
 
 def _never_made(session: Session) -> bool:
     """Whether the one who made the session died before it could make the branch."""
-    return session.checkout.owns_branch and not session.agent_started
+    return session.checkout.owns_branch and not session.exchange.started
 
 
 def _is_ours(admin: Path, common_dir: Path) -> bool:
