@@ -52,7 +52,7 @@ class Queue:
     def members(self) -> list[Session]:
         """The queued sessions, the next one first."""
         queued = self._store.of_status(Status.QUEUED)
-        return sorted(queued, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
+        return sorted(queued, key=lambda one: (one.queueing.queued_at or one.created_at, one.created_at, one.name))
 
     def waiting(self) -> Iterator[Session]:
         """Those of them that wait for a place, and are not being started already; the next one first."""

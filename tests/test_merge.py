@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml.model import Request, Status, now
+from chatml.model import Family, Request, Status, now
 from tests.made import commit, files, make_session, raw, write
 from tests.support import TIMEOUT, Sandbox, needs, wait_until
 from tests.test_halfmade import wrap, wrapped
@@ -334,7 +334,7 @@ def test_where_it_can_not_land(sandbox: Sandbox) -> None:
 def test_an_agent_lands_its_own_children_in_its_own_branch(sandbox: Sandbox) -> None:
     parent = make_session(sandbox, "parent", status=Status.DONE)
     ident = sandbox.written("parent")["id"]
-    child = make_session(sandbox, "child", base="chatml/parent", parent="parent", parent_id=ident)
+    child = make_session(sandbox, "child", base="chatml/parent", family=Family("parent", ident))
     commit(sandbox, child, "Child", child="c\n")
     env = {"CHATML_SESSION_ID": ident}
     assert "an agent can't merge 'x'" in sandbox.chatml("merge", "x", code=1, env=env).err

@@ -103,7 +103,7 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     tip = project.repo.tip(session.branch)
     where = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
-    plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
+    plan = {"name": session.name, "tip": tip if session.checkout.owns_branch and not keep_branch else None}
     write_json(store.plan, plan)
     gone = SessionStore(store.gone(session.id))
     store.folder.rename(gone.folder)

@@ -40,7 +40,7 @@ def check(repository: Repository, session: Session, place: Place, force: bool, k
 def objections(repository: Repository, session: Session, place: Place, keep_branch: bool = False) -> list[str]:
     """Why removing the session would lose work. GitError where that can't be found out: then nothing is removed."""
     reasons = [*_oddities(repository, session, place), *worktrees_inside(place)]
-    leaves = session.owns_branch and not keep_branch
+    leaves = session.checkout.owns_branch and not keep_branch
     tip = repository.tip(session.branch)
     if place.folder is not None:
         reasons += uncommitted(place)

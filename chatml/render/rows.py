@@ -41,7 +41,7 @@ def base_text(session: Session) -> str:
 def changes(session: Session) -> str:
     """`3 files +120 -4`, a star while some of it is uncommitted, what can't come along; `?` where nobody could look."""
     counted = session.changes
-    if session.not_counted is not None:
+    if session.seen.not_counted is not None:
         return "?"
     if counted is None or (not counted.files and not counted.uncommitted and not counted.left_out):
         return ""
@@ -53,8 +53,8 @@ def changes(session: Session) -> str:
 
 def activity(session: Session) -> str:
     """What the session is doing or needs, in one line."""
-    if session.status is Status.QUEUED and session.queue_place:
-        text = f"number {session.queue_place} in the queue"
+    if session.status is Status.QUEUED and session.seen.queue_place:
+        text = f"number {session.seen.queue_place} in the queue"
     elif session.status is Status.WAITING and session.requests:
         text = need(session)
     elif session.status is Status.CRASHED:
@@ -66,17 +66,17 @@ def activity(session: Session) -> str:
     elif session.status is Status.STOPPED:
         text = f"chatml resume {session.name}"
     else:
-        denied = f"[{session.denied} denied] " if session.denied else ""
+        denied = f"[{session.exchange.denied} denied] " if session.exchange.denied else ""
         text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
-    left = f"[{len(session.processes)} still running] " if session.processes else ""
+    left = f"[{len(session.seen.processes)} still running] " if session.seen.processes else ""
     return one_line(left + text)
 
 
 def queued(session: Session) -> str:
     """Why a session that was started does not begin yet."""
-    if session.queue_place is None and session.activity:
+    if session.seen.queue_place is None and session.activity:
         return f"queued: {one_line(session.activity)}"
-    return f"queued as number {session.queue_place}: all places are taken"
+    return f"queued as number {session.seen.queue_place}: all places are taken"
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
@@ -116,16 +116,16 @@ def by_need(sessions: Sequence[Session]) -> list[Session]:
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
     rank[Status.QUEUED] = 3
     newest = sorted(sessions, key=lambda session: session.created_at, reverse=True)
-    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or len(newest)))
+    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.seen.queue_place or len(newest)))
 
 
 def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
     """Each session behind its parent, with the number of those above it; a family stands where its neediest would."""
     ordered = by_need(sessions)
-    above = {one.name: one for one in ordered}
+    above: dict[tuple[str | None, str | None], Session] = {(one.name, one.id): one for one in ordered}
     below: dict[tuple[str | None, str | None], list[Session]] = {}
     for one in ordered:
-        below.setdefault((one.parent, one.parent_id), []).append(one)
+        below.setdefault((one.family.parent, one.family.parent_id), []).append(one)
     found: list[tuple[int, Session]] = []
     placed: set[str] = set()
 
@@ -138,7 +138,7 @@ def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
 
     for one in ordered:
         first, seen = one, {one.name}
-        while (parent := above.get(first.parent or "")) and parent.id == first.parent_id and parent.name not in seen:
+        while (parent := above.get((first.family.parent, first.family.parent_id))) and parent.name not in seen:
             first = parent
             seen.add(first.name)
         place(first, 0)

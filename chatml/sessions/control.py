@@ -73,8 +73,8 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
     """
     if runners.alive(store, session):
         return session
-    if session.predecessors and not session.released:
-        session = replace(session, released=True)
+    if session.queueing.predecessors and not session.queueing.released:
+        session = session.with_queueing(released=True)
         store.write(session)
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else queue.enter(store, session, limit)

@@ -141,8 +141,8 @@ def candidates(project: Project, sessions: Sequence[Session], into: str | None) 
     """
     agent = caller(project)
     if agent is not None:
-        return [session for session in sessions if session.parent_id == agent.id and not _reads(session)]
-    branches = {session.branch for session in sessions if session.owns_branch}
+        return [session for session in sessions if session.family.parent_id == agent.id and not _reads(session)]
+    branches = {session.branch for session in sessions if session.checkout.owns_branch}
     return [
         session
         for session in sessions
@@ -226,7 +226,7 @@ def _settle_uncommitted(project: Project, session: Session, commit: str | None, 
         return None
     except ChatmlError as error:
         raise LeftError(Left(name, Reason.DIRTY, error.message, error.hint, own=False)) from error
-    if not session.populated:
+    if not session.checkout.populated:
         return None
     at = git("rev-parse", "--symbolic-full-name", "HEAD", at=top, check=False).text.strip()
     if at != f"refs/heads/{session.branch}":

@@ -124,8 +124,8 @@ class Worker:
     def _checkout(self) -> list[str]:
         """Make the worktree ready, from what was there before it; returns what a person has to know."""
         journal = self.journal
-        notes = succession.settle(journal.session, Store(journal.common_dir), journal.update)
-        said = checkout.prepare(journal.session, journal.common_dir, journal.update, lambda: self.talk.stopping)
+        notes = succession.settle(journal.session, Store(journal.common_dir), journal.change)
+        said = checkout.prepare(journal.session, journal.common_dir, journal.note_checkout, lambda: self.talk.stopping)
         return [*notes, *said.splitlines()]
 
     def _rest(self, known: Collection[str] = ()) -> bool:
