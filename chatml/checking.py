@@ -88,12 +88,21 @@ def execute(
     timeout: float,
     contained: bool,
     cancelled: Callable[[], bool],
+    listener: Callable[[bytes], None] | None = None,
+    mark: str | None = None,
 ) -> CheckRun:
     """Run the command in a worktree, for `timeout` seconds at the most or until `cancelled` says so.
 
-    Whatever it has started ends with it. `contained`: in a sandbox, so that it writes there alone.
+    Whatever it has started ends with it: it is known by its `mark`, one of its own where none is given. `contained`:
+    in a sandbox, so that it writes there alone. The `listener` is given all of the output as it comes.
     """
-    tail, mark = Tail(), str(uuid.uuid4())
+    tail, mark = Tail(), mark or str(uuid.uuid4())
+
+    def hear(piece: bytes) -> None:
+        tail.hear(piece)
+        if listener is not None:
+            listener(piece)
+
     own = {"PWD": str(worktree), environment.CHECK: mark}
     argv = ["sh", "-c", command]
     code = None
@@ -108,7 +117,7 @@ def execute(
                 env={**env, **own},
                 timeout=timeout,
                 cancelled=cancelled,
-                listener=tail.hear,
+                listener=hear,
             ).code
         except TimeoutError:
             pass

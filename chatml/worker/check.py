@@ -9,11 +9,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from chatml import checking, containment, environment
-from chatml.agents import briefing, table
+from chatml import checking, environment
+from chatml.agents import briefing
+from chatml.agents.confining import confined
 from chatml.changes.snapshot import state_of
 from chatml.checking import CheckRun
-from chatml.errors import ChatmlError, Kind
+from chatml.errors import Kind
 from chatml.model import CheckResult, Failure, Session, Status, now, transitions
 from chatml.model.entry import Message
 from chatml.model.event import CheckBegun, CheckEnded
@@ -120,12 +121,7 @@ def _contained(session: Session) -> bool:
 
     ChatmlError where it must be contained, and can't.
     """
-    if not table.row_of(session.terms).traits.sandboxed or not containment.wanted(session.terms):
-        return False
-    lack = containment.lack()
-    if lack is not None and session.terms.sandbox == "required":
-        raise ChatmlError(f"the check can't run: no sandbox here: {lack.reason}", lack.remedy, Kind.CHECK)
-    return lack is None
+    return confined(session.terms)
 
 
 async def _run(session: Session, contained: bool, disturbed: Callable[[], bool]) -> CheckRun:
