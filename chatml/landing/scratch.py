@@ -40,7 +40,7 @@ class Scratch:
     """A scratch worktree, locked for the life of this process; `close` removes it."""
 
     def __init__(self, repository: Repository, store: Store, worktrees: Path) -> None:
-        self._repository = repository
+        self._repository, self._store = repository, store
         self.mark = uuid.uuid4().hex
         """Marks all processes that are started in it."""
         self.place = worktrees / f"{PLACE}{self.mark[:8]}"
@@ -55,7 +55,7 @@ class Scratch:
 
     def close(self) -> None:
         """Remove it. ChatmlError where something of it can't be removed: the next `clear` tries again."""
-        _remove_all(self._folder, self.place)
+        _remove_all(self._store, self._folder, self.place)
         self._lock.release()
 
     def hold(self, commit: str) -> str:
@@ -167,14 +167,14 @@ def clear(store: Store) -> None:
         return
     dead = []
     with store.lock():
-        for folder in store.trials.iterdir():
+        for folder in store.trials.glob("*"):  # it may have gone just now
             lock = WorkerLock(folder / "lock")
             if not lock.held() and lock.take():
                 dead.append((folder, lock))
     for folder, lock in dead:
         try:
             proc.sweep(folder.name, variable=CHECK)
-            _remove_all(folder, _noted_place(folder))
+            _remove_all(store, folder, _noted_place(folder))
         finally:
             lock.release()
 
@@ -188,15 +188,15 @@ def _noted_place(folder: Path) -> Path | None:
     return None
 
 
-def _remove_all(folder: Path, place: Path | None) -> None:
+def _remove_all(store: Store, folder: Path, place: Path | None) -> None:
     """Remove a scratch worktree and then what tells of it."""
     if place is not None:
         remove(place)
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # where no other worktree is
     remove(folder)
-    with contextlib.suppress(OSError):
-        folder.parent.rmdir()
+    with store.lock(), contextlib.suppress(OSError):  # under it another one makes its own in there
+        store.trials.rmdir()
 
 
 def remove(path: Path) -> None:
