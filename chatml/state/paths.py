@@ -123,6 +123,21 @@ class StatePaths:
         """How the folder begins in which git's part of a worktree is made anew: git takes all among its own for one."""
         return str(self.root / ".mending-")
 
+    @property
+    def trials(self) -> Path:
+        """A folder for each command that tries merged sessions in a scratch worktree, as long as it runs."""
+        return self.root / "trials"
+
+    @property
+    def trial_results(self) -> Path:
+        """How those tries ended, by tree and command."""
+        return self.root / "trials.json"
+
+    @property
+    def trial_logs(self) -> Path:
+        """All that the last of those tries have printed: for each one file, and one of what it was."""
+        return self.root / "trial-logs"
+
     def kept_repositories(self, session_id: str) -> Path:
         """Where repositories that were inside a removed worktree are kept: git can't hold one in another."""
         return self.root / "trash" / session_id
