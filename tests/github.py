@@ -35,7 +35,18 @@ class Pull:
     draft: bool
     state: str = "OPEN"
     commit: str | None = None
-    checks: list[dict[str, str]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    review: str | None = None
+    mergeable: str = "MERGEABLE"
+
+    @property
+    def rollup(self) -> str | None:
+        """What GitHub makes of all checks."""
+        outcomes = {check.get("state") or check.get("conclusion") or "PENDING" for check in self.checks}
+        for outcome in ("FAILURE", "ERROR", "PENDING"):
+            if outcome in outcomes:
+                return outcome
+        return "SUCCESS" if outcomes else None
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Failure:
     status: int = 200
     done: bool = False
     """Whether what was asked for happens all the same, so that only the answer is lost."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class GitHub(Served):
@@ -71,6 +83,8 @@ class GitHub(Served):
         self.issues: list[Issue] = []
         self.asked: list[str] = []
         self.failures: dict[str, Failure] = {}
+        self.remaining, self.reset = 5000, "2000-01-01T00:00:00Z"
+        """Questions that this login has left, and when it gets new ones."""
         self.guard = threading.RLock()
         super().__init__(_Handler)
 
@@ -95,7 +109,7 @@ class GitHub(Served):
             about = [one for one in self.issues if f"I_{one.number}" == variables["id"]]
             start = int(variables["endCursor"] or 0)
             return {"node": {"comments": _page(about[0], start) if about else _TALK["comments"]}}
-        repo = f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
+        repo = _repository(variables)
         if repo not in self.repositories:
             raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
         owner, short = repo.split("/")
@@ -126,6 +140,32 @@ class GitHub(Served):
         nodes = nodes[: variables.get("limit", 100)]
         shown["pullRequests"] = {"totalCount": len(nodes), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
         return {"repository": shown}
+
+    def states(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """What is asked about pull requests by number: those that are not there are null, and an error besides."""
+        repo = _repository(variables)
+        if repo not in self.repositories:
+            raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
+        known = {pull.number: pull for pull in self.pulls if pull.repo == repo}
+        numbers = {alias: int(number) for alias, number in re.findall(r"(\w+): pullRequest\(number:(\d+)\)", query)}
+        shown = {alias: self._state(known[number]) if number in known else None for alias, number in numbers.items()}
+        missing = [number for number in numbers.values() if number not in known]
+        limit = {"remaining": self.remaining, "resetAt": self.reset}
+        answer: dict[str, Any] = {"data": {"repository": shown, "rateLimit": limit}}
+        if missing:
+            message = f"Could not resolve to a PullRequest with the number of {missing[0]}."
+            answer["errors"] = [{"type": "NOT_FOUND", "message": message}]
+        return answer
+
+    def _state(self, pull: Pull) -> dict[str, Any]:
+        shown = self._shown(pull)
+        rollup = pull.rollup and {"state": pull.rollup}
+        return {
+            **shown,
+            "reviewDecision": pull.review,
+            "mergeable": pull.mergeable,
+            "commits": {"nodes": [{"commit": {"oid": shown["headRefOid"], "statusCheckRollup": rollup}}]},
+        }
 
     def _searched(self, issues: list[Issue], variables: dict[str, Any]) -> dict[str, Any]:
         """The issues that have the labels and the state of a search."""
@@ -184,6 +224,14 @@ class GitHub(Served):
         }
 
 
+OURS = ("PullStates",)
+"""Questions that chatml asks by itself, through `gh api`."""
+
+
+def _repository(variables: dict[str, Any]) -> str:
+    return f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
+
+
 _TALK: dict[str, Any] = {
     "__typename": "PullRequest",
     "title": "",
@@ -216,8 +264,12 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
         asked = self._body()
         operation = re.search(r"\b(?:query|mutation) (\w+)", asked["query"])
         assert operation is not None, asked
+        variables = asked["variables"] or {}
+        if operation[1] in OURS:
+            self._answer(operation[1], lambda: self._github.states(asked["query"], variables))
+            return
         name = operation[1] + ("Checks" if "statusCheckRollup" in asked["query"] else "")
-        self._answer(name, lambda: {"data": self._github.graphql(operation[1], asked["variables"] or {})})
+        self._answer(name, lambda: {"data": self._github.graphql(operation[1], variables)})
 
     def do_PATCH(self) -> None:
         changes = self._body()
@@ -259,13 +311,15 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
                 failure = Failure(str(error))
         if failure is not None:
             data = {"message": failure.message} if failure.status >= 400 else _errors(failure.message)
-        self._send(failure.status if failure else 200, data)
+        self._send(failure.status if failure else 200, data, failure.headers if failure else {})
 
-    def _send(self, status: int, data: dict[str, Any]) -> None:
+    def _send(self, status: int, data: dict[str, Any], headers: dict[str, str]) -> None:
         content = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

@@ -180,7 +180,8 @@ class Session:
     def from_json(cls, data: Mapping[str, Any]) -> Session:
         """The session of a record; TypeError or ValueError, naming the key, where it is damaged."""
         session = typed.build(cls, data, "the record")
-        for stamp in (session.created_at, session.updated_at):
+        seen = session.pr.at if session.pr is not None else None
+        for stamp in (session.created_at, session.updated_at, *([seen] if seen is not None else [])):
             parse_time(stamp)
         if not session.name or "\0" in session.worktree + session.repository + session.branch:
             raise ValueError("name, worktree, repository or branch is none")

@@ -1,0 +1,320 @@
+"""What becomes of a pull request once it is open: its state in `ls`, the real gh against a scripted GitHub."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatml.model import PullRequest, parse_time, stamp
+from chatml.render import pulls as render
+from chatml.state import pulls
+from chatml.state.pulls import FARTHEST, LONGEST, Seen
+from chatml.state.store import Store
+from tests.github import Failure, GitHub
+from tests.support import Sandbox, marked_processes, needs, wait_until
+
+pytestmark = needs("gh")
+
+AGENT = """\
+agent: sh
+agents:
+  sh:
+    command: [sh, -c, 'printf "%s\\n" "$1" >> said; git add -A; git commit -qm "Add said"; echo Ready', sh, '{prompt}']
+    resume: [sh, -c, 'printf "%s\\n" "$1" >> said; git add -A; git commit -qm "Add more"; echo Ready', sh, '{prompt}']
+"""
+PASSED = {"__typename": "CheckRun", "name": "ci", "status": "COMPLETED", "conclusion": "SUCCESS"}
+
+
+@pytest.fixture
+def github(sandbox: Sandbox) -> Iterator[GitHub]:
+    """A repository on GitHub, as `origin`, and an agent that commits what it was told."""
+    bare = sandbox.repo.parent / "octo.git"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(bare))
+    sandbox.git("remote", "add", "origin", "http://github.localhost/octo/app.git")
+    # Only for pushing: gh must still see where the remote is.
+    sandbox.git("config", f"url.{bare}.pushInsteadOf", "http://github.localhost/octo/app.git")
+    settings = sandbox.home / ".config" / "chatml" / "config.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(AGENT)
+    served = GitHub({"octo/app": bare})
+    sandbox.env.update(served.env)
+    yield served
+    wait_until(lambda: not marked_processes(sandbox.home), "all processes to end")
+    served.close()
+
+
+def opened(sandbox: Sandbox, *names: str) -> None:
+    """Sessions at rest, each with an open pull request."""
+    for name in names:
+        sandbox.chatml("new", "--name", name, "-q", "--wait", f"task of {name}")
+        sandbox.chatml("pr", name, "-q")
+
+
+def aged(sandbox: Sandbox, seconds: float, *names: str) -> None:
+    """Let so many seconds go by since anybody has seen these pull requests, or asked about any."""
+    store = Store(sandbox.repo / ".git")
+
+    def older(pull: PullRequest) -> PullRequest:
+        return replace(pull, at=stamp(parse_time(pull.at or "").timestamp() - seconds))
+
+    for name in names:
+        store.session(name).update(lambda one: replace(one, pr=one.pr and older(one.pr)))
+    seen = pulls.read(store)
+    old = tuple(map(older, seen.pulls))
+    pulls.write(store, replace(seen, pulls=old, asked=seen.asked - seconds, not_before=seen.not_before - seconds))
+
+
+def settled(sandbox: Sandbox) -> Seen:
+    """What is known once nobody asks any more."""
+    wait_until(lambda: not any("landing.refresh" in line for line in marked_processes(sandbox.home).values()), "it")
+    return pulls.read(Store(sandbox.repo / ".git"))
+
+
+def asked(github: GitHub) -> int:
+    return github.asked.count("PullStates")
+
+
+def cell(sandbox: Sandbox, name: str) -> str:
+    """What `ls` has in its last column."""
+    (line,) = (line for line in sandbox.chatml("ls").out.splitlines() if line.startswith(f"{name} "))
+    return line[line.index("#") :]
+
+
+# --- seen -------------------------------------------------------------------------------------------------------
+
+
+def test_what_becomes_of_pull_requests_is_in_ls_show_and_json(sandbox: Sandbox, github: GitHub) -> None:
+    """All of a repository by one question, which nobody waits for; a merged one is not asked for again."""
+    opened(sandbox, "one", "two", "three")
+    assert sandbox.session("one")["pr"] | {"at": ""} == {
+        "number": 1, "url": github.url("octo/app", 1), "state": "open", "checks": None, "draft": False, "review": None,
+        "mergeable": None, "at": "",
+    }  # fmt: skip
+    assert asked(github) == 0, "what was just seen is not asked for again"
+    one, two, three = github.pulls
+    one.checks, one.review = [PASSED], "APPROVED"
+    two.checks, two.mergeable, two.review, two.draft = [{"state": "FAILURE"}], "CONFLICTING", "CHANGES_REQUESTED", True
+    three.state = "MERGED"
+    aged(sandbox, 90, "one", "two", "three")
+    before = sandbox.chatml("ls", "--json").json
+    assert {session["pr"]["checks"] for session in before} == {None}
+    settled(sandbox)
+    assert asked(github) == 1
+
+    seen = {session["name"]: session["pr"] for session in sandbox.chatml("ls", "--json").json}
+    keys = ("state", "checks", "draft", "review", "mergeable")
+    assert [seen["one"][key] for key in keys] == ["open", "passing", False, "approved", True]
+    assert [seen["two"][key] for key in keys] == ["open", "failing", True, "changes_requested", False]
+    assert seen["three"]["state"] == "merged"
+    assert cell(sandbox, "one") == "#1 ✓ approved"
+    assert cell(sandbox, "two") == "#2 ✗ draft changes asked conflicts"
+    assert cell(sandbox, "three") == "#3 merged"
+    page = sandbox.chatml("show", "two").out
+    assert f"pull request: {two_url(github)} open, checks failing, draft, changes asked, conflicts\n" in page
+    assert sandbox.written("three")["pr"]["state"] == "merged"
+
+    aged(sandbox, 90, "one", "two")
+    sandbox.chatml("show", "two")
+    settled(sandbox)
+    assert asked(github) == 2
+    (sandbox.repo / ".git" / "chatml" / "pulls.json").write_text("{damaged")
+    assert sandbox.session("two")["pr"]["checks"] is None
+    assert sandbox.session("three")["pr"]["state"] == "merged"
+    settled(sandbox)
+
+
+def two_url(github: GitHub) -> str:
+    return github.url("octo/app", 2)
+
+
+def test_fifty_at_once_ask_once(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    aged(sandbox, 90, "one")
+    with github.guard:  # whoever asks, waits
+        lists = [sandbox.start("ls") for _ in range(50)]
+        assert [process.wait(60) for process in lists] == [0] * 50
+        assert len([line for line in marked_processes(sandbox.home).values() if "landing.refresh" in line]) == 1
+    settled(sandbox)
+    assert asked(github) == 1
+    sandbox.chatml("ls")
+    settled(sandbox)
+    assert asked(github) == 1
+
+
+def test_without_an_open_pull_request_nobody_asks(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    github.pulls[0].state = "CLOSED"
+    aged(sandbox, 90, "one")
+    sandbox.chatml("ls")
+    assert settled(sandbox).pulls[0].state == "closed"
+    aged(sandbox, 9000, "one")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    assert asked(github) == 1
+    assert cell(sandbox, "one") == "#1 closed"
+
+
+def test_an_agent_that_lists_asks_nobody(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    aged(sandbox, 90, "one")
+    sandbox.chatml("ls", env={"CHATML_SESSION_ID": "somebody"})
+    settled(sandbox)
+    assert asked(github) == 0
+
+
+def test_offline_shows_what_was_last_known_with_its_age(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    github.pulls[0].checks = [PASSED]
+    aged(sandbox, 90, "one")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    aged(sandbox, 7300, "one")
+    offline = {"http_proxy": "http://127.0.0.1:9"}
+    before = time.time()
+    sandbox.chatml("ls", env=offline)
+    failed = settled(sandbox)
+    assert cell(sandbox, "one") == "#1 ✓ (2h ago)"
+    assert "checks passing (2h ago)\n" in sandbox.chatml("show", "one").out
+    assert (failed.failures, "could not be reached" in str(failed.trouble)) == (1, True)
+    assert failed.not_before >= before + 2 * pulls.EVERY
+
+    aged(sandbox, 90, "one")  # not yet
+    sandbox.chatml("ls")
+    assert settled(sandbox).failures == 1
+    aged(sandbox, 90, "one")
+    sandbox.chatml("ls")
+    after = settled(sandbox)
+    assert (after.failures, after.trouble) == (0, None)
+    assert cell(sandbox, "one") == "#1 ✓"
+
+
+LIMITS: dict[str, Callable[[GitHub, float], None]] = {
+    "an answer, and none left": lambda github, until: vars(github).update(remaining=0, reset=stamp(until)),
+    "none left": lambda github, until: github.failures.update(
+        PullStates=Failure(
+            "API rate limit exceeded", 403, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{until:.0f}"}
+        )
+    ),
+    "too fast": lambda github, until: github.failures.update(
+        PullStates=Failure(
+            "You have exceeded a secondary rate limit", 403, headers={"Retry-After": f"{until - time.time() + 1:.0f}"}
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_a_rate_limit_is_kept_to(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    opened(sandbox, "one")
+    aged(sandbox, 90, "one")
+    until = time.time() + 1800
+    LIMITS[case](github, until)
+    sandbox.chatml("ls")
+    assert settled(sandbox).not_before >= until - 2
+    assert asked(github) == 1
+    aged(sandbox, 1200, "one")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    assert asked(github) == 1, "asked before the time that it was told"
+    github.remaining = 5000
+    aged(sandbox, 700, "one")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    assert asked(github) == 2
+
+
+def test_one_that_is_gone_keeps_nobody_from_seeing_the_others(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one", "two")
+    github.pulls[1].checks = [PASSED]
+    del github.pulls[0]
+    aged(sandbox, 90, "one", "two")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    assert cell(sandbox, "two") == "#2 ✓"
+    assert sandbox.session("one")["pr"]["state"] == "open"
+
+
+def test_what_was_just_written_down_is_not_taken_back_by_what_was_seen_before(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    github.pulls[0].checks = [PASSED]
+    aged(sandbox, 90, "one")
+    sandbox.chatml("ls")
+    settled(sandbox)
+    github.pulls[0].state = "MERGED"
+    sandbox.chatml("pr", "one")
+    assert cell(sandbox, "one") == "#1 merged"
+
+
+def test_a_worktree_on_a_disk_that_takes_nothing_is_listed_all_the_same(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    aged(sandbox, 90, "one")
+    lock = sandbox.repo / ".git" / "chatml" / "pulls.lock"
+    lock.mkdir()
+    assert cell(sandbox, "one") == "#1"
+    assert asked(github) == 0
+
+
+# --- without a forge --------------------------------------------------------------------------------------------
+
+PULL = PullRequest(7, "https://github.com/octo/app/pull/7", "open", at=stamp(0))
+
+
+def test_a_failure_is_waited_for_longer_each_time_and_never_for_ever() -> None:
+    seen, waits = Seen(asked=1000.0), []
+    for _ in range(40):
+        seen = seen.failed(1000.0, "no network")
+        waits.append(seen.not_before - 1000)
+    assert waits[:3] == [120, 240, 480]
+    assert waits[-1] == LONGEST
+    assert seen.failed(1000.0, "", 1e12).not_before == 1000 + FARTHEST
+    assert not seen.may_ask(1100.0)
+    assert seen.may_ask(1000 + LONGEST)
+    assert seen.answered([PULL]).may_ask(1100.0)
+
+
+def test_a_clock_that_was_wrong_stops_nobody() -> None:
+    assert Seen(asked=2e9).may_ask(1e9)
+    assert Seen(not_before=2e9).may_ask(1e9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"pulls": 3}', '{"pulls": [{"number": 1}]}', '{"asked": "now"}', "null", "\udcff",
+     '{"asked": 1e99}',
+     '{"pulls": [{"number": 1, "url": "u", "state": "open", "at": "yesterday"}]}',
+     '{"pulls": [{"number": 1, "url": "u", "state": "open"}]}'],
+)  # fmt: skip
+def test_damaged_is_as_if_missing(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    store.root.mkdir()
+    store.pulls.write_bytes(os.fsencode(text))
+    assert pulls.read(store) == Seen()
+
+
+def test_no_more_are_remembered_than_anybody_needs() -> None:
+    many = [replace(PULL, url=f"u{number}", at=stamp(number)) for number in range(pulls.KEPT + 5)]
+    kept = Seen().answered(many).pulls
+    assert {pull.url for pull in kept} == {f"u{number}" for number in range(5, pulls.KEPT + 5)}
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"at": None}, "#7"),
+        ({"checks": "pending"}, "#7 … (9d ago)"),
+        ({"checks": "passing", "at": "now"}, "#7 ✓"),
+        ({"review": "review_required", "draft": True, "at": "now"}, "#7 draft review due"),
+        ({"review": "something new", "checks": "odd", "at": "now"}, "#7"),
+        ({"state": "closed", "checks": "failing"}, "#7 closed"),
+    ],
+)
+def test_in_few_words(how: dict[str, Any], expected: str) -> None:
+    at = {"now": stamp(time.time())}.get(how.get("at", ""), stamp(time.time() - 9.5 * 86400))
+    pull = replace(PULL, **{"at": at, **how, **({"at": at} if how.get("at") == "now" else {})})
+    assert render.short(pull) == expected
