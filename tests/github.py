@@ -38,6 +38,10 @@ class Pull:
     checks: list[dict[str, Any]] = field(default_factory=list)
     review: str | None = None
     mergeable: str = "MERGEABLE"
+    blocked: bool = False
+    """The policy of its base prohibits the merge."""
+    merged_as: tuple[str, str] | None = None
+    """The method, and the commit."""
 
     @property
     def rollup(self) -> str | None:
@@ -85,6 +89,8 @@ class GitHub(Served):
         self.failures: dict[str, Failure] = {}
         self.remaining, self.reset = 5000, "2000-01-01T00:00:00Z"
         """Questions that this login has left, and when it gets new ones."""
+        self.methods = {"squash": True, "merge": True, "rebase": True}
+        self.permission: str | None = "WRITE"
         self.guard = threading.RLock()
         super().__init__(_Handler)
 
@@ -105,6 +111,8 @@ class GitHub(Served):
         """The data that answers an operation; LookupError with GitHub's words where it refuses."""
         if name == "PullRequestCreate":
             return {"createPullRequest": {"pullRequest": self._shown(self._create(variables["input"]))}}
+        if name == "PullRequestMerge":
+            return self._merge(variables["input"])
         if name == "CommentsForIssue":
             about = [one for one in self.issues if f"I_{one.number}" == variables["id"]]
             start = int(variables["endCursor"] or 0)
@@ -148,10 +156,17 @@ class GitHub(Served):
             raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
         known = {pull.number: pull for pull in self.pulls if pull.repo == repo}
         numbers = {alias: int(number) for alias, number in re.findall(r"(\w+): pullRequest\(number:(\d+)\)", query)}
+        if "number" in variables:
+            numbers = {"pullRequest": variables["number"]}
         shown = {alias: self._state(known[number]) if number in known else None for alias, number in numbers.items()}
         missing = [number for number in numbers.values() if number not in known]
         limit = {"remaining": self.remaining, "resetAt": self.reset}
-        answer: dict[str, Any] = {"data": {"repository": shown, "rateLimit": limit}}
+        about: dict[str, Any] = {
+            **{f"{'mergeCommit' if how == 'merge' else how}{'Merge' if how != 'merge' else ''}Allowed": allowed
+               for how, allowed in self.methods.items()},
+            "viewerPermission": self.permission,
+        }  # fmt: skip
+        answer: dict[str, Any] = {"data": {"repository": {**about, **shown}, "rateLimit": limit}}
         if missing:
             message = f"Could not resolve to a PullRequest with the number of {missing[0]}."
             answer["errors"] = [{"type": "NOT_FOUND", "message": message}]
@@ -164,6 +179,7 @@ class GitHub(Served):
             **shown,
             "reviewDecision": pull.review,
             "mergeable": pull.mergeable,
+            "mergeCommit": pull.merged_as and {"oid": pull.merged_as[1]},
             "commits": {"nodes": [{"commit": {"oid": shown["headRefOid"], "statusCheckRollup": rollup}}]},
         }
 
@@ -206,6 +222,16 @@ class GitHub(Served):
         self.pulls.append(pull)
         return pull
 
+    def _merge(self, asked: dict[str, Any]) -> dict[str, Any]:
+        (pull,) = (one for one in self.pulls if f"PR_{one.number}" == asked["pullRequestId"])
+        head = self._shown(pull)["headRefOid"]
+        if asked.get("expectedHeadOid", head) != head:
+            raise LookupError("Head branch was modified. Review and try the merge again.")
+        if not self.methods[asked["mergeMethod"].lower()]:
+            raise LookupError(f"{asked['mergeMethod'].title()} merges are not allowed on this repository.")
+        pull.state, pull.commit, pull.merged_as = "MERGED", head, (asked["mergeMethod"].lower(), head)
+        return {"mergePullRequest": {"clientMutationId": None}}
+
     def _shown(self, pull: Pull) -> dict[str, Any]:
         commit = pull.commit or self.tip(f"{pull.owner}/{pull.repo.split('/')[1]}", pull.head)
         rollup = {"contexts": {"nodes": pull.checks, "pageInfo": {"hasNextPage": False}}} if pull.checks else None
@@ -215,6 +241,9 @@ class GitHub(Served):
             "url": self.url(pull.repo, pull.number),
             "state": pull.state,
             "isDraft": pull.draft,
+            "title": pull.title,
+            "commits": {"nodes": [{"commit": {"oid": commit or ""}}]},
+            "mergeStateStatus": "BLOCKED" if pull.blocked else "CLEAN",
             "baseRefName": pull.base,
             "headRefName": pull.head,
             "headRefOid": commit or "",
@@ -224,7 +253,7 @@ class GitHub(Served):
         }
 
 
-OURS = ("PullStates",)
+OURS = ("PullStates", "PullToMerge")
 """Questions that chatml asks by itself, through `gh api`."""
 
 
@@ -264,7 +293,10 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
         asked = self._body()
         operation = re.search(r"\b(?:query|mutation) (\w+)", asked["query"])
         assert operation is not None, asked
-        variables = asked["variables"] or {}
+        variables = asked.get("variables") or {}
+        if operation[1] == "PullRequest_fields":  # gh asks what this GitHub knows: all that there was with gh 2.23
+            self._send(200, {"data": {"PullRequest": {"fields": [{"name": "statusCheckRollup"}]}}}, {})
+            return
         if operation[1] in OURS:
             self._answer(operation[1], lambda: self._github.states(asked["query"], variables))
             return

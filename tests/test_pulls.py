@@ -260,6 +260,155 @@ def test_a_worktree_on_a_disk_that_takes_nothing_is_listed_all_the_same(sandbox:
     assert asked(github) == 0
 
 
+# --- merged -----------------------------------------------------------------------------------------------------
+
+
+def fails(sandbox: Sandbox, *args: str) -> str:
+    """What is said where that can't be done: an error and a hint."""
+    done = sandbox.chatml(*args, code=1)
+    assert (done.out, [line.split(":")[0] for line in done.err.splitlines()]) == ("", ["error", "hint"])
+    return done.err
+
+
+def test_merge_on_github_and_nothing_here_is_touched(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    tip = sandbox.git("rev-parse", "chatml/one")
+    github.pulls[0].checks, github.pulls[0].review = [PASSED], "APPROVED"
+    done = sandbox.chatml("pr", "one", "--merge", "--json")
+    assert github.pulls[0].merged_as == ("squash", tip)
+    assert done.err == "merged #1 into main (squash)\n"
+    assert (done.json["state"], done.json["commit"], done.json["created"]) == ("merged", tip, False)
+    assert sandbox.session("one")["pr"] == {key: done.json[key] for key in sandbox.session("one")["pr"]}
+    assert sandbox.git("rev-parse", "chatml/one") == tip
+    assert (sandbox.repo.with_name("app.chatml") / "one" / "said").exists()
+    assert cell(sandbox, "one") == "#1 merged"
+
+    again = sandbox.chatml("pr", "one", "--merge")
+    assert (again.out, again.err) == (github.url("octo/app", 1) + "\n", "#1 is merged already\n")
+    sandbox.chatml("send", "one", "-q", "--wait", "and more")
+    assert "#1 is merged already, and chatml/one has commits that are not in it" in fails(
+        sandbox, "pr", "one", "--merge"
+    )
+    assert github.asked.count("PullRequestMerge") == 1
+
+
+def test_a_merge_whose_answer_was_lost_is_seen_by_the_next_call(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    github.failures["PullRequestMerge"] = Failure("Something went wrong", done=True)
+    assert "Something went wrong" in fails(sandbox, "pr", "one", "--merge")
+    assert sandbox.chatml("pr", "one", "--merge", "-q").err == ""
+    assert sandbox.session("one")["pr"]["state"] == "merged"
+
+
+WAYS: dict[str, tuple[list[str], list[str], str]] = {
+    "as the repository allows": (["merge", "rebase"], [], "merge"),
+    "asked for": (["squash", "merge", "rebase"], ["--rebase"], "rebase"),
+    "with a merge commit": (["squash", "merge"], ["--no-ff"], "merge"),
+}
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_how_it_is_merged(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    allowed, asked_for, expected = WAYS[case]
+    github.methods = {method: method in allowed for method in github.methods}
+    opened(sandbox, "one")
+    sandbox.chatml("pr", "one", "--merge", *asked_for)
+    assert github.pulls[0].merged_as is not None
+    assert github.pulls[0].merged_as[0] == expected
+
+
+def write(sandbox: Sandbox) -> None:
+    (sandbox.repo.with_name("app.chatml") / "one" / "more").write_text("x")
+
+
+def commit(sandbox: Sandbox) -> None:
+    write(sandbox)
+    for args in (["add", "-A"], ["commit", "-qm", "Add more"]):
+        sandbox.git(*args, cwd=sandbox.repo.with_name("app.chatml") / "one")
+
+
+REFUSED: dict[str, tuple[Callable[[Sandbox, GitHub], object], list[str], str]] = {
+    "draft": (lambda _, github: vars(github.pulls[0]).update(draft=True), ["it is a draft", "gh pr ready"], ""),
+    "conflict": (
+        lambda _, github: vars(github.pulls[0]).update(mergeable="CONFLICTING"),
+        ["it conflicts with main", "pr one --fix"],
+        "",
+    ),
+    "failing": (
+        lambda _, github: vars(github.pulls[0]).update(checks=[{"state": "FAILURE"}]),
+        ["checks are failing", "pr one --fix", "--merge --force"],
+        "--force",
+    ),
+    "pending": (
+        lambda _, github: vars(github.pulls[0]).update(checks=[{"state": "PENDING"}]),
+        ["checks are still running", "--merge --force"],
+        "--force",
+    ),
+    "changes": (
+        lambda _, github: vars(github.pulls[0]).update(review="CHANGES_REQUESTED"),
+        ["a reviewer has asked for changes", "pr one --fix"],
+        "--force",
+    ),
+    "review": (
+        lambda _, github: vars(github.pulls[0]).update(review="REVIEW_REQUIRED"),
+        ["it needs the approval of a reviewer", "/pull/1"],
+        "--force",
+    ),
+    "uncommitted": (lambda sandbox, _: write(sandbox), ["uncommitted work", "pr one --commit MESSAGE"], "--force"),
+    "unpushed": (lambda sandbox, _: commit(sandbox), ["has commits that are not in it", "chatml pr one"], "--force"),
+    "no permission": (lambda _, github: vars(github).update(permission="READ"), ["this login may not merge #1"], ""),
+    "refused": (
+        lambda _, github: github.failures.update(
+            PullRequestMerge=Failure("octo does not have the correct permissions to execute `MergePullRequest`")
+        ),
+        ["this login may not do that on GitHub"],
+        "",
+    ),
+    "closed": (lambda _, github: vars(github.pulls[0]).update(state="CLOSED"), ["#1 is closed", "chatml pr one"], ""),
+    "policy": (
+        lambda _, github: vars(github.pulls[0]).update(blocked=True),
+        ["the base branch policy prohibits the merge", "--web"],
+        "",
+    ),
+    "method": (
+        lambda _, github: vars(github).update(methods={"squash": False, "merge": True, "rebase": False}),
+        ["can't be merged so: its repository allows merge"],
+        "",
+    ),
+    "gone": (lambda _, github: github.pulls.clear(), ["octo/app has no pull request #1"], ""),
+    "moved meanwhile": (
+        lambda _, github: github.failures.update(
+            PullRequestMerge=Failure("Head branch was modified. Review and try the merge again.")
+        ),
+        ["somebody has pushed to it just now"],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_merged(sandbox: Sandbox, github: GitHub, case: str) -> None:
+    opened(sandbox, "one")
+    prepare, parts, despite = REFUSED[case]
+    prepare(sandbox, github)
+    how = ["--squash"] if case == "method" else []
+    said = fails(sandbox, "pr", "one", "--merge", *how)
+    assert all(part in said for part in parts), said
+    assert all(pull.merged_as is None for pull in github.pulls)
+    if despite:
+        sandbox.chatml("pr", "one", "--merge", despite)
+        assert github.pulls[0].merged_as is not None
+
+
+def test_merge_is_no_way_to_open_one(sandbox: Sandbox, github: GitHub) -> None:
+    opened(sandbox, "one")
+    assert "--merge goes without" in sandbox.chatml("pr", "one", "--merge", "--title", "x", code=2).err
+    assert "go with --merge" in sandbox.chatml("pr", "one", "--squash", code=2).err
+    sandbox.chatml("new", "--name", "two", "-q", "--wait", "x")
+    assert "'two' has no pull request" in fails(sandbox, "pr", "two", "--merge")
+    assert github.pulls[0].state == "OPEN"
+
+
 # --- without a forge --------------------------------------------------------------------------------------------
 
 PULL = PullRequest(7, "https://github.com/octo/app/pull/7", "open", at=stamp(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -11,7 +11,7 @@ import click
 from chatml import output
 from chatml.commands import options
 from chatml.errors import UsageError
-from chatml.landing import pull
+from chatml.landing import pull, pull_merge
 from chatml.landing.order import Order
 from chatml.project import open_project
 from chatml.sessions import control, find
@@ -38,13 +38,27 @@ from chatml.text import one_line
     is_flag=True,
     help="Replace what chatml pushed before, unless somebody else has pushed since.",
 )
-@click.option("--force", is_flag=True, help="Publish although something in the worktree can't come along.")
+@click.option("--force", is_flag=True, help="Publish although something can't come along; merge all the same.")
+@click.option("--merge", "merge", is_flag=True, help="Merge it on GitHub; nothing here is removed.")
+@click.option("--squash", "method", flag_value="squash", help="With --merge: as one commit (default).")
+@click.option("--no-ff", "method", flag_value="merge", help="With --merge: with a merge commit.")
+@click.option("--rebase", "method", flag_value="rebase", help="With --merge: its commits, one by one.")
 @click.option("--web", is_flag=True, help="Show it in the browser.")
 @options.as_json
 @options.quiet
 @options.color
 @click.pass_obj
-def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool, **asked: object) -> int:
+def command(
+    at: Path,
+    /,
+    name: str | None,
+    merge: bool,
+    method: str | None,
+    web: bool,
+    as_json: bool,
+    quiet: bool,
+    **asked: object,
+) -> int:
     """Push the branch and open the pull request.
 
     Prints its address. One that is open already is found: new commits are pushed to it, and its title, body and
@@ -56,14 +70,24 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
     The description is the agent's last answer, then the list of commits where there are several, then your
     repository's pull request template. Needs gh, logged in; the repository that the pull request is made in is the
     one that gh takes ('gh repo set-default' chooses another).
+
+    --merge merges it there as it is: with checks that pass, without a conflict, and with all that the session has.
+    Branch and worktree stay, until 'chatml rm'.
     """
     order = _order(asked)
+    if method is not None and not merge:
+        raise UsageError("--squash, --no-ff and --rebase go with --merge")
+    if merge:
+        _alone("--merge", replace(order, force=False), web)
     project = open_project(at)
     session = find.resolve(project, name)
     hands_off(project, session.name, "pr")
     store = control.locate(project, session.name)
     session = find.load(project, session.name)
-    hub, pr, created = pull.land(pull.Work(project.repo, store, session, order, output.narrator(quiet)))
+    work = pull.Work(project.repo, store, session, order, output.narrator(quiet))
+    if merge:
+        return _merged(work, method, as_json)
+    hub, pr, created = pull.land(work)
     if as_json:
         output.json_answer({**asdict(pr), "created": created})
     else:
@@ -71,6 +95,21 @@ def command(at: Path, /, name: str | None, web: bool, as_json: bool, quiet: bool
     if web:
         hub.browse(pr.number)
     return 0
+
+
+def _merged(work: pull.Work, method: str | None, as_json: bool) -> int:
+    pr, commit = pull_merge.merge(work, method)
+    if as_json:
+        output.json_answer({**asdict(pr), "created": False, "commit": commit})
+    else:
+        output.answer(pr.url)
+    return 0
+
+
+def _alone(option: str, order: Order, web: bool) -> None:
+    """UsageError where something is asked for that is for opening a pull request."""
+    if order != Order() or web:
+        raise UsageError(f"{option} goes without what is for opening one", "call it first without that")
 
 
 def _order(asked: dict[str, object]) -> Order:

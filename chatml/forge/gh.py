@@ -68,9 +68,19 @@ _KNOWN: Sequence[tuple[str, str, str]] = (
         "GitHub could not be reached",
         "check the network and https://githubstatus.com, then call it again",
     ),
+    (
+        r"is not mergeable",
+        "GitHub does not merge it",
+        "what it lacks stands on its page (chatml pr NAME --web), and 'chatml pr NAME --fix' gives it to the agent",
+    ),
+    (
+        r"Head branch was modified|head (sha|branch|commit).*(match|out of date)",
+        "somebody has pushed to it just now",
+        "look at what came in, and call it again",
+    ),
     (r"HTTP 5\d\d", "GitHub has a problem of its own", "see https://githubstatus.com, then call it again"),
     (
-        r"Resource not accessible|HTTP 403|must have (push|write)",
+        r"Resource not accessible|HTTP 403|must have (push|write)|have the correct permissions",
         "this login may not do that on GitHub",
         "see 'gh auth status'; a token needs access to contents, pull requests and issues",
     ),
@@ -175,4 +185,4 @@ def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
 
 def _plain(line: str) -> str:
     """What gh says, without the names that it gives to its own layers."""
-    return re.sub(r"^(pull request create failed: |GraphQL: |gh: )+", "", line.strip())
+    return re.sub(r"^(pull request create failed: |GraphQL: |gh: |X )+", "", line.strip())

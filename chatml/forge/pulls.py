@@ -74,6 +74,56 @@ def states(refs: Sequence[PullRef], at: Path, moment: float) -> tuple[list[PullR
     return found, resting
 
 
+METHODS = {"squash": "squashMergeAllowed", "merge": "mergeCommitAllowed", "rebase": "rebaseMergeAllowed"}
+"""How GitHub merges, by gh's name for it and by its own for whether a repository allows that; the first comes first."""
+
+_READERS = ("READ", "TRIAGE")
+"""What GitHub calls the rights of those who may not merge."""
+
+
+@record(frozen=True)
+class Candidate:
+    """A pull request that is to be merged."""
+
+    pull: PullRequest
+    base: str
+    head: str
+    """The newest commit of it that GitHub has."""
+    commit: str | None
+    """What it was merged as."""
+    methods: tuple[str, ...]
+    """Those that its repository allows."""
+    refused: bool
+    """Whether this login may not merge there."""
+
+
+def candidate(ref: PullRef, at: Path, moment: float) -> Candidate:
+    """One as it is, with what is needed to merge it. ChatmlError where there is none, or it can't be asked for."""
+    query = (
+        "query PullToMerge($owner:String!,$name:String!,$number:Int!){repository(owner:$owner,name:$name){"
+        f"viewerPermission {' '.join(METHODS.values())} "
+        f"pullRequest(number:$number){{{_STATE} headRefOid baseRefName mergeCommit{{oid}}}}}}}}"
+    )
+    shown = gh.graphql(query, {**ref.variables, "number": ref.number}, ref.host, at)["repository"]
+    one = shown.get("pullRequest")
+    if one is None:
+        raise ChatmlError(f"{ref.repository} has no pull request #{ref.number} that this login may see", gh.LOGIN)
+    return Candidate(
+        state_of(ref, one, moment),
+        one["baseRefName"],
+        one["headRefOid"],
+        (one.get("mergeCommit") or {}).get("oid"),
+        tuple(method for method, allowed in METHODS.items() if shown.get(allowed)),
+        shown.get("viewerPermission") in _READERS,
+    )
+
+
+def merge(ref: PullRef, head: str, method: str, at: Path) -> None:
+    """Merge it as it is at that commit, or have it queued where its base has a queue. ChatmlError where that fails."""
+    place = ["--repo", f"{ref.host}/{ref.repository}"]
+    gh.run(["pr", "merge", str(ref.number), *place, f"--{method}", "--match-head-commit", head], at)
+
+
 def state_of(ref: PullRef, data: Mapping[str, Any], moment: float) -> PullRequest:
     """One as GitHub shows it."""
     try:
