@@ -40,6 +40,8 @@ class Pull:
     mergeable: str = "MERGEABLE"
     blocked: bool = False
     """The policy of its base prohibits the merge."""
+    threads: list[dict[str, Any]] = field(default_factory=list)
+    reviews: list[dict[str, Any]] = field(default_factory=list)
     merged_as: tuple[str, str] | None = None
     """The method, and the commit."""
 
@@ -91,6 +93,10 @@ class GitHub(Served):
         """Questions that this login has left, and when it gets new ones."""
         self.methods = {"squash": True, "merge": True, "rebase": True}
         self.permission: str | None = "WRITE"
+        self.logs: dict[int, str] = {}
+        """What jobs of its own runner have printed, by their number."""
+        self.secret: str | None = None
+        """Why this login may not see checks."""
         self.guard = threading.RLock()
         super().__init__(_Handler)
 
@@ -159,6 +165,9 @@ class GitHub(Served):
         if "number" in variables:
             numbers = {"pullRequest": variables["number"]}
         shown = {alias: self._state(known[number]) if number in known else None for alias, number in numbers.items()}
+        if self.secret:
+            for one in filter(None, shown.values()):
+                one["commits"]["nodes"][0]["commit"]["statusCheckRollup"] = None
         missing = [number for number in numbers.values() if number not in known]
         limit = {"remaining": self.remaining, "resetAt": self.reset}
         about: dict[str, Any] = {
@@ -170,15 +179,20 @@ class GitHub(Served):
         if missing:
             message = f"Could not resolve to a PullRequest with the number of {missing[0]}."
             answer["errors"] = [{"type": "NOT_FOUND", "message": message}]
+        if self.secret:
+            answer["errors"] = [{"type": "FORBIDDEN", "message": self.secret}]
         return answer
 
     def _state(self, pull: Pull) -> dict[str, Any]:
         shown = self._shown(pull)
-        rollup = pull.rollup and {"state": pull.rollup}
+        contexts = {"totalCount": len(pull.checks), "nodes": pull.checks[:100]}
+        rollup = pull.rollup and {"state": pull.rollup, "contexts": contexts}
         return {
             **shown,
             "reviewDecision": pull.review,
             "mergeable": pull.mergeable,
+            "reviewThreads": {"totalCount": len(pull.threads), "nodes": pull.threads[-100:]},
+            "latestReviews": {"nodes": pull.reviews},
             "mergeCommit": pull.merged_as and {"oid": pull.merged_as[1]},
             "commits": {"nodes": [{"commit": {"oid": shown["headRefOid"], "statusCheckRollup": rollup}}]},
         }
@@ -253,7 +267,7 @@ class GitHub(Served):
         }
 
 
-OURS = ("PullStates", "PullToMerge")
+OURS = ("PullStates", "PullToMerge", "PullFeedback")
 """Questions that chatml asks by itself, through `gh api`."""
 
 
@@ -302,6 +316,39 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
             return
         name = operation[1] + ("Checks" if "statusCheckRollup" in asked["query"] else "")
         self._answer(name, lambda: {"data": self._github.graphql(operation[1], variables)})
+
+    def do_GET(self) -> None:
+        """A job's log, which GitHub keeps elsewhere, or a file of a repository, as git fetches without a service."""
+        host, _, path = self.path.removeprefix("http://").partition("?")[0].partition("/")
+        job = re.fullmatch(r"(?:repos/[^/]+/[^/]+/actions/jobs|kept)/(\d+)(?:/logs)?", path)
+        if job is None:
+            self._file(path)
+        elif host.startswith("api."):
+            self._github.asked.append("Log")
+            there = {"Location": f"http://{HOST}/kept/{job[1]}"} if int(job[1]) in self._github.logs else {}
+            self._send(302 if there else 404, {"message": "Not Found"}, there)
+        else:
+            self._give(self._github.logs[int(job[1])].encode())
+
+    def _file(self, path: str) -> None:
+        found = re.fullmatch(r"([^/]+/[^/]+)\.git/(.+)", path)
+        bare = self._github.repositories.get(found[1]) if found else None
+        if bare is None or found is None:
+            self._send(404, {"message": "Not Found"}, {})
+            return
+        subprocess.run(["git", "--git-dir", str(bare), "update-server-info"], check=True, timeout=TIMEOUT)
+        file = bare / found[2]
+        if file.is_file():
+            self._give(file.read_bytes())
+        else:
+            self._send(404, {"message": "Not Found"}, {})
+
+    def _give(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def do_PATCH(self) -> None:
         changes = self._body()

@@ -143,7 +143,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
     ),
-    "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
+    "pr": (
+        ("", "chatml pr add-rate-limiting"),
+        ("As a draft:", "chatml pr limit --draft"),
+        ("What fails there, to its agent; then merged:", "chatml pr limit --fix\nchatml pr limit --merge"),
+    ),
     "summary": (
         ("What came of the night's work, and what to do now:", "chatml summary"),
         ("As the summary of a GitHub Actions job:", 'chatml summary --markdown >> "$GITHUB_STEP_SUMMARY"'),

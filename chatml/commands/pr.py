@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from chatml import output
+from chatml.agents import pull_briefing
 from chatml.commands import options
 from chatml.errors import UsageError
-from chatml.landing import pull, pull_merge
+from chatml.landing import pull, pull_fix, pull_merge
 from chatml.landing.order import Order
-from chatml.project import open_project
+from chatml.model import Feedback
+from chatml.project import Project, open_project
 from chatml.sessions import control, find
 from chatml.sessions.caller import hands_off
 from chatml.text import one_line
@@ -43,6 +45,7 @@ from chatml.text import one_line
 @click.option("--squash", "method", flag_value="squash", help="With --merge: as one commit (default).")
 @click.option("--no-ff", "method", flag_value="merge", help="With --merge: with a merge commit.")
 @click.option("--rebase", "method", flag_value="rebase", help="With --merge: its commits, one by one.")
+@click.option("--fix", is_flag=True, help="Send its agent what fails, what reviewers say, and conflicts.")
 @click.option("--web", is_flag=True, help="Show it in the browser.")
 @options.as_json
 @options.quiet
@@ -54,6 +57,7 @@ def command(
     name: str | None,
     merge: bool,
     method: str | None,
+    fix: bool,
     web: bool,
     as_json: bool,
     quiet: bool,
@@ -73,12 +77,18 @@ def command(
 
     --merge merges it there as it is: with checks that pass, without a conflict, and with all that the session has.
     Branch and worktree stay, until 'chatml rm'.
+
+    --fix makes one message of what is in its way now, and sends that to the agent, marked as written by others:
+    failing checks of the newest commit with the last that they printed, comments that are not resolved with their
+    line, conflicts with the base. Then 'chatml pr NAME' pushes what the agent has committed.
     """
     order = _order(asked)
     if method is not None and not merge:
         raise UsageError("--squash, --no-ff and --rebase go with --merge")
-    if merge:
-        _alone("--merge", replace(order, force=False), web)
+    if merge and fix:
+        raise UsageError("choose one of --merge and --fix")
+    if merge or fix:
+        _alone("--merge" if merge else "--fix", replace(order, force=order.force and fix), web)
     project = open_project(at)
     session = find.resolve(project, name)
     hands_off(project, session.name, "pr")
@@ -87,6 +97,8 @@ def command(
     work = pull.Work(project.repo, store, session, order, output.narrator(quiet))
     if merge:
         return _merged(work, method, as_json)
+    if fix:
+        return _sent(project, work, as_json)
     hub, pr, created = pull.land(work)
     if as_json:
         output.json_answer({**asdict(pr), "created": created})
@@ -104,6 +116,35 @@ def _merged(work: pull.Work, method: str | None, as_json: bool) -> int:
     else:
         output.answer(pr.url)
     return 0
+
+
+def _sent(project: Project, work: pull.Work, as_json: bool) -> int:
+    found = pull_fix.gather(work)
+    number, what = found.pull.number, pull_fix.told(found)
+    message = control.send(project, work.session.name, pull_briefing.feedback(found)) if found.any else None
+    if message is None:
+        pending = "; checks are still running" if found.pull.checks == "pending" else ""
+        work.tell(f"nothing to fix on #{number}{pending}")
+    else:
+        work.tell(f"sent to {work.session.name}, about #{number}: {what}")
+    for one in found.left_out:
+        work.tell(f"left out: {one_line(one)}")
+    if as_json:
+        output.json_answer({**asdict(found.pull), "created": False, "fix": _fix(found, message)})
+    else:
+        output.answer(found.pull.url)
+    return 0
+
+
+def _fix(found: Feedback, message: str | None) -> dict[str, object]:
+    """What was sent, as the contract shows it."""
+    return {
+        "message": message,
+        "checks": [check.name for check in found.checks],
+        "comments": len(found.threads) + len(found.reviews),
+        "conflicts": found.conflict is not None,
+        "left_out": list(found.left_out),
+    }
 
 
 def _alone(option: str, order: Order, web: bool) -> None:

@@ -104,15 +104,17 @@ def answer(args: Sequence[str], at: Path) -> Any:
 def graphql(query: str, variables: Mapping[str, str | int], host: str, at: Path) -> Mapping[str, Any]:
     """The data that answers a query about a repository; what is not there, or not for this login, is null in it.
 
+    GitHub's words about that are in `unseen`.
     ForgeBusyError where GitHub says when it may be asked again, ChatmlError where it gives no answer otherwise.
     """
     args = ["api", "graphql", "--hostname", host, "--include", "--input", "-"]
     result = _ran(args, at, json.dumps({"query": query, "variables": variables}), TIMEOUT)
     head, _, body = result.text.replace("\r\n", "\n").partition("\n\n")
     try:
-        data = json.loads(body)["data"]
-        if data["repository"] is not None:
-            return dict(data)
+        answered = json.loads(body)
+        if answered["data"]["repository"] is not None:
+            unseen = [str(one["message"]) for one in answered.get("errors") or ()]
+            return {**answered["data"], "unseen": unseen}
     except (ValueError, LookupError, TypeError):
         pass
     error = _failure(args, result)

@@ -20,9 +20,7 @@ _CHECKS = {
 }  # fmt: skip
 _MERGEABLE = {"MERGEABLE": True, "CONFLICTING": False}
 
-_STATE = (
-    "number url state isDraft reviewDecision mergeable commits(last:1){nodes{commit{oid statusCheckRollup{state}}}}"
-)
+STATE = "number url state isDraft reviewDecision mergeable commits(last:1){nodes{commit{oid statusCheckRollup{state}}}}"
 
 
 @record(frozen=True)
@@ -58,7 +56,7 @@ def states(refs: Sequence[PullRef], at: Path, moment: float) -> tuple[list[PullR
     resting = 0.0
     for start in range(0, len(refs), AT_ONCE):
         some = refs[start : start + AT_ONCE]
-        aliases = " ".join(f"p{ref.number}: pullRequest(number:{ref.number}){{{_STATE}}}" for ref in some)
+        aliases = " ".join(f"p{ref.number}: pullRequest(number:{ref.number}){{{STATE}}}" for ref in some)
         query = (
             "query PullStates($owner:String!,$name:String!){"
             f"repository(owner:$owner,name:$name){{{aliases}}} rateLimit{{remaining resetAt}}}}"
@@ -102,7 +100,7 @@ def candidate(ref: PullRef, at: Path, moment: float) -> Candidate:
     query = (
         "query PullToMerge($owner:String!,$name:String!,$number:Int!){repository(owner:$owner,name:$name){"
         f"viewerPermission {' '.join(METHODS.values())} "
-        f"pullRequest(number:$number){{{_STATE} headRefOid baseRefName mergeCommit{{oid}}}}}}}}"
+        f"pullRequest(number:$number){{{STATE} headRefOid baseRefName mergeCommit{{oid}}}}}}}}"
     )
     shown = gh.graphql(query, {**ref.variables, "number": ref.number}, ref.host, at)["repository"]
     one = shown.get("pullRequest")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from chatml.errors import ChatmlError
 from chatml.forge import pulls
-from chatml.forge.pulls import Candidate, PullRef
+from chatml.forge.pulls import Candidate
+from chatml.landing.opened import ended, reference, remember
 from chatml.landing.pull import PATIENCE, Work
 from chatml.model import PullRequest
 from chatml.repo.answers import OFFLINE
@@ -31,36 +31,25 @@ def merge(work: Work, method: str | None = None) -> tuple[PullRequest, str | Non
         ref = reference(work)
         found = pulls.candidate(ref, work.repository.home, time.time())
         if found.pull.state == "merged":
-            _record(work, found.pull)
+            remember(work, found.pull)
             _check_contained(work, found)
             work.tell(f"#{ref.number} is merged already")
             return found.pull, found.commit
         if found.pull.state != "open":
-            _record(work, found.pull)
-            raise ChatmlError(
-                f"#{ref.number} is {found.pull.state}", f"to open another one: chatml pr {work.session.name}"
-            )
+            remember(work, found.pull)
+            raise ended(work, found.pull)
         how = _method(found, method)
         _check_contained(work, found)
         for reason, hint in _lacks(work, found):
             raise ChatmlError(f"#{ref.number} is not merged: {reason}", hint)
         pulls.merge(ref, found.head, how, work.repository.home)
         merged = pulls.candidate(ref, work.repository.home, time.time())
-        _record(work, merged.pull)
+        remember(work, merged.pull)
         if merged.pull.state == "merged":
             work.tell(f"merged #{ref.number} into {merged.base} ({how})")
         else:
             work.tell(f"#{ref.number} waits to be merged into {merged.base}: 'chatml ls' shows when it is")
         return merged.pull, merged.commit
-
-
-def reference(work: Work) -> PullRef:
-    """Where the session's pull request is. ChatmlError where it has none."""
-    pull, name = work.session.pr, work.session.name
-    ref = PullRef.of(pull.url) if pull is not None else None
-    if ref is None:
-        raise ChatmlError(f"'{name}' has no pull request", f"open one: chatml pr {name}")
-    return ref
 
 
 def _method(found: Candidate, asked: str | None) -> str:
@@ -127,7 +116,3 @@ def _holds(work: Work, commit: str, tip: str) -> bool:
     """Whether the commit holds that one, as far as is known here: nothing is fetched for this."""
     ancestor = ("merge-base", "--is-ancestor", tip, commit)
     return work.repository.git(*ancestor, check=False, env=OFFLINE).code == 0
-
-
-def _record(work: Work, pull: PullRequest) -> None:
-    work.store.update(lambda session: replace(session, pr=pull))

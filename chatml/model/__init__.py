@@ -1,6 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
+from chatml.model.feedback import BaseConflict, FailedCheck, Feedback, Remark, ReviewThread
 from chatml.model.issue import Issue, IssueComment, IssueRef
 from chatml.model.parts import (
     Base,
@@ -27,9 +28,12 @@ __all__ = [
     "SCHEMA",
     "TRANSITIONS",
     "Base",
+    "BaseConflict",
     "Changes",
     "CheckResult",
+    "FailedCheck",
     "Failure",
+    "Feedback",
     "FileChange",
     "Issue",
     "IssueComment",
@@ -38,9 +42,11 @@ __all__ = [
     "Process",
     "PullRequest",
     "Question",
+    "Remark",
     "RemovedChild",
     "Reply",
     "Request",
+    "ReviewThread",
     "Session",
     "Status",
     "Terms",
