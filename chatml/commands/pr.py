@@ -12,11 +12,11 @@ from chatml import output
 from chatml.agents import pull_briefing
 from chatml.commands import options
 from chatml.errors import UsageError
-from chatml.landing import pull, pull_fix, pull_merge
+from chatml.landing import opened, pull, pull_fix, pull_merge
 from chatml.landing.order import Order
 from chatml.model import Feedback
 from chatml.project import Project, open_project
-from chatml.sessions import control, find
+from chatml.sessions import control, find, watching
 from chatml.sessions.caller import hands_off
 from chatml.text import one_line
 
@@ -46,6 +46,7 @@ from chatml.text import one_line
 @click.option("--no-ff", "method", flag_value="merge", help="With --merge: with a merge commit.")
 @click.option("--rebase", "method", flag_value="rebase", help="With --merge: its commits, one by one.")
 @click.option("--fix", is_flag=True, help="Send its agent what fails, what reviewers say, and conflicts.")
+@click.option("--watch", is_flag=True, help="Do that again and again, and push, until it is merged or may be.")
 @click.option("--web", is_flag=True, help="Show it in the browser.")
 @options.as_json
 @options.quiet
@@ -58,6 +59,7 @@ def command(
     merge: bool,
     method: str | None,
     fix: bool,
+    watch: bool,
     web: bool,
     as_json: bool,
     quiet: bool,
@@ -81,14 +83,18 @@ def command(
     --fix makes one message of what is in its way now, and sends that to the agent, marked as written by others:
     failing checks of the newest commit with the last that they printed, comments that are not resolved with their
     line, conflicts with the base. Then 'chatml pr NAME' pushes what the agent has committed.
+
+    --watch does both by itself, in the background: until the pull request is merged, closed, or green and approved.
+    'chatml ls' shows what it waits for, 'chatml stop' ends it, and the session's limits hold.
     """
     order = _order(asked)
     if method is not None and not merge:
         raise UsageError("--squash, --no-ff and --rebase go with --merge")
-    if merge and fix:
-        raise UsageError("choose one of --merge and --fix")
-    if merge or fix:
-        _alone("--merge" if merge else "--fix", replace(order, force=order.force and fix), web)
+    chosen = [option for option, given in (("--merge", merge), ("--fix", fix), ("--watch", watch)) if given]
+    if len(chosen) > 1:
+        raise UsageError(f"choose one of {' and '.join(chosen)}")
+    if chosen:
+        _alone(chosen[0], replace(order, force=order.force and not merge), web)
     project = open_project(at)
     session = find.resolve(project, name)
     hands_off(project, session.name, "pr")
@@ -99,6 +105,8 @@ def command(
         return _merged(work, method, as_json)
     if fix:
         return _sent(project, work, as_json)
+    if watch:
+        return _watched(project, work, as_json)
     hub, pr, created = pull.land(work)
     if as_json:
         output.json_answer({**asdict(pr), "created": created})
@@ -121,7 +129,9 @@ def _merged(work: pull.Work, method: str | None, as_json: bool) -> int:
 def _sent(project: Project, work: pull.Work, as_json: bool) -> int:
     found = pull_fix.gather(work)
     number, what = found.pull.number, pull_fix.told(found)
-    message = control.send(project, work.session.name, pull_briefing.feedback(found)) if found.any else None
+    message = None
+    if found.any:
+        message = control.send(project, work.session.name, pull_briefing.feedback(found), about=pull_fix.keys(found))
     if message is None:
         pending = "; checks are still running" if found.pull.checks == "pending" else ""
         work.tell(f"nothing to fix on #{number}{pending}")
@@ -133,6 +143,18 @@ def _sent(project: Project, work: pull.Work, as_json: bool) -> int:
         output.json_answer({**asdict(found.pull), "created": False, "fix": _fix(found, message)})
     else:
         output.answer(found.pull.url)
+    return 0
+
+
+def _watched(project: Project, work: pull.Work, as_json: bool) -> int:
+    name = work.session.name
+    began = watching.watch(project, name)
+    work.tell(f"{'looks' if began else 'already looks'} after it; 'chatml ls' shows what it waits for")
+    pr = opened.reference(work)
+    if as_json:
+        output.json_answer({**(asdict(work.session.pr) if work.session.pr else {}), "created": False, "watching": True})
+    else:
+        output.answer(pr.url)
     return 0
 
 

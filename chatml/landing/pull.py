@@ -126,7 +126,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
         )
     _tip(work)
     if worktree is None:
-        _check_whole(work, committed=True)
+        check_whole(work, committed=True)
         if message is not None:
             raise ChatmlError(
                 f"the worktree of '{session.name}' is gone, so there is nothing to commit", "leave --commit out"
@@ -138,10 +138,10 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"end what was begun there: {shlex.join(['git', '-C', str(worktree.path), 'switch', session.branch])}",
         )
     if session.status.open:
-        _check_whole(work, committed=True)
+        check_whole(work, committed=True)
         _check_at_work(work, work.repository.dirty(worktree.path))
         return False
-    dirty = _check_whole(work)
+    dirty = check_whole(work)
     if dirty and message is None:
         raise ChatmlError(
             f"'{session.name}' has uncommitted work",
@@ -151,7 +151,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     return dirty
 
 
-def _check_whole(work: Work, committed: bool = False) -> bool:
+def check_whole(work: Work, committed: bool = False) -> bool:
     """Whether there is anything to commit. ChatmlError where something can't come along, unless that was accepted."""
     look = compare.committed if committed else compare.compare
     with look(work.repository, work.session) as comparison:

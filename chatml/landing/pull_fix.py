@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +22,22 @@ from chatml.text import counted, one_line
 
 
 def gather(work: Work) -> Feedback:
-    """What is in its way as it is now: checks of its newest commit, unresolved comments, conflicts with its base.
+    """What is in its way as it is now. ChatmlError where the session has no open pull request, and as of `look`."""
+    found = look(work)
+    if not found.pull.open:
+        raise ended(work, found.pull)
+    return found
 
-    ChatmlError where the session has no open pull request, and where the forge can't be asked.
+
+def look(work: Work) -> Feedback:
+    """The pull request as it is now: checks of its newest commit, unresolved comments, conflicts with its base.
+
+    ChatmlError where the session has none, and where the forge can't be asked.
     """
     ref = reference(work)
     found = feedback(ref, work.repository.home, time.time())
     remember(work, found.pull)
-    if not found.pull.open:
-        raise ended(work, found.pull)
-    if found.pull.mergeable is not False:
+    if not found.pull.open or found.pull.mergeable is not False:
         return found
     try:
         return replace(found, conflict=_conflict(work, ref, found.base))
@@ -38,6 +46,30 @@ def gather(work: Work) -> Feedback:
             raise
         said = f"what of it conflicts with {found.base}: {error.message}"
         return replace(found, left_out=(*found.left_out, one_line(said)))
+
+
+def keys(found: Feedback) -> tuple[str, ...]:
+    """What there is, each by a key of its own: an answer in a thread, or a new commit that fails, is something new."""
+    return (
+        *(f"check {found.commit} {check.name}" for check in found.checks),
+        *(_key("comment", str(thread)) for thread in found.threads),
+        *(_key("review", str(review)) for review in found.reviews),
+        *([f"conflict {found.conflict.commit}"] if found.conflict else []),
+    )
+
+
+def _key(kind: str, what: str) -> str:
+    return f"{kind} {hashlib.sha256(what.encode('utf-8', 'replace')).hexdigest()[:20]}"
+
+
+def without(found: Feedback, known: Collection[str]) -> Feedback:
+    """What of it is new."""
+    new = iter([key not in known for key in keys(found)])
+    checks = tuple(check for check in found.checks if next(new))
+    threads = tuple(thread for thread in found.threads if next(new))
+    reviews = tuple(review for review in found.reviews if next(new))
+    conflict = found.conflict if found.conflict and next(new) else None
+    return replace(found, checks=checks, threads=threads, reviews=reviews, conflict=conflict)
 
 
 def told(found: Feedback) -> str:

@@ -123,6 +123,10 @@ class Session:
     """How many sessions its agent has started, also those that are removed."""
     removed_children: tuple[RemovedChild, ...] = ()
     """Those of them that are removed, and any that was about to be: what they have cost still counts."""
+    watching: str | None = None
+    """Since when its worker looks after its pull request, until that is merged, closed, or green and approved."""
+    looking: bool = False
+    """Its worker does nothing but that just now: like one that waits for a person, it takes up no place."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
 
