@@ -281,12 +281,15 @@ def test_what_can_not_come_along_is_not_pushed(sandbox: Sandbox, github: GitHub)
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_ended_while_github_is_asked(sandbox: Sandbox, github: GitHub, how: str) -> None:
     opened(sandbox, "one")
+    if how == "stop":
+        github.pulls[0].threads = [thread("Why?")]
     with github.guard:  # whoever asks, waits
         sandbox.chatml("pr", "one", "--watch", "-q")
         wait_until(lambda: any("api graphql" in line for line in marked_processes(sandbox.home).values()), "a question")
         if how == "stop":
             sandbox.chatml("stop", "one")
             assert sandbox.session("one")["status"] == "done"
+            assert "nothing to go on with" in sandbox.chatml("resume", "one").err
         else:
             os.kill(worker(sandbox, "one"), signal.SIGKILL)
             wait_until(lambda: sandbox.session("one")["status"] == "crashed", "the crash to be seen")

@@ -44,23 +44,25 @@ async def watch(journal: Journal, disturbed: Callable[[], bool]) -> bool:
 
 async def _watch(journal: Journal, disturbed: Callable[[], bool]) -> bool:
     repository = await asyncio.to_thread(Repository.discover, Path(journal.session.repository))
-    pause = SOONEST
+    pause, shown = SOONEST, None
     while True:
         found = await _look(journal, repository, disturbed)
         if found.over:
             journal.log.append(SetUp(f"no longer watched: {found.waits}"))
             journal.update(watching=None)
             return True
+        if disturbed():  # what the agent is to be told is found again
+            return False
         if found.message is not None:
             with journal.store.lock():
                 post(journal.store, found.message)
             return False
-        if found.waits != journal.session.activity:
+        if found.waits != shown:
             journal.activity(found.waits)
-            pause = SOONEST
-        until = max(time.time() + (SOONEST if found.new else pause), found.not_before)
+            pause, shown = SOONEST, found.waits
+        until = time.monotonic() + max(SOONEST if found.new else pause, found.not_before - time.time())
         pause = min(2 * pause, LATEST)
-        while time.time() < until:
+        while time.monotonic() < until:
             if disturbed():
                 return False
             await asyncio.sleep(POLL)
