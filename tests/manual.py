@@ -148,7 +148,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),
         ("All that can land; the agents of the others resolve their conflicts:", "chatml merge --all --resolve --rm"),
     ),
-    "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
+    "pr": (
+        ("", "chatml pr add-rate-limiting"),
+        ("As a draft:", "chatml pr limit --draft"),
+        ("What fails there, to its agent; then merged:", "chatml pr limit --fix\nchatml pr limit --merge"),
+    ),
     "summary": (
         ("What came of the night's work, and what to do now:", "chatml summary"),
         ("As the summary of a GitHub Actions job:", 'chatml summary --markdown >> "$GITHUB_STEP_SUMMARY"'),

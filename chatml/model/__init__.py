@@ -1,6 +1,7 @@
 """Plain typed data that all layers share: session, status and its transitions, event, changes."""
 
 from chatml.model import transitions
+from chatml.model.feedback import BaseConflict, FailedCheck, Feedback, Remark, ReviewThread
 from chatml.model.issue import Issue, IssueComment, IssueRef
 from chatml.model.parts import (
     Base,
@@ -33,12 +34,15 @@ __all__ = [
     "SCHEMA",
     "TRANSITIONS",
     "Base",
+    "BaseConflict",
     "Changes",
     "CheckResult",
     "Checkout",
     "Exchange",
+    "FailedCheck",
     "Failure",
     "Family",
+    "Feedback",
     "FileChange",
     "Issue",
     "IssueComment",
@@ -49,9 +53,11 @@ __all__ = [
     "PullRequest",
     "Question",
     "Queueing",
+    "Remark",
     "RemovedChild",
     "Reply",
     "Request",
+    "ReviewThread",
     "Seen",
     "Session",
     "Status",

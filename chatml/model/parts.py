@@ -179,7 +179,21 @@ class PullRequest:
     number: int
     url: str
     state: str
+    """open, closed or merged"""
     checks: str | None = None
+    """passing, failing or pending; None without any, and where nobody may look."""
+    draft: bool | None = None
+    """None of this and what follows: not asked for yet."""
+    review: str | None = None
+    """approved, changes_requested or review_required; None also where the base asks for none and nobody gave one."""
+    mergeable: bool | None = None
+    """Whether it merges into its base without a conflict; None also where the forge has not tried yet."""
+    at: str | None = None
+    """When the forge was asked."""
+
+    @property
+    def open(self) -> bool:
+        return self.state == "open"
 
 
 @record(frozen=True)

@@ -85,6 +85,10 @@ class Session:
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
     issue: IssueRef | None = None
     """The issue that its task was made of."""
+    watching: str | None = None
+    """Since when its worker looks after its pull request, until that is merged, closed, or green and approved."""
+    looking: bool = False
+    """Its worker does nothing but that just now: like one that waits for a person, it takes up no place."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
     exchange: Exchange = Exchange()
@@ -179,7 +183,8 @@ class Session:
     def from_json(cls, data: Mapping[str, Any]) -> Session:
         """The session of a record; TypeError or ValueError, naming the key, where it is damaged."""
         session = typed.build(cls, _roomed(data), "the record")
-        for stamp in (session.created_at, session.updated_at):
+        seen = session.pr.at if session.pr is not None else None
+        for stamp in (session.created_at, session.updated_at, *([seen] if seen is not None else [])):
             parse_time(stamp)
         if not session.name or "\0" in session.worktree + session.repository + session.branch:
             raise ValueError("name, worktree, repository or branch is none")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from chatml.model import CheckResult, Reply, Request, Session, Status, questions_of
 from chatml.model.event import Replied
+from chatml.render import pulls
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 from chatml.text import beginning, counted, one_line, paint, printable, shorten
 
@@ -56,7 +57,7 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "turns": str(session.turns),
         "limits": _limits(session),
         "issue": f"{session.issue.shown} {session.issue.url}" if session.issue else "",
-        "pull request": session.pr.url if session.pr else "",
+        "pull request": pulls.line(session.pr),
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }

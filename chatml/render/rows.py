@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 
-from chatml.model import Session, Status, parse_time
+from chatml.model import Session, Status
+from chatml.render import pulls
+from chatml.render.ages import age as age
 from chatml.text import columns, display_width, one_line, paint, shorten
 
 STATUS_COLORS: Mapping[Status, str] = {
@@ -21,15 +22,6 @@ STATUS_COLORS: Mapping[Status, str] = {
 
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
-
-
-def age(since: str) -> str:
-    """Time since then in its largest unit: `45s`, `12m`, `3h`, `9d`."""
-    seconds = max(0, int((datetime.now(timezone.utc) - parse_time(since)).total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def base_text(session: Session) -> str:
@@ -105,12 +97,6 @@ PASSED: Mapping[bool | None, str] = {True: "âœ“", False: "(check due)", None: "â
 """What is shown of a check that has passed: by whether it has seen what stands there now."""
 
 
-def pull_request(session: Session) -> str:
-    if session.pr is None:
-        return ""
-    return f"#{session.pr.number}" + ("" if session.pr.state == "open" else f" {session.pr.state}")
-
-
 def by_need(sessions: Sequence[Session]) -> list[Session]:
     """Those that need a person first, then the active ones, then the rest; newest first, but the queue in its order."""
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
@@ -159,7 +145,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
-            pull_request(session),
+            pulls.short(session.pr),
         ]
         for depth, session in families(sessions)
     ]

@@ -102,6 +102,10 @@ class StatePaths:
         self.config = self.root / "config.yaml"
         self.approvals = self.root / "approvals.json"
         self.own_lock = self.root / "repo.lock"
+        self.pulls = self.root / "pulls.json"
+        """What was last seen of pull requests."""
+        self.pulls_lock = self.root / "pulls.lock"
+        """Held by whoever asks for that."""
 
     @property
     def merge_lock(self) -> Path:

@@ -35,6 +35,7 @@ FIGURES = (
     Figure("ls-import", "`ls --json`, 10 at rest", "`python -c 'import click'`", "ms", 1.5),
     Figure("ls-terminal", "`ls` on a terminal, 10 at rest", "`python -c 'import click'`", "ms", 2.0),
     Figure("ls-many", "`ls --json`, 1,000 sessions at rest", "10 sessions", "ms", 1.6),
+    Figure("ls-pulls", "`ls --json`, 50 with a pull request each", "50 without", "ms", 1.1),
     Figure("new-returns", "`new -q` returns", "`claude --bg` returns (warm)", "ms", 0.6),
     Figure("new-large", "`new -q` on a repository of 50,000 files", "on one of 50", "ms", 1.3),
     Figure("first-request", "`new` until the first request at the API", "`claude --bg` (warm)", "ms", 1.5),
