@@ -15,7 +15,7 @@ import pytest
 from chatml.model import PullRequest, parse_time, stamp
 from chatml.render import pulls as render
 from chatml.state import pulls
-from chatml.state.pulls import FARTHEST, LONGEST, Seen
+from chatml.state.pulls import FARTHEST, LONGEST, PullsSeen
 from chatml.state.store import Store
 from tests.github import Failure, GitHub
 from tests.support import Sandbox, marked_processes, needs, wait_until
@@ -71,7 +71,7 @@ def aged(sandbox: Sandbox, seconds: float, *names: str) -> None:
     pulls.write(store, replace(seen, pulls=old, asked=seen.asked - seconds, not_before=seen.not_before - seconds))
 
 
-def settled(sandbox: Sandbox) -> Seen:
+def settled(sandbox: Sandbox) -> PullsSeen:
     """What is known once nobody asks any more."""
     wait_until(lambda: not any("landing.refresh" in line for line in marked_processes(sandbox.home).values()), "it")
     return pulls.read(Store(sandbox.repo / ".git"))
@@ -601,7 +601,7 @@ PULL = PullRequest(7, "https://github.com/octo/app/pull/7", "open", at=stamp(0))
 
 
 def test_a_failure_is_waited_for_longer_each_time_and_never_for_ever() -> None:
-    seen, waits = Seen(asked=1000.0), []
+    seen, waits = PullsSeen(asked=1000.0), []
     for _ in range(40):
         seen = seen.failed(1000.0, "no network")
         waits.append(seen.not_before - 1000)
@@ -614,8 +614,8 @@ def test_a_failure_is_waited_for_longer_each_time_and_never_for_ever() -> None:
 
 
 def test_a_clock_that_was_wrong_stops_nobody() -> None:
-    assert Seen(asked=2e9).may_ask(1e9)
-    assert Seen(not_before=2e9).may_ask(1e9)
+    assert PullsSeen(asked=2e9).may_ask(1e9)
+    assert PullsSeen(not_before=2e9).may_ask(1e9)
 
 
 @pytest.mark.parametrize(
@@ -629,12 +629,12 @@ def test_damaged_is_as_if_missing(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
     store.root.mkdir()
     store.pulls.write_bytes(os.fsencode(text))
-    assert pulls.read(store) == Seen()
+    assert pulls.read(store) == PullsSeen()
 
 
 def test_no_more_are_remembered_than_anybody_needs() -> None:
     many = [replace(PULL, url=f"u{number}", at=stamp(number)) for number in range(pulls.KEPT + 5)]
-    kept = Seen().answered(many).pulls
+    kept = PullsSeen().answered(many).pulls
     assert {pull.url for pull in kept} == {f"u{number}" for number in range(5, pulls.KEPT + 5)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_what_a_room_has_noted_comes_back(sandbox: Sandbox, store: SessionStore,
 
 
 def test_a_record_from_before_the_rooms_keeps_its_notes(store: SessionStore) -> None:
-    data = replace(store.read(), **NOTES).to_json()
+    data = json.loads(json.dumps(replace(store.read(), **NOTES).to_json()))
     notes = [data.pop(room) for room in NOTES]
     flat = {"agent_started" if key == "started" else key: value for note in notes for key, value in note.items()}
     flat["agent_cost_usd"] = flat.pop("reported_usd")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from chatml.errors import ChatmlError, GitError
 from chatml.landing import hooks, settling
 from chatml.landing.checkout import changes, checkout_of, copy_index, in_the_way
-from chatml.landing.move import Checkout, Mark, Move
+from chatml.landing.move import BranchCheckout, Mark, Move
 from chatml.repo import Repository, git
 from chatml.state.store import Store
 
@@ -32,7 +32,7 @@ class MovedError(ChatmlError):
 class InTheWayError(ChatmlError):
     """The checkout has something of a person's in these paths, and nothing was changed."""
 
-    def __init__(self, checkout: Checkout, paths: Sequence[str]) -> None:
+    def __init__(self, checkout: BranchCheckout, paths: Sequence[str]) -> None:
         super().__init__(f"uncommitted or untracked files in {checkout.top} would be overwritten")
         self.checkout = checkout
         self.paths = tuple(paths)
@@ -42,7 +42,7 @@ class InTheWayError(ChatmlError):
 class Advanced:
     """A branch that was moved."""
 
-    checkout: Checkout | None
+    checkout: BranchCheckout | None
     """The checkout that came along."""
     remark: str
     """What its `post-merge` hook has said."""
@@ -90,7 +90,7 @@ def blocked(repository: Repository, store: Store, branch: str, old: str, new: st
 
 
 @contextlib.contextmanager
-def _locked(checkout: Checkout) -> Iterator[None]:
+def _locked(checkout: BranchCheckout) -> Iterator[None]:
     """Hold the lock of the index, as git does; what is left of it after a failure is for `settling`."""
     for path in checkout.spare:
         path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def _locked(checkout: Checkout) -> Iterator[None]:
     checkout.kept.unlink()
 
 
-def _lock(checkout: Checkout) -> bool:
+def _lock(checkout: BranchCheckout) -> bool:
     """Make the lock of the index, with the index as it is now in it; False where another git has it."""
     try:
         before = checkout.index.stat()
@@ -125,7 +125,7 @@ def _lock(checkout: Checkout) -> bool:
     return False
 
 
-def _bring_along(repository: Repository, move: Move, checkout: Checkout, why: str) -> None:
+def _bring_along(repository: Repository, move: Move, checkout: BranchCheckout, why: str) -> None:
     """Give the checkout the files and the index of the new commit, and then move the branch."""
     env = {"GIT_INDEX_FILE": str(checkout.own), **move.env}
     copy_index(checkout.kept, checkout.own)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from chatml.errors import ChatmlError
-from chatml.landing.move import Checkout
+from chatml.landing.move import BranchCheckout
 from chatml.repo import Repository, git
 from chatml.repo.answers import failed
 from chatml.repo.layout import named_by
@@ -51,7 +51,7 @@ class Changed:
     new: Entry | None
 
 
-def checkout_of(repository: Repository, branch: str) -> Checkout | None:
+def checkout_of(repository: Repository, branch: str) -> BranchCheckout | None:
     """The checkout that has the branch; None where none has it.
 
     ChatmlError where that is amid an operation of git, or where several have it: nobody may move the branch then.
@@ -67,7 +67,7 @@ def checkout_of(repository: Repository, branch: str) -> Checkout | None:
         admin = repository.common_dir if number == 0 else Path(os.path.normpath(named_by(link)))
         _refuse_amid(admin, top, branch, on_it=worktree.branch == branch)
         if worktree.branch == branch:
-            found.append(Checkout(top, admin))
+            found.append(BranchCheckout(top, admin))
     if len(found) > 1:
         places = " and ".join(str(one.top) for one in found)
         raise ChatmlError(f"{branch} is checked out in {places}", "switch one of them to another branch first")
@@ -97,7 +97,7 @@ def changes(repository: Repository, old: str, new: str) -> list[Changed]:
     return found
 
 
-def in_the_way(checkout: Checkout, env: Mapping[str, str], old: str, changed: list[Changed]) -> list[str]:
+def in_the_way(checkout: BranchCheckout, env: Mapping[str, str], old: str, changed: list[Changed]) -> list[str]:
     """The paths with something of a person's in them that an update would touch: none where it may go on.
 
     `env` names a copy of the index that may be written: what has changed in time alone is forgotten there.

@@ -27,7 +27,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Checkout:
+class BranchCheckout:
     """The checkout of a branch: its folder, and git's own folder for it."""
 
     top: Path
@@ -77,7 +77,7 @@ class Move:
     branch: str
     old: str
     new: str
-    checkout: Checkout | None
+    checkout: BranchCheckout | None
     """The one that has the branch checked out, if any."""
     marks: Sequence[Mark] = ()
 
@@ -90,7 +90,7 @@ class Move:
         write_json(paths.moving, asdict(self) | {"checkout": self.checkout and _as_text(self.checkout)})
 
 
-def _as_text(checkout: Checkout) -> dict[str, str]:
+def _as_text(checkout: BranchCheckout) -> dict[str, str]:
     return {"top": str(checkout.top), "admin": str(checkout.admin)}
 
 
@@ -105,7 +105,7 @@ def read(paths: StatePaths) -> Move | None:
     try:
         place = data.pop("checkout")
         marks = [Mark(one["name"], one["session_id"], Landed(**one["landed"])) for one in data.pop("marks")]
-        checkout = Checkout(Path(place["top"]), Path(place["admin"])) if place else None
+        checkout = BranchCheckout(Path(place["top"]), Path(place["admin"])) if place else None
         return Move(**data, checkout=checkout, marks=marks)
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(paths, error) from error

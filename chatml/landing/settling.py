@@ -16,7 +16,7 @@ from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.landing import move
 from chatml.landing.checkout import Changed, Entry, changes, copy_index
-from chatml.landing.move import Checkout, Mark, Move
+from chatml.landing.move import BranchCheckout, Mark, Move
 from chatml.repo import Repository, git
 from chatml.repo.answers import holds
 from chatml.state.locks import lock
@@ -104,7 +104,7 @@ def _free(repository: Repository, left: Move) -> None:
                     place.unlink()
 
 
-def _checkout(repository: Repository, left: Move, checkout: Checkout, moved: bool) -> list[str]:
+def _checkout(repository: Repository, left: Move, checkout: BranchCheckout, moved: bool) -> list[str]:
     told = []
     if _ours(checkout):
         if not moved:
@@ -118,14 +118,14 @@ def _checkout(repository: Repository, left: Move, checkout: Checkout, moved: boo
     return told
 
 
-def _begun(checkout: Checkout) -> bool:
+def _begun(checkout: BranchCheckout) -> bool:
     """Whether files may have been touched; until then a file that is missing is one that a person has removed."""
     if checkout.own.exists():
         return False
     return checkout.begun.exists() or checkout.index.read_bytes() != checkout.kept.read_bytes()
 
 
-def _ours(checkout: Checkout) -> bool:
+def _ours(checkout: BranchCheckout) -> bool:
     """Whether the lock of the index is that of the move: as long as it is, nobody else has changed the index."""
     try:
         return os.path.samefile(checkout.kept, checkout.lock)
@@ -143,7 +143,7 @@ def _sentence(paths: list[str], top: Path) -> list[str]:
 # --- the files of a checkout, as they were ------------------------------------------------------------------------
 
 
-def _put_back(repository: Repository, left: Move, checkout: Checkout) -> list[str]:
+def _put_back(repository: Repository, left: Move, checkout: BranchCheckout) -> list[str]:
     """Give every path that was touched what the index has of it; returns those that somebody else has changed."""
     changed = [one for one in changes(repository, left.old, left.new) if "160" not in (_kind(one.old), _kind(one.new))]
     env = {"GIT_INDEX_FILE": str(checkout.back), **left.env}
@@ -165,7 +165,7 @@ def _put_back(repository: Repository, left: Move, checkout: Checkout) -> list[st
     return foreign
 
 
-def _touched(checkout: Checkout, left: Move, one: Changed, want: Entry | None, there: Entry | None) -> bool:
+def _touched(checkout: BranchCheckout, left: Move, one: Changed, want: Entry | None, there: Entry | None) -> bool:
     """Whether what stands at a path is what we have made of it: nothing, a part of the new content, or all of that."""
     if there is None:
         return not os.path.isdir(checkout.top / one.path) or os.path.islink(checkout.top / one.path)
@@ -178,7 +178,7 @@ def _touched(checkout: Checkout, left: Move, one: Changed, want: Entry | None, t
     return whole.code == 0 and whole.stdout.startswith((checkout.top / one.path).read_bytes())
 
 
-def _restore(checkout: Checkout, env: dict[str, str], back: list[tuple[str, Entry | None]]) -> list[str]:
+def _restore(checkout: BranchCheckout, env: dict[str, str], back: list[tuple[str, Entry | None]]) -> list[str]:
     """Remove or write these; returns those in whose place a folder with other things stands."""
     for path, want in back:
         if want is None:
@@ -203,7 +203,7 @@ def _kind(entry: Entry | None) -> str:
     return entry.kind if entry else ""
 
 
-def _entries(checkout: Checkout, env: dict[str, str]) -> tuple[dict[str, Entry], set[str]]:
+def _entries(checkout: BranchCheckout, env: dict[str, str]) -> tuple[dict[str, Entry], set[str]]:
     """What an index has at each path, and which of those are left out of the checkout on purpose."""
     found, unseen = {}, set()
     for line in git("ls-files", "-s", "-t", "-z", at=checkout.top, env=env).text.split("\0"):
@@ -216,7 +216,7 @@ def _entries(checkout: Checkout, env: dict[str, str]) -> tuple[dict[str, Entry],
     return found, unseen
 
 
-def _present(checkout: Checkout, env: dict[str, str], changed: list[Changed]) -> dict[str, Entry]:
+def _present(checkout: BranchCheckout, env: dict[str, str], changed: list[Changed]) -> dict[str, Entry]:
     """What stands in the checkout at these paths, as git would take it in."""
     there = [one.path for one in changed if _is_file(checkout.top, one.path)]
     listed = "".join(f"{path}\0" for path in there).encode("utf-8", "surrogateescape")

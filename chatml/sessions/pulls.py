@@ -16,7 +16,7 @@ from chatml.project import Project
 from chatml.record import altered
 
 if TYPE_CHECKING:
-    from chatml.state.pulls import Seen
+    from chatml.state.pulls import PullsSeen
     from chatml.state.store import Store
 
 ASKS = "chatml.landing.refresh"
@@ -59,7 +59,7 @@ def _ask(store: Store, moment: float) -> None:
     if not lock.take():
         return
     try:
-        seen: Seen = pulls.read(store)
+        seen: PullsSeen = pulls.read(store)
         if not seen.may_ask(moment):
             return
         pulls.write(store, replace(seen, asked=moment))

@@ -26,7 +26,7 @@ KEPT = 1000
 
 
 @record(frozen=True)
-class Seen:
+class PullsSeen:
     """What was seen, and how asking went; all times are seconds since the epoch."""
 
     pulls: tuple[PullRequest, ...] = ()
@@ -46,30 +46,30 @@ class Seen:
         """Whether it is time to ask again."""
         return not 0 <= now - self.asked < EVERY and not 0 < self.not_before - now <= FARTHEST
 
-    def answered(self, pulls: Collection[PullRequest], not_before: float = 0.0) -> Seen:
+    def answered(self, pulls: Collection[PullRequest], not_before: float = 0.0) -> PullsSeen:
         """The same with these as they are now."""
         known = {pull.url: pull for pull in (*self.pulls, *pulls)}
         newest = sorted(known.values(), key=lambda pull: pull.at or "")[-KEPT:]
         return replace(self, pulls=tuple(newest), failures=0, not_before=not_before, trouble=None)
 
-    def failed(self, now: float, trouble: str, not_before: float = 0.0) -> Seen:
+    def failed(self, now: float, trouble: str, not_before: float = 0.0) -> PullsSeen:
         """The same after a failure: each one doubles the wait, unless the forge has asked for a longer one."""
         wait = min(EVERY * 2 ** min(self.failures + 1, 10), LONGEST)
         until = min(max(now + wait, not_before), now + FARTHEST)
         return replace(self, failures=self.failures + 1, not_before=until, trouble=trouble)
 
 
-def read(paths: StatePaths) -> Seen:
+def read(paths: StatePaths) -> PullsSeen:
     """What is there; nothing where it can't be read or is damaged."""
     try:
-        found = typed.build(Seen, json.loads(read_whole(str(paths.pulls))), "what was seen")
+        found = typed.build(PullsSeen, json.loads(read_whole(str(paths.pulls))), "what was seen")
         for pull in found.pulls:
             parse_time(pull.at or "")
         return found
     except (OSError, ValueError, TypeError, RecursionError):
-        return Seen()
+        return PullsSeen()
 
 
-def write(paths: StatePaths, seen: Seen) -> None:
+def write(paths: StatePaths, seen: PullsSeen) -> None:
     """Replace what is there. OSError."""
     write_json(paths.pulls, {**vars(seen), "pulls": [vars(pull) for pull in seen.pulls]})

@@ -14,7 +14,7 @@ from statistics import median
 from chatml.model import PullRequest, Session, stamp
 from chatml.scripted.script import Script
 from chatml.state import pulls
-from chatml.state.pulls import Seen
+from chatml.state.pulls import PullsSeen
 from chatml.state.store import SessionStore, Store
 from chatml.workspace.glance import git_folder, glance
 from tests.bench import anatomy
@@ -198,7 +198,7 @@ def _open_pulls(store: Store) -> None:
         store.session(name).update(lambda one, pull=opened: replace(one, pr=pull))  # type: ignore[misc]
         seen.append(replace(opened, checks="passing", draft=False, review="approved", mergeable=True))
     later = tuple(replace(pull, at=stamp(moment + 1)) for pull in seen)
-    pulls.write(store, Seen(later, asked=moment, not_before=moment + 3600))
+    pulls.write(store, PullsSeen(later, asked=moment, not_before=moment + 3600))
 
 
 def _multiply(store: Store, number: int) -> None:
