@@ -14,6 +14,7 @@ from chatml.errors import ChatmlError
 from chatml.model import Issue, Session, Status
 from chatml.project import Project
 from chatml.removal import removing
+from chatml.removal.homecoming import with_landed
 from chatml.render.rows import base_text
 from chatml.sessions import find, tasks
 from chatml.sessions.control import check_message
@@ -222,7 +223,7 @@ def _wait(project: Project, names: Sequence[str], wanted: Wanted) -> int:
 
 def _as_json(project: Project, became: Sequence[tasks.Made]) -> list[dict[str, Any]]:
     sessions = _now(project, [one.session for one in became if one.session is not None])
-    public = {session.name: session.public() for session in with_processes(sessions)}
+    public = {session.name: session.public() for session in with_landed(project, with_processes(sessions))}
     return [_one_json(one, public.get(one.name)) for one in became]
 
 

@@ -14,6 +14,7 @@ from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
+from chatml.removal.homecoming import with_landed
 from chatml.render import rows
 from chatml.sessions import find, notice
 from chatml.sessions.pulls import with_pulls
@@ -48,7 +49,8 @@ def command(
     """List sessions and what each is doing.
 
     Sessions that need you come first. CHANGES counts all that a session would bring to its base; a star means that
-    some of it is not committed yet.
+    some of it is not committed yet. STATUS says of a session at rest that it has landed where all that it has is in
+    its base, here or as last fetched, also squashed or rebased.
     """
     project = open_project(at)
     if not watch:
@@ -66,7 +68,8 @@ def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ..
     """The sessions to show, with their place in the queue, pull requests and changes; of `every` one counted anew."""
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return with_pulls(project, recount(project, with_processes(find.with_places(project, wanted)), every))
+    counted = recount(project, with_processes(find.with_places(project, wanted)), every)
+    return with_landed(project, with_pulls(project, counted), every)
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -18,6 +18,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.removal import removing
+from chatml.removal.homecoming import with_landed
 from chatml.render import rows
 from chatml.sessions.create import Task, create
 from chatml.sessions.fetching import lag
@@ -186,7 +187,7 @@ def command(
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
-        (session,) = with_processes([session])
+        (session,) = with_landed(project, with_processes([session]))
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)

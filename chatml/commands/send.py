@@ -13,6 +13,7 @@ from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
+from chatml.removal.homecoming import with_landed
 from chatml.sessions import control
 from chatml.sessions.limits import Amount, NewLimits
 from chatml.sessions.running import with_processes
@@ -75,7 +76,10 @@ def command(
     if not (wait and sent):
         return each.end(as_json)
     waited = rest.wait_for(each.project, sent)
-    each.add("session", {session.name: session.public() for session in with_processes(waited.rested)})
+    each.add(
+        "session",
+        {session.name: session.public() for session in with_landed(each.project, with_processes(waited.rested))},
+    )
     for session in waited.rested if not as_json else ():
         rest.tell(session)
     return max(each.end(as_json), waited.code)

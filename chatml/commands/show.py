@@ -11,6 +11,7 @@ from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session, Status
 from chatml.project import Project, open_project
+from chatml.removal.homecoming import with_landed
 from chatml.render import requests
 from chatml.sessions import find
 from chatml.sessions.pulls import with_pulls
@@ -42,7 +43,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))
         return
-    (session,) = with_pulls(project, recount(project, [session], every=True))
+    (session,) = with_landed(project, with_pulls(project, recount(project, [session], every=True)), every=True)
     if as_json:
         output.json_answer(session.public())
     else:

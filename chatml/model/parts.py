@@ -170,6 +170,8 @@ class Seen:
     """Why `changes` could not be counted."""
     not_counted_hint: str | None = None
     """What a person can do about that."""
+    landed: bool | None = None
+    """Whether all that it has is in its base; None where nobody knows, and while it is at work."""
 
 
 @record(frozen=True)

@@ -173,6 +173,7 @@ class Session:
             "denied": self.exchange.denied,
             "parent": self.family.parent,
             "queue_place": self.seen.queue_place,
+            "landed": self.seen.landed,
             "processes": None if left is None else [vars(one) for one in left],
         }
         data["check"] = self.checked and self.checked.to_json()
@@ -248,6 +249,7 @@ PUBLIC_KEYS = (
     "after",
     "issue",
     "parent",
+    "landed",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatml.errors import ChatmlError
@@ -22,17 +23,49 @@ def find(project: Project, name: str) -> tuple[Session, Place]:
     return session, locate(project.repo, Path(session.worktree))
 
 
+@dataclass(frozen=True)
+class Home:
+    """Whether what a session at rest brought has come home."""
+
+    tip: str | None
+    """The commit of its branch; None where that is gone."""
+    ref: str | None = None
+    """The ref that has all that its branch brought; None where none has, or it brought nothing."""
+    untold: bool = False
+    """Nobody can tell whether it made these commits, though they are there."""
+    reasons: tuple[str, ...] = ()
+    """What it has beside, or what else speaks against removing it."""
+
+    @property
+    def landed(self) -> bool | None:
+        """Whether nothing of it is anywhere but at home; None where nobody can tell."""
+        if self.tip is None or self.untold:
+            return None
+        return self.ref is not None and not self.reasons
+
+
+def home(project: Project, session: Session) -> Home:
+    """What has become of a session that is at rest. ChatmlError or OSError where that can't be found out."""
+    session, place = find(project, session.name)
+    tip = project.repo.tip(session.branch)
+    brought = False if tip is None else safety.brought(session, project.repo, place, tip)
+    if tip is None or brought is False:
+        return Home(tip)
+    ref = landed.landed_in(project.repo, session, tip)
+    if ref is None:
+        return Home(tip)
+    return Home(tip, ref, brought is None, tuple(safety.objections(project.repo, session, place)))
+
+
 def merged(project: Project, session: Session) -> list[str] | None:
     """What speaks against removing a session at rest that brought something that has landed; None for any other."""
     if session.status.open:
         return None
-    session, place = find(project, session.name)
-    tip = project.repo.tip(session.branch)
-    brought = False if tip is None else safety.brought(session, project.repo, place, tip)
-    if tip is None or brought is False or not landed.landed_in(project.repo, session, tip):
+    at_home = home(project, session)
+    if at_home.ref is None:
         return None
-    untold = ["its reflog is gone, so nobody can tell whether it made these commits"] if brought is None else []
-    return [*untold, *safety.objections(project.repo, session, place)]
+    untold = ["its reflog is gone, so nobody can tell whether it made these commits"] if at_home.untold else []
+    return [*untold, *at_home.reasons]
 
 
 def plan(project: Project, name: str, force: bool, keep_branch: bool) -> Session | None:

@@ -119,6 +119,9 @@ def _unlanded(repository: Repository, session: Session, tip: str, where: str, le
 def brought(session: Session, repository: Repository, place: Place, tip: str) -> bool | None:
     """Whether the session made commits that change something; None where it may have, and no reflog tells."""
     before, after = repository.git("rev-parse", f"{session.base.commit}^{{tree}}", f"{tip}^{{tree}}").text.split()
+    own = session.landed_as
+    if own is not None and own.tip == tip:
+        return True  # by `merge`, which makes nothing of what is none
     if before == after or place.admin is None:
         return False
     told = place.git("log", "-g", "--format=%gs", "HEAD").text.splitlines() if place.head() else []

@@ -53,6 +53,7 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "check": _check(session, check_began),
         "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
+        "landed": _landed(session),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
         "limits": _limits(session),
@@ -93,6 +94,14 @@ def _since_then(session: Session, checked: CheckResult) -> str:
         return "; could not look whether that still stands there"
     again = f": 'chatml resume {session.name}' runs it on that" if checked.ok and session.status is Status.DONE else ""
     return f"; something else stands there now{again}"
+
+
+def _landed(session: Session) -> str:
+    """As what it has landed, as far as that is known, and that it has."""
+    own = session.landed_as
+    known = f"as {own.commit[:9]} in {own.into}" if own is not None else "yes" if session.seen.landed else ""
+    more = "" if session.seen.landed or own is None else "; it may have more since"
+    return known + more
 
 
 def _queue(session: Session) -> str:

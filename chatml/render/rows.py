@@ -97,6 +97,12 @@ PASSED: Mapping[bool | None, str] = {True: "✓", False: "(check due)", None: "�
 """What is shown of a check that has passed: by whether it has seen what stands there now."""
 
 
+def status(session: Session) -> str:
+    """`done ✓, landed`: where it is, what its check says, and whether all that it has is in its base."""
+    checked = f"{session.status.value} {mark}" if (mark := verdict(session)) else session.status.value
+    return f"{checked}, landed" if session.seen.landed else checked
+
+
 def by_need(sessions: Sequence[Session]) -> list[Session]:
     """Those that need a person first, then the active ones, then the rest; newest first, but the queue in its order."""
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
@@ -140,7 +146,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
     rows = [
         [
             f"{'  ' * (depth - 1)}└ {session.name}" if depth else session.name,
-            f"{session.status.value} {mark}" if (mark := verdict(session)) else session.status.value,
+            status(session),
             activity(session),
             changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
@@ -169,5 +175,5 @@ def _fit(headers: list[str], rows: list[list[str]], width: int) -> None:
 
 
 def _painted(row: list[str]) -> list[str]:
-    row[1] = paint(row[1], fg=STATUS_COLORS[Status(row[1].partition(" ")[0])])
+    row[1] = paint(row[1], fg=STATUS_COLORS[Status(row[1].partition(" ")[0].rstrip(","))])
     return row

@@ -106,6 +106,13 @@ class StatePaths:
         """What was last seen of pull requests."""
         self.pulls_lock = self.root / "pulls.lock"
         """Held by whoever asks for that."""
+        self.landed = self.root / "landed.json"
+        """What was last found out about which sessions have landed."""
+
+    @property
+    def landed_lock(self) -> Path:
+        """Held briefly, while that is replaced."""
+        return self.root / "landed.lock"
 
     @property
     def merge_lock(self) -> Path:
