@@ -20,7 +20,7 @@ from chatml.landing.triallog import kept
 from chatml.repo import Repository
 from chatml.state.store import Store
 from tests.contained import needs_sandbox
-from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
+from tests.support import TIMEOUT, TIMEOUT, Sandbox, marked_processes, needs, wait_until
 from tests.worktree import sealed
 
 __all__ = ["sealed"]
@@ -112,6 +112,7 @@ def test_a_tree_can_be_tried_that_is_in_no_commit(rig: Rig) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=TIMEOUT,
     ).stdout.strip()
     tried = rig.run("ls; cat z", made)
     assert (tried.output, tried.tree) == ("z\none", made)
