@@ -20,7 +20,7 @@ from chatml.landing.triallog import kept
 from chatml.repo import Repository
 from chatml.state.store import Store
 from tests.contained import needs_sandbox
-from tests.support import TIMEOUT, TIMEOUT, Sandbox, marked_processes, needs, wait_until
+from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
 from tests.worktree import sealed
 
 __all__ = ["sealed"]
