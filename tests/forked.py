@@ -200,7 +200,7 @@ class Server:
     """The testing process's side of the server."""
 
     start_with: Mapping[str, str] | None = None
-    """What of the environment the one server of this process starts with: that of all tests that change nothing of it."""
+    """What of the environment the one server of this process starts with: as of all tests that change nothing of it."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._guard = threading.Lock()
