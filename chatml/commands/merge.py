@@ -95,7 +95,7 @@ def command(
         return each.code
     course = Course(Mode(mode), into, commit, dry_run, _in_editor if edit else None, check)
     with output.progress() as show:
-        done = landing.land(each.project, sessions, course, _progress(show, into or "the base", quiet))
+        done = landing.land(each.project, sessions, course, _progress(show, quiet))
     if not quiet:
         for unsure in done.flaky:
             output.note(landings.flaky(unsure, done.into, check or ""))
@@ -152,12 +152,12 @@ def _tell(done: Landing, dry_run: bool, as_json: bool, quiet: bool, everyone: bo
         output.note(printable(done.advanced.remark))
 
 
-def _progress(show: Callable[[str], None], into: str, quiet: bool) -> Callable[[Testing], None]:
+def _progress(show: Callable[[str], None], quiet: bool) -> Callable[[Testing], None]:
     """Tells on a terminal what is tested, on one line."""
 
     def tell(run: Testing) -> None:
         if not quiet:
-            show(shorten(landings.testing(run, into), output.width() - 1))
+            show(shorten(landings.testing(run), output.width() - 1))
 
     return tell
 

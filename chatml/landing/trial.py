@@ -131,7 +131,7 @@ class Trial:
         if self._scratch is None:
             self._scratch = Scratch(self._repository, self._store, self._worktrees)
         said = self._scratch.hold(commit)
-        log = TrialLog(self._store, self.command, tree, names)
+        log = TrialLog(self._store, self.command, tree, names, self._scratch.mark)
         if said:
             log.hear(f"{said}\n".encode("utf-8", "surrogateescape"))
         ran = checking.execute(

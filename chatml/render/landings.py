@@ -38,10 +38,10 @@ def left(one: Left) -> Iterator[str]:
         yield f"  {line}"
 
 
-def testing(run: Testing, into: str) -> str:
-    """What is tried now, and how many runs are left at the most; the shortest first, for a line that is cut."""
+def testing(run: Testing) -> str:
+    """What is tried now, and how many runs are left at the most."""
     most = "" if run.most is None else f" of at most {run.number + run.most}"
-    return f"check {run.number}{most}: {', '.join(run.names) or one_line(into)}"
+    return f"check {run.number}{most}: {', '.join(run.names) or one_line(run.into)}"
 
 
 def flaky(names: tuple[str, ...], into: str, command: str) -> str:

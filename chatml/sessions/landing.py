@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chatml.agents import briefing
+from chatml.agents import briefing, merge_briefing
 from chatml.errors import ChatmlError
 from chatml.landing import advance, settling
 from chatml.landing.advance import Advanced, InTheWayError, MovedError
@@ -214,7 +214,7 @@ def _told(into: str, tip: str, left: Left) -> str:
     """What the agent of a session is told that was left out."""
     if left.failed is not None:
         failed = left.failed
-        return briefing.unfit(into, tip, failed.command, failed.said, left.output or "", failed.together)
+        return merge_briefing.unfit(into, tip, failed.command, failed.said, left.output or "", failed.together)
     return {
         Reason.CONFLICT: briefing.conflicts(into, tip, left.files),
         Reason.CHECK: briefing.refused(into, left.why, left.output or ""),

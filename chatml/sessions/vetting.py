@@ -22,7 +22,8 @@ class Testing:
     """A run of the check that begins."""
 
     names: Names
-    """The sessions that are in it; none for the base alone."""
+    """The sessions that are in it; none for the branch alone."""
+    into: str
     number: int
     most: int | None
     """How many further runs there will be, at the most; None before the first has ended."""
@@ -75,7 +76,7 @@ class Vetting:
             if commit is None:
                 return None
             self._count += 1
-            self._tell(Testing(names, self._count, most))
+            self._tell(Testing(names, self._into, self._count, most))
             tried[names] = self._trial.run(commit, names, again)
             return tried[names].fails
 
@@ -110,5 +111,5 @@ class Vetting:
         with_whom = f" together with {listed(others)}, not alone" if others else ""
         failed = FailedCheck(self._trial.command, tried.said, others)
         hint = f"all that it printed: chatml logs --check {name}"
-        why = f"the check fails with it{with_whom}: it {tried.said}"
+        why = f"it fails the check{with_whom} (the command {tried.said})"
         return Left(name, Reason.CHECK, why, hint, output=tried.output, failed=failed)
