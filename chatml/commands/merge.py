@@ -76,6 +76,7 @@ def command(
 
     The author of a squashed commit is who wrote the session's commits; it names the session (Chatml-Session:). Your
     hooks commit-msg, pre-merge-commit and post-merge run, and commits are signed where commit.gpgSign says so.
+
     With --check, all that merges is tried first, as it would land, in a clean checkout of its own. Where the command
     fails, it is found out by further runs which sessions make it fail, alone or only together with others; those are
     left out, and the rest lands. A failure is tried once more, and called flaky if it passes then. --dry-run runs the

@@ -35,7 +35,7 @@ class Reason(str, Enum):
 
 
 @dataclass(frozen=True)
-class FailedCheck:
+class CheckFailure:
     """A check that a session has made fail."""
 
     command: str
@@ -59,7 +59,7 @@ class Left:
     """What a program has said."""
     own: bool = True
     """Its agent can do something about it."""
-    failed: FailedCheck | None = None
+    failed: CheckFailure | None = None
 
 
 class LeftError(Exception):

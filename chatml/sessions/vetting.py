@@ -12,7 +12,7 @@ from chatml.landing.culprits import Culprit, Names
 from chatml.landing.trial import Ending, Trial, Tried
 from chatml.model import Session
 from chatml.project import Project
-from chatml.sessions.offers import FailedCheck, Left, Reason
+from chatml.sessions.offers import CheckFailure, Left, Reason
 from chatml.sessions.stacking import Stacked, Stacker
 from chatml.text import listed
 
@@ -109,7 +109,7 @@ class Vetting:
         name = culprit.left_out
         others = tuple(one for one in culprit.names if one != name)
         with_whom = f" together with {listed(others)}, not alone" if others else ""
-        failed = FailedCheck(self._trial.command, tried.said, others)
+        failed = CheckFailure(self._trial.command, tried.said, others)
         hint = f"all that it printed: chatml logs --check {name}"
         why = f"it fails the check{with_whom} (the command {tried.said})"
         return Left(name, Reason.CHECK, why, hint, output=tried.output, failed=failed)
