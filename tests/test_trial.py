@@ -112,6 +112,7 @@ def test_a_tree_can_be_tried_that_is_in_no_commit(rig: Rig) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=TIMEOUT,
     ).stdout.strip()
     tried = rig.run("ls; cat z", made)
     assert (tried.output, tried.tree) == ("z\none", made)
@@ -165,7 +166,13 @@ def test_whatever_a_command_does_stays_there_and_the_next_one_finds_nothing_of_i
 def test_a_submodule_is_an_empty_folder_again(rig: Rig) -> None:
     tree = f"100644 blob {rig.sandbox.git('rev-parse', f'{rig.first}:a')}\ta\n160000 commit {rig.first}\tsub\n"
     made = subprocess.run(
-        ["git", "mktree"], input=tree, cwd=rig.sandbox.repo, capture_output=True, text=True, check=True
+        ["git", "mktree"],
+        input=tree,
+        cwd=rig.sandbox.repo,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
     ).stdout.strip()
     with rig.trial("find sub; git init -q sub; touch sub/file; false") as trial:
         assert trial.run(made).output == "sub"
