@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -234,15 +235,21 @@ HANGS = (
 
 def test_two_at_once(sandbox: Sandbox) -> None:
     sessions(sandbox, "ab")
-    first = sandbox.start("merge", "a", "--check", HANGS)
-    wait_until((sandbox.home / "begun").exists, "the first check")
-    with sandbox.start("merge", "b", "--check", HANGS) as second:
-        assert second.stderr is not None
-        assert b"waiting for another chatml command" in second.stderr.readline()
-        assert runs(sandbox) == 1
-        (sandbox.home / "go").touch()
-        assert (first.wait(TIMEOUT), second.wait(TIMEOUT)) == (0, 0)
-    first.communicate()
+    with sandbox.start("merge", "a", "--check", HANGS) as first:
+        wait_until((sandbox.home / "begun").exists, "the first check")
+        with sandbox.start("merge", "b", "--check", HANGS) as second:
+            assert second.stderr is not None
+            os.set_blocking(second.stderr.fileno(), False)
+            heard = bytearray()
+
+            def waits() -> bool:
+                heard.extend((second.stderr and second.stderr.read()) or b"")
+                return b"waiting for another chatml command" in heard
+
+            wait_until(waits, "the second to say that it waits")
+            assert runs(sandbox) == 1
+            (sandbox.home / "go").touch()
+            assert (first.wait(TIMEOUT), second.wait(TIMEOUT)) == (0, 0)
     assert runs(sandbox) == 1
     assert sandbox.git("log", "--format=%s", "-2", "main").split("\n") == ["Add b", "Add a"]
     assert trees(sandbox) == [tip(sandbox, "main~1^{tree}"), tip(sandbox, "main^{tree}")]
@@ -256,7 +263,7 @@ def test_killed_amid_a_check_nothing_has_landed_and_the_next_command_clears_up(s
     merge = sandbox.start("merge", "--all", "--check", HANGS)
     wait_until((sandbox.home / "begun").exists, "the check")
     merge.send_signal(signal.SIGKILL)
-    merge.communicate()
+    merge.communicate(TIMEOUT)
     assert len(scratches(sandbox)) == 1
     sandbox.chatml("rm", "nobody", code=1)
     wait_until(lambda: not marked_processes(sandbox.home), "all that the check has started to end")

@@ -82,7 +82,7 @@ def command(
     left out, and the rest lands. A failure is tried once more, and called flaky if it passes then. --dry-run runs the
     check too. 'chatml logs --check' shows what each run has printed.
 
-    Exit code 1 where something was left that you named, or that conflicts. Needs git 2.38 or later.
+    Exit code 1 where something was left that you named, or that conflicts or fails. Needs git 2.38 or later.
     """
     _check(commit, check, edit, mode, dry_run and (resolve or remove))
     each = Each(open_project(at))
