@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chatml.agents.briefing import OTHERS, indented
-from chatml.text import one_line, printable
+from chatml.agents.briefing import MOST_FILES, OTHERS, indented
+from chatml.text import one_line, printable, shorten
 
 
 def unfit(into: str, tip: str, command: str, said: str, output: str, together: Sequence[str]) -> str:
@@ -22,4 +22,18 @@ def unfit(into: str, tip: str, command: str, said: str, output: str, together: S
         f"Bring that branch into yours now (this once you may): git merge {tip}\n"
         "Then find the cause and mend it, and commit that. Don't drop what the other side has changed, and don't "
         "change what the command tests only to make it pass."
+    )
+
+
+def merging(base: str, tip: str, files: Sequence[str]) -> str:
+    """Asks to end the merge of its base that was begun in its worktree."""
+    listed = "".join(f"- {shorten(one_line(path), 200)}\n" for path in files[:MOST_FILES])
+    more = f"- and {len(files) - MOST_FILES} more\n" if len(files) > MOST_FILES else ""
+    what = f"These files conflict, and have conflict markers:\n\n{listed}{more}\n" if files else ""
+    return (
+        f"{OTHERS} Your base {one_line(base)} ({tip[:12]}) has moved on, and is being merged into your branch: "
+        f"a merge is in progress in your worktree.\n\n{what}"
+        "Resolve each conflict so that both sides keep what they were made for, run the tests, and commit the merge "
+        "(this once you may): git add the files, then git commit --no-edit. Don't abort the merge, and don't drop what "
+        "the other side has changed. Where you can't tell which side is right, say so in your answer."
     )

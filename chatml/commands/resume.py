@@ -12,9 +12,11 @@ from chatml.commands.each import Each
 from chatml.model import Session
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
+from chatml.removal import removing
 from chatml.render import outcomes
 from chatml.sessions import control
 from chatml.sessions.limits import Amount, NewLimits
+from chatml.text import printable
 
 
 @click.command()
@@ -41,6 +43,8 @@ def command(
     budget or its turns goes on with more of them: --max-budget-usd +2
     """
     each = Each(open_project(at))
+    for sentence in removing.finish_interrupted(each.project):
+        output.warning(printable(sentence))
     say = output.narrator(quiet)
     limits = NewLimits(max_turns, max_budget_usd)
 

@@ -13,10 +13,12 @@ from chatml.commands.each import Each
 from chatml.errors import UsageError
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
+from chatml.removal import removing
 from chatml.removal.homecoming import with_landed
 from chatml.sessions import control
 from chatml.sessions.limits import Amount, NewLimits
 from chatml.sessions.running import with_processes
+from chatml.text import printable
 
 
 @click.command()
@@ -54,6 +56,8 @@ def command(
     if everyone and names:
         raise UsageError("--all takes the message alone", "quote the message if it has spaces")
     each = Each(open_project(at))
+    for sentence in removing.finish_interrupted(each.project):
+        output.warning(printable(sentence))
     if not names and not everyone and message in each.project.store.names():
         raise UsageError(f"no message for '{message}'", f'chatml send {message} "what to do next"')
     text = control.check_message(_read(message))

@@ -44,6 +44,10 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
         output.answer(printable(text.rstrip("\n")))
         return
     (session,) = with_landed(project, with_pulls(project, recount(project, [session], every=True)), every=True)
+    if session.checkout.resolving is not None:
+        from chatml.sessions import resolving  # here alone: few have a conflict
+
+        session = session.with_seen(resolved=resolving.resolved(project, session))
     if as_json:
         output.json_answer(session.public())
     else:

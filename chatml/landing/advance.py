@@ -11,15 +11,16 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from chatml.changes.snapshot import add_all
 from chatml.errors import ChatmlError, GitError
 from chatml.landing import hooks, settling
 from chatml.landing.checkout import changes, checkout_of, copy_index, in_the_way
-from chatml.landing.move import BranchCheckout, Mark, Move
+from chatml.landing.move import BranchCheckout, Content, Mark, Move
 from chatml.repo import Repository, git
-from chatml.state.store import Store
+from chatml.state.store import SessionStore, Store
 
 PATIENCE = 2.0
 """Seconds to wait for the lock of an index: a `git status` holds it for a moment."""
@@ -57,7 +58,16 @@ def advance(
     what could not be put back at once is, by the next command. `why` is what the reflog says.
     """
     checkout = checkout_of(repository, branch)
-    move = Move(str(uuid.uuid4()), branch, old, new, checkout, marks)
+    carry_out(repository, store, Move(str(uuid.uuid4()), branch, old, new, checkout, marks), why)
+    return Advanced(checkout, hooks.after_merge(checkout.top) if checkout else "")
+
+
+def carry_out(repository: Repository, store: Store, move: Move, why: str, held: SessionStore | None = None) -> None:
+    """Move a branch with its checkout, all or nothing; `held` is the session whose lock the caller holds.
+
+    Errors as of `advance`.
+    """
+    checkout = move.checkout
     move.write(store)
     try:
         if checkout is None:
@@ -66,13 +76,12 @@ def advance(
             with _locked(checkout):
                 _bring_along(repository, move, checkout, why)
     except BaseException as error:
-        settling.ended(repository, store)
+        settling.ended(repository, store, held)
         if not isinstance(error, (ChatmlError, OSError)) or not settling.has_moved(repository, move):
             raise
     else:
-        settling.mark(store, marks)
+        settling.mark(store, move.marks, held)
         store.moving.unlink()
-    return Advanced(checkout, hooks.after_merge(checkout.top) if checkout else "")
 
 
 def blocked(repository: Repository, store: Store, branch: str, old: str, new: str) -> InTheWayError | None:
@@ -105,6 +114,7 @@ def _locked(checkout: BranchCheckout) -> Iterator[None]:
     yield
     checkout.lock.unlink()
     checkout.kept.unlink()
+    checkout.held.unlink(missing_ok=True)
 
 
 def _lock(checkout: BranchCheckout) -> bool:
@@ -132,13 +142,29 @@ def _bring_along(repository: Repository, move: Move, checkout: BranchCheckout, w
     said = git("rev-parse", "HEAD", "--symbolic-full-name", "HEAD", at=checkout.top).text.splitlines()
     if said != [move.old, f"refs/heads/{move.branch}"]:
         raise _moved(move)
-    if found := in_the_way(checkout, env, move.old, changes(repository, move.old, move.new)):
+    if move.content is not None:
+        _hold(checkout, move.content, env)
+    before, after = move.files
+    if found := in_the_way(checkout, env, before, changes(repository, before, after)):
         raise InTheWayError(checkout, found)
     checkout.own.replace(checkout.begun)
     begun = {**env, "GIT_INDEX_FILE": str(checkout.begun)}
-    git("read-tree", "-m", "-u", move.old, move.new, at=checkout.top, env=begun)
+    git("read-tree", "-m", "-u", before, after, at=checkout.top, env=begun)
+    if move.content is not None and move.content.index != after:
+        git("read-tree", "-i", "-m", after, move.content.index, at=checkout.top, env=begun)
     checkout.begun.replace(checkout.index)
     _swap(repository, move, why)
+
+
+def _hold(checkout: BranchCheckout, content: Content, env: Mapping[str, str]) -> None:
+    """Take all that the checkout holds into the new index, and keep that. MovedError where it is something else now."""
+    staged = git("write-tree", at=checkout.top, env=env).text.strip()
+    add_all(checkout.top, env)
+    there = git("write-tree", at=checkout.top, env=env).text.strip()
+    before = git("rev-parse", f"{content.before}^{{tree}}", at=checkout.top).text.strip()
+    if (staged, there) != (content.staged, before):
+        raise MovedError(f"somebody works in {checkout.top} just now", "try again")
+    copy_index(checkout.own, checkout.held)
 
 
 def _swap(repository: Repository, move: Move, why: str) -> None:

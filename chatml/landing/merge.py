@@ -62,6 +62,8 @@ class Maker:
     hooks: Hooks | None = None
     """None for a trial: no hook runs, nothing is signed, nobody is asked."""
     edit: Edit | None = None
+    nothing: str = "nothing was landed"
+    """What a person is told where no commit can be made."""
     _edited: dict[str, str] = field(default_factory=dict)
     """What the person has made of messages: asked once, however often a commit has to be made anew."""
 
@@ -122,9 +124,9 @@ class Maker:
         base, theirs = parents[0] if parents else "", commit
         if not base:
             nothing = self.repository.git("mktree", stdin=b"").text.strip()
-            base = self._made_up(nothing, ())
-            theirs = self._made_up(self._tree(commit), (base,))
-        tree = self._clean(self._made_up(self._tree(tip), (base,)), theirs, tip)
+            base = self.made_up(nothing, ())
+            theirs = self.made_up(self._tree(commit), (base,))
+        tree = self.clean(self.made_up(self._tree(tip), (base,)), theirs, tip)
         if tree == self._tree(tip):
             return tip
         (one,) = message.authored(self.repository, "-1", commit)
@@ -136,20 +138,33 @@ class Maker:
         """The tree of a merge. NothingNewError where it is that of the target."""
         own = self._tree(onto)
         # With what has come by other commits as its parents, git takes that for where the two have parted.
-        ours = self._made_up(own, (onto, *known)) if known else onto
-        tree = self._clean(ours, offer.tip, onto)
+        ours = self.made_up(own, (onto, *known)) if known else onto
+        tree = self.clean(ours, offer.tip, onto)
         if tree == own:
             raise NothingNewError(f"{self.into} has all of it already")
         return tree
 
-    def _clean(self, ours: str, theirs: str, onto: str) -> str:
+    def merge_in(self, other: str, what: str, onto: str, known: Sequence[str]) -> str:
+        """The commit that merges `other`, called `what`, into the commit `onto` of the branch.
+
+        `known` are commits whose content `other` has by others. MergeConflictError or HookError; GitError.
+        """
+        theirs = self.made_up(self._tree(other), (other, *known)) if known else other
+        tree = self.clean(onto, theirs, onto)
+        text = f"Merge {what} into {self.into}\n"
+        if self.hooks is not None:
+            tree, text = self.hooks.merge(tree), self.hooks.message(text)
+        return self._commit(tree, (onto, other), text, None)
+
+    def clean(self, ours: str, theirs: str, onto: str) -> str:
+        """The tree of a merge of two commits, with the attributes of `onto`. MergeConflictError; GitError."""
         with attributes_of(self.repository, onto) as top:
             (found,) = merges(self.repository, [(ours, theirs)], top=top)
         if not found.clean:
             raise MergeConflictError(found.unmerged)
         return found.tree
 
-    def _made_up(self, tree: str, parents: Sequence[str]) -> str:
+    def made_up(self, tree: str, parents: Sequence[str]) -> str:
         """A commit by nobody, for git to compute with."""
         dates = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
         words = [word for parent in parents for word in ("-p", parent)]
@@ -177,7 +192,7 @@ class Maker:
         try:
             return self.repository.git(*asked, env=env, stdin=message.encoded(text)).text.strip()
         except GitError as error:  # the person's name or key: the same for every session
-            raise ChatmlError(f"no commit could be made, so nothing was landed: {error.message}", error.hint) from error
+            raise ChatmlError(f"no commit could be made, so {self.nothing}: {error.message}", error.hint) from error
 
     @cached_property
     def _signs(self) -> bool:

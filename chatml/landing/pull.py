@@ -91,7 +91,9 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
 def _push(work: Work, at: Path, to: Destination, tip: str) -> None:
     """Push the branch, over our own last push where that was asked for, and remember what was pushed."""
     session = work.store.read()
-    new = push.push(session, at, to, tip, session.pushed if work.order.replace_pushed else None)
+    rewritten = session.pushed is not None and session.checkout.rewrote == session.pushed
+    over = session.pushed if work.order.replace_pushed or rewritten else None
+    new = push.push(session, at, to, tip, over)
     work.store.update(lambda one: replace(one, pushed=tip))
     branch = work.session.branch
     name = "" if to.branch == branch else f" as {to.branch}"

@@ -20,7 +20,7 @@ from chatml.landing.move import BranchCheckout, Mark, Move
 from chatml.repo import Repository, git
 from chatml.repo.answers import holds
 from chatml.state.locks import lock
-from chatml.state.store import Store, remove_tree
+from chatml.state.store import SessionStore, Store, remove_tree
 from chatml.text import one_line
 
 ENDING = 5.0
@@ -34,7 +34,7 @@ SHOWN = 3
 
 
 def recover(repository: Repository, store: Store) -> list[str]:
-    """End what a `merge` that was killed has left, unless one is at work; returns what a person has to know."""
+    """End what a killed `merge` or `sync` has left, unless one is at work; returns what a person has to know."""
     if not (store.moving.exists() or store.merging.exists()):
         return []
     with contextlib.ExitStack() as stack:
@@ -47,21 +47,24 @@ def recover(repository: Repository, store: Store) -> list[str]:
             clear(store)
             return told
         except (ChatmlError, OSError) as error:
-            return [f"can't end an interrupted merge: {error}; see {store.moving}"]
+            return [f"can't end an interrupted merge or sync: {error}; see {store.moving}"]
     return []
 
 
-def ended(repository: Repository, store: Store) -> list[str]:
-    """The same for whoever holds the lock of merges. ChatmlError or OSError where it can't be ended now."""
+def ended(repository: Repository, store: Store, held: SessionStore | None = None) -> list[str]:
+    """The same for whoever holds the lock of merges, and maybe that of a session.
+
+    ChatmlError or OSError where it can't be ended now.
+    """
     left = move.read(store)
     told: list[str] = []
     if left is not None:
-        told = settle(repository, store, left)
+        told = settle(repository, store, left, held)
         store.moving.unlink(missing_ok=True)
     return told
 
 
-def settle(repository: Repository, store: Store, left: Move) -> list[str]:
+def settle(repository: Repository, store: Store, left: Move, held: SessionStore | None = None) -> list[str]:
     """Put branch, checkout and records where they belong; the note of it stays. Errors as of `ended`."""
     if not proc.wait_until(lambda: not proc.marked(left.id, move.MARKER), ENDING):
         proc.sweep(left.id, variable=move.MARKER)
@@ -69,7 +72,7 @@ def settle(repository: Repository, store: Store, left: Move) -> list[str]:
     moved = has_moved(repository, left)
     told = _checkout(repository, left, left.checkout, moved) if left.checkout else []
     if moved:
-        mark(store, left.marks)
+        mark(store, left.marks, held)
     return told
 
 
@@ -81,15 +84,14 @@ def has_moved(repository: Repository, left: Move) -> bool:
     )
 
 
-def mark(store: Store, marks: Iterable[Mark]) -> None:
-    """Write down of each session, if it is still there, what it has landed as."""
+def mark(store: Store, marks: Iterable[Mark], held: SessionStore | None = None) -> None:
+    """Write down of each session, if it is still there, what is true of it; the caller has the lock of the `held`."""
     for one in marks:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, ChatmlError):
-            store.session(one.name).update(
-                lambda session, one=one: (  # type: ignore[misc]
-                    session.changed(landed_as=one.landed) if session.id == one.session_id else session
-                )
-            )
+            if held is not None and held.name == one.name:
+                held.write(one.on(held.read()))
+            else:
+                store.session(one.name).update(one.on)
 
 
 def _free(repository: Repository, left: Move) -> None:
@@ -108,11 +110,11 @@ def _checkout(repository: Repository, left: Move, checkout: BranchCheckout, move
     told = []
     if _ours(checkout):
         if not moved:
-            told = _sentence(_put_back(repository, left, checkout), checkout.top) if _begun(checkout) else []
+            told = _sentence(left, _put_back(repository, left, checkout), checkout.top) if _begun(checkout) else []
             checkout.kept.replace(checkout.index)
         checkout.lock.unlink()
     elif checkout.begun.exists() and not moved:
-        told = [f"a merge was broken off in {checkout.top}, and its lock removed by hand: see 'git status' there"]
+        told = [f"a {left.verb} was broken off in {checkout.top}, and its lock removed by hand: see 'git status' there"]
     for path in checkout.spare:
         path.unlink(missing_ok=True)
     return told
@@ -133,11 +135,11 @@ def _ours(checkout: BranchCheckout) -> bool:
         return False
 
 
-def _sentence(paths: list[str], top: Path) -> list[str]:
+def _sentence(left: Move, paths: list[str], top: Path) -> list[str]:
     if not paths:
         return []
     shown = one_line(", ".join(paths[:SHOWN])) + (" and more" if len(paths) > SHOWN else "")
-    return [f"a merge was broken off, and files changed since are left as they are in {top}: {shown}"]
+    return [f"a {left.verb} was broken off, and files changed since are left as they are in {top}: {shown}"]
 
 
 # --- the files of a checkout, as they were ------------------------------------------------------------------------
@@ -145,12 +147,12 @@ def _sentence(paths: list[str], top: Path) -> list[str]:
 
 def _put_back(repository: Repository, left: Move, checkout: BranchCheckout) -> list[str]:
     """Give every path that was touched what the index has of it; returns those that somebody else has changed."""
-    changed = [one for one in changes(repository, left.old, left.new) if "160" not in (_kind(one.old), _kind(one.new))]
+    changed = [one for one in changes(repository, *left.files) if "160" not in (_kind(one.old), _kind(one.new))]
     env = {"GIT_INDEX_FILE": str(checkout.back), **left.env}
     for path in (checkout.back, checkout.back.with_name(f"{checkout.back.name}.lock")):
         path.unlink(missing_ok=True)
     now = _present(checkout, env, changed)
-    copy_index(checkout.kept, checkout.back)
+    copy_index(checkout.held if left.content else checkout.kept, checkout.back)
     wanted, unseen = _entries(checkout, env)
     foreign, back = [], []
     for one in changed:
@@ -174,7 +176,7 @@ def _touched(checkout: BranchCheckout, left: Move, one: Changed, want: Entry | N
             return True
     if one.new is None or there.kind != "100":
         return False
-    whole = git("cat-file", "--filters", f"{left.new}:{one.path}", at=checkout.top, env=left.env, check=False)
+    whole = git("cat-file", "--filters", f"{left.files[1]}:{one.path}", at=checkout.top, env=left.env, check=False)
     return whole.code == 0 and whole.stdout.startswith((checkout.top / one.path).read_bytes())
 
 

@@ -65,6 +65,10 @@ class Checkout:
     """The worktree has had its files once: from then on they are the agent's and the person's."""
     hook_due: bool = False
     """The post-checkout hook has not yet come to its end on those files."""
+    rewrote: str | None = None
+    """The commit that `pr` had pushed when `sync` made the branch's commits anew: those may replace it."""
+    resolving: str | None = None
+    """The commit of its base that `sync` has given to its agent, to resolve the conflicts with it."""
 
 
 @record(frozen=True)
@@ -172,6 +176,8 @@ class Seen:
     """What a person can do about that."""
     landed: bool | None = None
     """Whether all that it has is in its base; None where nobody knows, and while it is at work."""
+    resolved: bool | None = None
+    """Whether it has what `sync` has given to its agent to merge; None where that was nothing."""
 
 
 @record(frozen=True)

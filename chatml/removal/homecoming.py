@@ -9,6 +9,7 @@ from chatml.model import Session
 from chatml.project import Project
 from chatml.state import landed
 from chatml.state.landed import Arrivals
+from chatml.workspace.glance import looks_the_same
 
 PATIENCE = 0.3
 """Seconds for finding out about sessions of which nothing is known; others stay unknown until somebody looks again."""
@@ -36,9 +37,14 @@ def with_landed(project: Project, found: Sequence[Session], every: bool = False)
 def _with(session: Session, verdict: bool | None) -> Session:
     if session.changes is not None and session.changes.uncommitted:
         verdict = False
-    elif session.seen.not_counted is not None:
+    elif session.seen.not_counted is not None or (verdict and not _seen_as_it_is(session)):
         verdict = None
     return session.with_seen(landed=verdict)
+
+
+def _seen_as_it_is(session: Session) -> bool:
+    """Whether nobody was at its worktree since its changes were counted, as far as a glance tells."""
+    return (session.changes_seen or "").startswith("branch at ") or looks_the_same(session)
 
 
 def _remembered(project: Project, known: Arrivals, resting: Sequence[Session]) -> dict[str, bool | None]:

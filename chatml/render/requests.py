@@ -53,6 +53,7 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "check": _check(session, check_began),
         "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
+        "sync": _sync(session),
         "landed": _landed(session),
         "cost": f"${session.spent_usd:.2f}" if session.spent_usd else "",  # a program tells none
         "turns": str(session.turns),
@@ -94,6 +95,18 @@ def _since_then(session: Session, checked: CheckResult) -> str:
         return "; could not look whether that still stands there"
     again = f": 'chatml resume {session.name}' runs it on that" if checked.ok and session.status is Status.DONE else ""
     return f"; something else stands there now{again}"
+
+
+def _sync(session: Session) -> str:
+    """How far its agent is with the conflict that `sync` has given to it."""
+    given, check = session.checkout.resolving, session.checked
+    if given is None or session.seen.resolved is None:
+        return ""
+    what = f"{session.base.ref} {given[:7]}"
+    if not session.seen.resolved:
+        return f"its agent is to resolve the conflicts with {what}"
+    passed = check is None or (check.ok and check.current is not False)
+    return f"merged {what}" if passed else f"merged {what}; its check has not passed yet"
 
 
 def _landed(session: Session) -> str:

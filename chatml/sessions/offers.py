@@ -204,7 +204,7 @@ def offer(project: Project, session: Session, into: str, commit: str | None, dry
     own = session.landed_as
     if own is not None and (own.tip, own.into) == (tip, into) and _has(project.repo, into, own.commit):
         raise LeftError(Left(name, Reason.EMPTY, f"it has landed in {into} already, as {own.commit[:7]}"))
-    return Offer(name, session.branch, tip, describe.title(session, ()), tuple(_known(project, session, into)))
+    return Offer(name, session.branch, tip, describe.title(session, ()), tuple(known(project, session, into)))
 
 
 def _has(repository: Repository, branch: str, commit: str) -> bool:
@@ -212,7 +212,7 @@ def _has(repository: Repository, branch: str, commit: str) -> bool:
     return asked.code == 0  # a commit that is gone is in no branch
 
 
-def _known(project: Project, session: Session, into: str) -> Iterator[str]:
+def known(project: Project, session: Session, into: str) -> Iterator[str]:
     """Commits of the session and of those that it comes after which the branch has by other commits."""
     seen, due = set(), [session]
     while due:
