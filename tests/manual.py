@@ -144,6 +144,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
     ),
+    "sync": (
+        ("", "chatml sync add-rate-limiting"),
+        ("All at rest; the agents of those that conflict resolve that:", "chatml sync --all --resolve"),
+        ("By a merge, so that no commit is made anew:", "chatml sync --merge add-rate-limiting"),
+    ),
     "merge": (
         ("", "chatml merge add-rate-limiting"),
         ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),

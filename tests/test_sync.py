@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from chatml.model import Request, Status, now
+from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import Sandbox
 from tests.test_merge import shown, tip
@@ -110,3 +113,183 @@ def test_a_conflict_leaves_all_as_it_was(sandbox: Sandbox, worktree: Path, where
     assert (told["outcome"], told["files"], told["onto"]) == ("failed", [file], tip(sandbox))
     assert state(sandbox, "x", worktree) == before
     clean(sandbox)
+
+
+# --- where it can't be done ---------------------------------------------------------------------------------------
+
+
+def refuses(sandbox: Sandbox, error: str, hint: str, *args: str) -> None:
+    said = sandbox.chatml("sync", "x", *args, code=1)
+    assert said.out == ""
+    assert error in said.err
+    assert hint in said.err
+    clean(sandbox)
+
+
+@pytest.mark.parametrize("status", [Status.WAITING, Status.RUNNING])
+def test_one_at_work_is_left_alone(sandbox: Sandbox, status: Status) -> None:
+    asked = Request("1", "permission", "Bash: ls", {}, now())
+    top = make_session(sandbox, "x", status=status, requests=(asked,) if status is Status.WAITING else ())
+    sandbox.commit("meanwhile", other="o\n")
+    before = state(sandbox, "x", top)
+    if status is Status.WAITING:
+        refuses(sandbox, "'x' is at work (waiting)", "chatml wait x")
+    else:
+        refuses(sandbox, "'x' has crashed", "chatml stop x")
+    assert state(sandbox, "x", top) == before
+    assert sandbox.chatml("sync", "--all", code=None).out == ""
+
+
+def test_a_branch_of_a_person_is_merged_into_and_never_rewritten(sandbox: Sandbox) -> None:
+    sandbox.git("branch", "theirs")
+    top = make_session(sandbox, "x", branch="theirs")
+    commit(sandbox, top, "work", a="1\n")
+    sandbox.commit("meanwhile", other="o\n")
+    refuses(sandbox, "'x' works on theirs, which was there before it", "chatml sync --merge x")
+    assert sandbox.chatml("sync", "--merge", "x").out == f"synced x: merged main {tip(sandbox)[:7]}\n"
+    assert (top / "other").read_text() == "o\n"
+
+
+def test_a_worktree_in_another_state(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.git("checkout", "-q", "-b", "elsewhere", cwd=worktree)
+    refuses(sandbox, "the worktree of 'x' is on elsewhere, not on chatml/x", f"git -C {worktree} switch chatml/x")
+    sandbox.git("checkout", "-q", "chatml/x", cwd=worktree)
+    commit(sandbox, worktree, "mine", a="mine\n")
+    sandbox.git("merge", "-q", "main", cwd=worktree, check=False)
+    refuses(sandbox, "a merge is in progress in the worktree of 'x'", "end it first")
+    sandbox.git("merge", "--abort", cwd=worktree)
+    sandbox.git("worktree", "remove", "--force", str(worktree))
+    refuses(sandbox, f"the worktree is gone: {worktree}", "chatml resume x")
+    assert sandbox.chatml("sync", "--all").out == ""
+
+
+def test_a_base_that_is_gone_or_rewritten(sandbox: Sandbox) -> None:
+    sandbox.git("branch", "topic")
+    sandbox.git("checkout", "-q", "topic")
+    sandbox.commit("to be amended", topic="1\n")
+    top = make_session(sandbox, "x", base="topic")
+    commit(sandbox, top, "work", a="1\n")
+    sandbox.commit("amended", topic="2\n")
+    sandbox.git("reset", "-q", "--soft", "HEAD~2")
+    sandbox.git("commit", "-q", "-m", "amended")
+    assert sandbox.chatml("sync", "x").out == f"synced x: 1 commit onto topic {tip(sandbox, 'topic')[:7]}\n"
+    assert (top / "topic").read_text() == "2\n"
+    assert sandbox.git("log", "--format=%s", "topic..chatml/x") == "work"
+    sandbox.git("checkout", "-q", "main")
+    sandbox.git("branch", "-D", "topic")
+    refuses(sandbox, "what 'x' started from is no branch any more: topic", f"git -C {top} merge BRANCH")
+
+
+def test_one_that_has_landed_goes_on_from_there(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.chatml("merge", "x")
+    commit(sandbox, worktree, "more", more="m\n")
+    sandbox.commit("later", a="quite another\n")
+    assert sandbox.chatml("sync", "x").out == f"synced x: 1 commit onto main {tip(sandbox)[:7]}\n"
+    assert sandbox.git("log", "--format=%s", "main..chatml/x") == "more"
+    sandbox.chatml("merge", "x")
+    sandbox.commit("later still", a="a third\n")
+    assert sandbox.chatml("sync", "x").out == f"synced x: 0 commits onto main {tip(sandbox)[:7]}\n"
+    assert sandbox.session("x")["landed"] is True
+    assert sandbox.chatml("rm", "--merged", "-n", "-q").out == "x\n"
+
+
+@pytest.mark.parametrize("way", ["--rebase", "--merge"])
+@pytest.mark.parametrize("landed", [False, True])
+def test_one_that_comes_after_another(sandbox: Sandbox, worktree: Path, landed: bool, way: str) -> None:
+    """What the other has brought is below its own commits, as long as the base has not got that."""
+    top = make_session(sandbox, "y", base="chatml/x", after=("x",))
+    record = sandbox.state("y") / "session.json"
+    record.write_text(record.read_text().replace('"ref":"chatml/x"', '"ref":"main"'))
+    commit(sandbox, top, "on top", top="t\n")
+    if landed:
+        sandbox.chatml("merge", "x")
+    done = sandbox.chatml("sync", way, "y").out
+    said = "1 commit onto" if way == "--rebase" else "merged"
+    assert done == f"synced y: {said} main {tip(sandbox)[:7]}\n"
+    assert (top / "a").read_text() == "one\n2\n3\n4\n5\n6\n7\n8\nnine\n"
+    assert sandbox.chatml("diff", "y", "--name-only").out == "top\n"
+    assert sandbox.chatml("sync", way, "y").out == "y is up to date\n"
+    assert worktree.is_dir()
+
+
+def test_a_pull_request_gets_the_commits_made_anew(sandbox: Sandbox, worktree: Path) -> None:
+    origin = sandbox.repo.parent / "octo.git"
+    sandbox.git("clone", "-q", "--bare", str(sandbox.repo), str(origin))
+    sandbox.git("remote", "add", "origin", "http://github.localhost/octo/app.git")
+    sandbox.git("config", f"url.{origin}.pushInsteadOf", "http://github.localhost/octo/app.git")
+    served = GitHub({"octo/app": origin})
+    sandbox.env.update(served.env)
+    try:
+        sandbox.chatml("pr", "x")
+        sandbox.chatml("sync", "x")
+        sandbox.chatml("pr", "x")
+        assert served.tip("octo/app", "chatml/x") == tip(sandbox, "chatml/x")
+        sandbox.git("commit", "-q", "--amend", "-m", "by hand", cwd=worktree)
+        assert "--force-with-lease" in sandbox.chatml("pr", "x", code=1).err
+    finally:
+        served.close()
+
+
+# --- conflicts for the agent --------------------------------------------------------------------------------------
+
+RESOLVES = (
+    "if git rev-parse -q --verify MERGE_HEAD; then git checkout -q --ours a; git add a; git commit -q --no-edit; fi"
+)
+
+
+def test_its_agent_gets_the_conflict_as_a_merge(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.commit("before", a="1\n")
+    gate = tmp_path / "gate"
+    command = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.05; done; {RESOLVES}")
+    top = make_session(sandbox, "x", agent="quick", command=command)
+    commit(sandbox, top, "mine", a="mine\n")
+    sandbox.commit("theirs", a="theirs\n", other="o\n")
+    write(top, untracked="u\n")
+    refuses(sandbox, "'x' has uncommitted work", "chatml send x 'Commit your work'", "--resolve")
+    (top / "untracked").unlink()
+    told = sandbox.chatml("sync", "x", "--resolve", code=1)
+    assert told.out == "gave x the conflict with main: a\n"
+    assert "<<<<<<<" in (top / "a").read_text()
+    assert sandbox.git("rev-parse", "MERGE_HEAD", cwd=top) == tip(sandbox)
+    assert "- a\n" in sandbox.written("x")["terms"]["prompt"] + "".join(
+        one["text"] for one in map(json.loads, (sandbox.state("x") / "inbox.jsonl").read_text().splitlines())
+    )
+    assert "sync: its agent is to resolve the conflicts with main" in sandbox.chatml("show", "x").out
+    gate.touch()
+    sandbox.until("x", "done")
+    assert f"sync: merged main {tip(sandbox)[:7]}\n" in sandbox.chatml("show", "x").out
+    assert sandbox.chatml("sync", "x").out == "x is up to date\n"
+    assert "sync:" not in sandbox.chatml("show", "x").out
+    assert sandbox.session("x")["base"]["commit"] == tip(sandbox)
+    assert (top / "a").read_text() == "mine\n"
+
+
+def test_an_agent_that_was_not_told_is_told_again(sandbox: Sandbox) -> None:
+    sandbox.commit("before", a="1\n")
+    top = make_session(sandbox, "x", agent="quick", command=("sh", "-c", "true"))
+    commit(sandbox, top, "mine", a="mine\n")
+    sandbox.commit("theirs", a="theirs\n")
+    for _ in range(2):
+        (told,) = sandbox.chatml("sync", "x", "--resolve", "--json", code=1).json
+        assert (told["outcome"], told["files"]) == ("resolving", ["a"])
+        sandbox.until("x", "done")
+    refuses(sandbox, "a merge is in progress in the worktree of 'x'", "its agent is to resolve the conflicts")
+
+
+def test_a_message_that_can_not_be_sent_takes_the_merge_back(sandbox: Sandbox) -> None:
+    sandbox.commit("before", a="1\n")
+    top = make_session(sandbox, "x", agent="quick", command=("sh", "-c", "true"))
+    commit(sandbox, top, "mine", a="mine\n")
+    sandbox.commit("theirs", a="theirs\n")
+    before = state(sandbox, "x", top)
+    inbox = sandbox.state("x") / "inbox.jsonl"
+    kept = inbox.read_bytes()
+    inbox.unlink()
+    inbox.mkdir()
+    sandbox.chatml("sync", "x", "--resolve", code=1)
+    inbox.rmdir()
+    inbox.write_bytes(kept)
+    after = state(sandbox, "x", top)
+    assert (after["files"], after["status"], after["index"]) == (before["files"], before["status"], before["index"])
+    assert not (sandbox.repo / ".git" / "worktrees" / "x" / "MERGE_HEAD").exists()
+    assert sandbox.written("x").get("checkout", {}).get("resolving") is None

@@ -130,14 +130,14 @@ def merged(repository: Repository, ours: str, theirs: str, message: str) -> str:
     (found,) = merges(repository, [(ours, theirs)])
     if not found.clean:
         raise MergeConflictError(found.unmerged)
-    return _commit(repository, found.tree, (ours, theirs), message)
+    return merge_commit(repository, found.tree, (ours, theirs), message)
 
 
 def _contains(repository: Repository, commit: str, other: str) -> bool:
     return holds(repository.git("merge-base", "--is-ancestor", other, commit, check=False))
 
 
-def _commit(repository: Repository, tree: str, parents: tuple[str, str], message: str) -> str:
+def merge_commit(repository: Repository, tree: str, parents: tuple[str, str], message: str) -> str:
     """A merge in the person's name, as old as the newer of what it merges."""
     times = repository.git("log", "--no-walk", "--format=%ct", *parents).text.split()
     when = f"@{max(map(int, times))} +0000"

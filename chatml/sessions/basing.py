@@ -11,7 +11,7 @@ from chatml.landing.merge import Maker, Mode
 from chatml.model import Session
 from chatml.project import Project
 from chatml.repo.answers import answer, holds
-from chatml.repo.merging import MergeConflictError, merges
+from chatml.repo.merging import MergeConflictError, merge_commit, merges
 from chatml.sessions import offers
 from chatml.text import one_line
 
@@ -79,13 +79,16 @@ def _after_others(project: Project, session: Session, target: Target) -> Target:
     maker = Maker(project.repo, Mode.REBASE, target.name)
     tree = project.repo.git("rev-parse", f"{target.tip}^{{tree}}").text.strip()
     start = session.base.commit
+    if has(project, start, target.tip):
+        return replace(target, onto=start)
     ours = maker.made_up(tree, (target.tip, *target.own)) if target.own else target.tip
     (found,) = merges(project.repo, [(ours, start)])
     if not found.clean:
         raise SyncConflictError(session.name, target, found.unmerged, uncommitted=False)
     if found.tree == tree:
         return replace(target, own=(*target.own, start))  # the base has all of that by now
-    return replace(target, onto=maker.made_up(found.tree, (target.tip, start)))
+    said = f"Merge what {session.branch} comes after into {target.name}"
+    return replace(target, onto=merge_commit(project.repo, found.tree, (target.tip, start), said))
 
 
 def has(project: Project, commit: str, other: str) -> bool:
