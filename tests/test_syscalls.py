@@ -298,7 +298,51 @@ def _landed(sandbox: Sandbox, before: dict[str, Any]) -> None:
     assert sandbox.git("log", "-1", "--format=%s", "main") == "Do it"
 
 
+LINES = "".join(f"{number}\n" for number in range(1, 10))
+
+
+def _behind(sandbox: Sandbox) -> dict[str, Any]:
+    """A session with work of every kind, on a base that has moved on: in the same files, and in others."""
+    sandbox.commit("before", old="old\n", sub__gone="gone\n", both=LINES)
+    worktree = make_session(sandbox, "x", **QUICK)
+    commit(sandbox, worktree, "Do it", work="w\n", both=LINES.replace("5\n", "five\n"))
+    write(worktree, staged="s\n", untracked="u\n", both=LINES.replace("5\n", "five\n").replace("9\n", "nine\n"))
+    sandbox.git("add", "staged", cwd=worktree)
+    write(worktree, staged="s\nt\n")
+    (sandbox.repo / "sub" / "gone").unlink()
+    sandbox.commit("meanwhile", old="new\n", deep__er="4\n", both=LINES.replace("1\n", "one\n"))
+    return {key: sandbox.git("rev-parse", key) for key in ("main", "chatml/x")}
+
+
+def _brought_up(sandbox: Sandbox, before: dict[str, Any]) -> bool:
+    """Whether the branch has moved; worktree, index and record are as old or as new, and no work is lost."""
+    worktree = Path(f"{sandbox.repo}.chatml") / "x"
+    moved: bool = sandbox.git("rev-parse", "chatml/x") != before["chatml/x"]
+    status = sandbox.git("status", "--porcelain", "--untracked-files=all", cwd=worktree)
+    assert status == "M both\nAM staged\n?? untracked", status
+    first = "one\n" if moved else "1\n"
+    assert (worktree / "both").read_text() == f"{first}2\n3\n4\nfive\n6\n7\n8\nnine\n"
+    assert (worktree / "old").read_text() == ("new\n" if moved else "old\n")
+    assert [(worktree / path).exists() for path in ("sub/gone", "deep/er")] == [not moved, moved]
+    assert [(worktree / path).read_text() for path in ("staged", "untracked", "work")] == ["s\nt\n", "u\n", "w\n"]
+    assert sandbox.git("show", ":staged", cwd=worktree) == "s"
+    base = json.loads((sandbox.state("x") / "session.json").read_text())["base"]["commit"]
+    assert (base == before["main"]) == moved
+    return moved
+
+
+def _synced(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    sandbox.chatml("rm", "nobody", code=1)  # clears up
+    _brought_up(sandbox, before)
+    _clean(sandbox)
+    sandbox.chatml("sync", "x")
+    assert _brought_up(sandbox, before)
+    sandbox.git("fsck", "--no-dangling", "--no-progress")
+    assert sandbox.git("log", "--format=%s", "main..chatml/x") == "Do it"
+
+
 SCENES = {
+    "sync": Scene(("sync", "x"), _behind, _synced),
     "merge": Scene(("merge", "x"), _landable, _landed),
     "merge, not checked out": Scene(("merge", "x"), _landable_elsewhere, _landed),
     "new": Scene(("new", "do it", "--name", "x", "-q"), _configured, lambda sandbox, _: _made(sandbox)),
@@ -467,7 +511,7 @@ def test_a_folder_that_cannot_be_read_is_not_removed(
     _work(sandbox, before)
 
 
-MERGES = ("merge", "merge, not checked out")
+MERGES = ("sync", "merge", "merge, not checked out")
 
 DIES_TOO = """#!/bin/sh
 {git} "$@"

@@ -14,7 +14,7 @@ from chatml.project import open_project
 from chatml.removal import removing
 from chatml.sessions import resolving, syncing
 from chatml.sessions.basing import SyncConflictError, Target
-from chatml.sessions.resolving import Given
+from chatml.sessions.resolving import HandedOver
 from chatml.sessions.syncing import Synced, Way
 from chatml.text import counted, listed, one_line, printable
 
@@ -52,7 +52,7 @@ def command(
             output.tell(name if quiet else line)
 
     def sync(name: str) -> Outcome:
-        done: Synced | Given | None = resolving.again(each.project, name) if resolve else None
+        done: Synced | HandedOver | None = resolving.again(each.project, name) if resolve else None
         try:
             done = done or syncing.sync(each.project, name, Way(way))
         except SyncConflictError as error:
@@ -60,7 +60,7 @@ def command(
                 each.code = max(each.code, output.complain(error))
                 return Outcome(name, FAILED, _details(error.target, files=error.files), error)
             done = resolving.resolve(each.project, name, Way(way))
-        if isinstance(done, Given):
+        if isinstance(done, HandedOver):
             each.code = max(each.code, 1)
             say(
                 f"gave {name} the conflict with {one_line(done.target.name)}: {listed([*map(one_line, done.files)])}",

@@ -23,14 +23,14 @@ from chatml.workspace.glance import git_folder
 
 
 @dataclass(frozen=True)
-class Given:
+class HandedOver:
     """A conflict that the session's agent has got."""
 
     target: Target
     files: tuple[str, ...]
 
 
-def resolve(project: Project, name: str, way: Way) -> Given | Synced:
+def resolve(project: Project, name: str, way: Way) -> HandedOver | Synced:
     """Give the agent the conflict with its base, unless a merge has none. ChatmlError, and all is as it was, else."""
     if way is Way.REBASE:
         try:
@@ -52,13 +52,13 @@ def resolve(project: Project, name: str, way: Way) -> Given | Synced:
     return given
 
 
-def again(project: Project, name: str) -> Given | None:
+def again(project: Project, name: str) -> HandedOver | None:
     """Tell the agent once more of a conflict that it has, and has not resolved; None where it has none."""
     session = find.resolve(project, name)
     top = Path(session.worktree)
     if session.checkout.resolving is None or session.status.open or not _merging(top):
         return None
-    given = Given(target_of(project, session), _unmerged(top))
+    given = HandedOver(target_of(project, session), _unmerged(top))
     _send(project, name, given)
     return given
 
@@ -72,12 +72,12 @@ def resolved(project: Project, session: Session) -> bool | None:
     return tip is not None and holds(project.repo.git(*asked, tip, check=False))
 
 
-def _send(project: Project, name: str, given: Given) -> None:
+def _send(project: Project, name: str, given: HandedOver) -> None:
     target = given.target
     control.send(project, name, merge_briefing.merging(target.name, target.tip, given.files))
 
 
-def _merge(project: Project, session: Session) -> Given:
+def _merge(project: Project, session: Session) -> HandedOver:
     """Begin the merge in the session's worktree. ChatmlError, and nothing begun, where that can't be."""
     top = syncing.ready(project, session, Way.MERGE).top
     old = git("rev-parse", "HEAD", at=top).text.strip()
@@ -100,7 +100,7 @@ def _merge(project: Project, session: Session) -> Given:
         if not _merging(top):
             raise ChatmlError(f"the merge could not be begun: {begun.errors.strip()}", f"see 'git status' in {top}")
         store.write(store.read().with_checkout(resolving=target.onto))
-    return Given(target, _unmerged(top))
+    return HandedOver(target, _unmerged(top))
 
 
 def _take_back(project: Project, name: str) -> None:
