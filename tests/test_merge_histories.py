@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("sealed")]
 NAMES = ("a", "b", "sub/c", "sub/deep/d", "new\nline")
 
 
-def _work(sandbox: Sandbox, chance: random.Random, who: str) -> None:
-    """One to three commits of changed, added, removed, renamed and linked files."""
+def work(sandbox: Sandbox, chance: random.Random, who: str, top: Path, commits: bool = True) -> None:
+    """One to three commits of changed, added, removed, renamed and linked files; or the same, staged."""
     for number in range(chance.randint(1, 3)):
         for _ in range(chance.randint(1, 3)):
-            path = sandbox.repo / chance.choice([*NAMES, f"{who}{number}", f"own/{who}"])
+            path = top / chance.choice([*NAMES, f"{who}{number}", f"own/{who}"])
             if any(above.is_file() or above.is_symlink() for above in path.parents) or path.is_dir():
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,20 @@ def _work(sandbox: Sandbox, chance: random.Random, who: str) -> None:
                 path.unlink()
                 if what == "link":
                     path.symlink_to(who)
-        sandbox.git("add", "-A")
-        sandbox.git("commit", "-q", "--allow-empty", "-m", f"{who} {number}")
+        sandbox.git("add", "-A", cwd=top)
+        if commits:
+            sandbox.git("commit", "-q", "--allow-empty", "-m", f"{who} {number}", cwd=top)
 
 
 def _lines(sandbox: Sandbox, commit: str) -> set[str]:
     """All lines of all files of a commit, but of binary ones."""
     sandbox.git("checkout", "-q", "--detach", commit)
-    found = files(sandbox.repo)
+    return lines_in(sandbox.repo)
+
+
+def lines_in(top: Path) -> set[str]:
+    """All lines of all files of a checkout, but of binary ones."""
+    found = files(top)
     return {
         line
         for kind, content in found.values()
@@ -84,9 +90,9 @@ def test_random_histories(sandbox: Sandbox, tmp_path: Path, seed: int, mode: Mod
         path.write_text("".join(f"{name} {number} 0.\n" for number in range(chance.randint(2, 12))))
     start = sandbox.commit("start")
     sandbox.git("checkout", "-qb", "x")
-    _work(sandbox, chance, "x")
+    work(sandbox, chance, "x", sandbox.repo)
     sandbox.git("checkout", "-q", "main")
-    _work(sandbox, chance, "main")
+    work(sandbox, chance, "main", sandbox.repo)
     onto, theirs = sandbox.git("rev-parse", "main"), sandbox.git("rev-parse", "x")
     maker = Maker(Repository.discover(sandbox.repo), mode, "main")
     try:
