@@ -13,7 +13,7 @@ from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.errors import ChatmlError
 from chatml.landing import advance, settling
 from chatml.landing.advance import InTheWayError, MovedError
-from chatml.landing.checkout import OPERATIONS, checkout_of
+from chatml.landing.checkout import OPERATIONS, checkout_of, copy_index
 from chatml.landing.hooks import Hooks
 from chatml.landing.merge import Maker, Mode, NothingNewError, Offer
 from chatml.landing.move import BranchCheckout, Content, Mark, Move
@@ -100,7 +100,7 @@ def _synced(project: Project, session: Session, way: Way) -> Synced:
     except MergeConflictError as error:
         raise SyncConflictError(session.name, target, error.files, uncommitted=False) from error
     try:
-        content = _content(project, maker, checkout.top, old, new)
+        content = _content(project, maker, checkout, old, new)
     except MergeConflictError as error:
         raise SyncConflictError(session.name, target, error.files, uncommitted=True) from error
     marks = (_mark(project, session, target, old, new),)
@@ -197,12 +197,13 @@ def _made(project: Project, maker: Maker, session: Session, way: Way, old: str, 
         return target.onto
 
 
-def _content(project: Project, maker: Maker, top: Path, old: str, new: str) -> Content:
+def _content(project: Project, maker: Maker, checkout: BranchCheckout, old: str, new: str) -> Content:
     """All that the worktree holds, as it becomes on top of the new commit. MergeConflictError."""
+    top = checkout.top
     before, left_out = commit_of(project.repo.common_dir, top)
     if left_out:
         raise ChatmlError(f"git can't take in all that the worktree holds: {left_out[0]}", f"put that right in {top}")
-    staged = _staged(top)
+    staged = _staged(project, checkout)
     tree_of = {one: git("rev-parse", f"{one}^{{tree}}", at=top).text.strip() for one in (old, new, before)}
     ours = maker.made_up(tree_of[new], (old,))
 
@@ -215,11 +216,14 @@ def _content(project: Project, maker: Maker, top: Path, old: str, new: str) -> C
     return Content(before, after, staged, after if staged == tree_of[before] else carried(staged))
 
 
-def _staged(top: Path) -> str:
+def _staged(project: Project, checkout: BranchCheckout) -> str:
     """The tree of what is in the index. ChatmlError for one amid a conflict."""
-    found = git("write-tree", at=top, check=False)
-    if found.code:
-        raise ChatmlError(f"some files are amid a conflict in {top}", f"see {_git(top, 'status')}")
+    copy = project.store.merging / "index"  # git writes what it finds out into the index that it is asked of
+    copy_index(checkout.index, copy)
+    env = {"GIT_INDEX_FILE": str(copy)}
+    if git("ls-files", "--unmerged", at=checkout.top, env=env).stdout:
+        raise ChatmlError(f"some files are amid a conflict in {checkout.top}", f"see {_git(checkout.top, 'status')}")
+    found = git("write-tree", at=checkout.top, env=env)
     return found.text.strip()
 
 
