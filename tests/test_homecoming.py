@@ -64,7 +64,10 @@ def test_what_was_landed_and_taken_back_is_not_lost(sandbox: Sandbox) -> None:
     assert landed(sandbox) == {"x": True}
 
 
-@pytest.mark.parametrize("mode", ["squash", "rebase", "no-ff", "ff"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("mode", ["squash", *(pytest.param(one, marks=LONG) for one in ("rebase", "no-ff", "ff"))])
 def test_what_merge_has_landed_is_shown_with_its_commit(sandbox: Sandbox, worktree: Path, mode: str) -> None:
     sandbox.chatml("merge", f"--{mode}", "x")
     assert landed(sandbox) == {"x": True}
@@ -105,6 +108,7 @@ def test_what_was_merged_elsewhere_is_seen_after_a_fetch(sandbox: Sandbox, workt
     assert worktree.is_dir()
 
 
+@pytest.mark.long
 def test_a_base_that_is_gone(sandbox: Sandbox) -> None:
     sandbox.git("branch", "topic")
     commit(sandbox, make_session(sandbox, "x", base="topic"), "work", a="1\n")
@@ -148,7 +152,10 @@ def test_one_that_holds_commits_on_no_branch_has_not_landed(sandbox: Sandbox) ->
     assert landed(sandbox) == {"x": False}
 
 
-@pytest.mark.parametrize("damage", ["garbage", "[]", '{"refs": {}, "rows": {"x": 1}}', "folder"])
+@pytest.mark.parametrize(
+    "damage",
+    ["garbage", *(pytest.param(one, marks=LONG) for one in ("[]", '{"refs": {}, "rows": {"x": 1}}', "folder"))],
+)
 @pytest.mark.usefixtures("worktree")
 def test_a_damaged_memory_is_none(sandbox: Sandbox, damage: str) -> None:
     squash(sandbox)

@@ -493,12 +493,12 @@ exec {{git}} "$@"
 """A git that kills who calls it, at one command."""
 
 
-def killed(sandbox: Sandbox, folder: Path, command: str, before: str = "") -> None:
+def killed(sandbox: Sandbox, folder: Path, command: str, before: str = "", verb: str = "merge") -> None:
     """`merge x`, killed at that command of git's, which runs to its end unless `before` says otherwise."""
     path = sandbox.env["PATH"]
     wrap(folder, KILLED.format(command=command, before=before))
     done = subprocess.run(
-        sandbox.command("merge", "x"),
+        sandbox.command(verb, "x"),
         cwd=sandbox.repo,
         env=sandbox.env,
         capture_output=True,

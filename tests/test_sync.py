@@ -12,7 +12,10 @@ from chatml.model import Request, Status, now
 from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import Sandbox
-from tests.test_merge import shown, tip
+from tests.test_halfmade import wrap, wrapped
+from tests.test_merge import killed, shown, tip
+
+__all__ = ["wrapped"]
 
 
 def clean(sandbox: Sandbox) -> None:
@@ -102,17 +105,68 @@ def _conflicting(sandbox: Sandbox, top: Path, where: str) -> str:
     return "a"
 
 
-@pytest.mark.parametrize("where", ["committed", "uncommitted", "staged", "untracked", "ignored"])
+@pytest.mark.parametrize(
+    "where", ["committed", *(pytest.param(one, marks=pytest.mark.long) for one in ("uncommitted", "untracked")),
+              "staged", "ignored"],
+)  # fmt: skip
 def test_a_conflict_leaves_all_as_it_was(sandbox: Sandbox, worktree: Path, where: str) -> None:
     file = _conflicting(sandbox, worktree, where)
     before = state(sandbox, "x", worktree)
     refused = sandbox.chatml("sync", "x", code=1)
     whose = "it conflicts" if where == "committed" else "its uncommitted work conflicts"
     assert refused.err.startswith(f"error: 'x' is left as it was: {whose} with main {tip(sandbox)[:7]} in {file}\n")
-    (told,) = sandbox.chatml("sync", "--merge", "x", "--json", code=1).json
-    assert (told["outcome"], told["files"], told["onto"]) == ("failed", [file], tip(sandbox))
+    if where == "committed":
+        (told,) = sandbox.chatml("sync", "--merge", "x", "--json", code=1).json
+        assert (told["outcome"], told["files"], told["onto"]) == ("failed", [file], tip(sandbox))
     assert state(sandbox, "x", worktree) == before
     clean(sandbox)
+
+
+def test_all_at_rest(sandbox: Sandbox, worktree: Path) -> None:
+    commit(sandbox, make_session(sandbox, "y"), "y", y="y\n")
+    make_session(sandbox, "z", base="main~1", tools=("Read",))
+    commit(sandbox, make_session(sandbox, "w", base="chatml/x"), "w", w="w\n")
+    done = sandbox.chatml("sync", "--all", "--json").json
+    assert {one["name"]: one["outcome"] for one in done} == {"x": "synced", "y": "up to date", "w": "synced"}
+    assert sandbox.git("log", "--format=%s", "chatml/x..chatml/w") == "w"
+    assert worktree.is_dir()
+
+
+def test_what_is_written_meanwhile_comes_along(sandbox: Sandbox, worktree: Path, wrapped: Path) -> None:
+    done = wrapped / "done"
+    late = f"[ -e {done} ] || {{{{ touch {done}; echo late > {worktree}/late; }}}}"
+    wrap(wrapped, f'#!/bin/sh\ncase "$*" in *write-tree*--stdin*) {late};; esac\nexec {{git}} "$@"\n')
+    assert sandbox.chatml("sync", "x").out.endswith("\n")
+    assert done.exists()
+    assert (worktree / "late").read_text() == "late\n"
+    assert sandbox.git("status", "--porcelain", cwd=worktree) == "?? late"
+    assert (worktree / "other").exists()
+
+
+@pytest.mark.parametrize("command", ["send", pytest.param("resume", marks=pytest.mark.long)])
+def test_an_agent_goes_on_in_a_worktree_that_is_whole(sandbox: Sandbox, wrapped: Path, command: str) -> None:
+    """Killed amid the files, as another git would be: who starts the agent puts all back first."""
+    status = Status.STOPPED if command == "resume" else Status.DONE
+    top = make_session(
+        sandbox, "x", agent="quick", command=("sh", "-c", "git add -A; git commit -q -m agent"), status=status
+    )
+    commit(sandbox, top, "mine", mine="m\n")
+    sandbox.commit("meanwhile", other="o\n", README_dot_md="changed\n")
+    write(top, untracked="u\n")
+    killed(sandbox, wrapped, "read-tree -m", verb="sync")
+    assert (top / "other").exists()
+    sandbox.chatml(command, "x", *(["hello"] if command == "send" else []))
+    sandbox.until("x", "done")
+    assert sandbox.git("log", "--format=%s", "--name-only", "-1", cwd=top).split() == ["agent", "untracked"]
+    clean(sandbox)
+
+
+def test_a_commit_that_can_not_be_signed_changes_nothing(sandbox: Sandbox, worktree: Path) -> None:
+    sandbox.git("config", "commit.gpgSign", "true")
+    sandbox.git("config", "gpg.program", "/bin/false")
+    before = state(sandbox, "x", worktree)
+    refuses(sandbox, "no commit could be made, so nothing was changed", "")
+    assert state(sandbox, "x", worktree) == before
 
 
 # --- where it can't be done ---------------------------------------------------------------------------------------
@@ -145,6 +199,7 @@ def test_a_branch_of_a_person_is_merged_into_and_never_rewritten(sandbox: Sandbo
     top = make_session(sandbox, "x", branch="theirs")
     commit(sandbox, top, "work", a="1\n")
     sandbox.commit("meanwhile", other="o\n")
+    assert sandbox.chatml("sync", "--all").out == ""
     refuses(sandbox, "'x' works on theirs, which was there before it", "chatml sync --merge x")
     assert sandbox.chatml("sync", "--merge", "x").out == f"synced x: merged main {tip(sandbox)[:7]}\n"
     assert (top / "other").read_text() == "o\n"
@@ -193,8 +248,11 @@ def test_one_that_has_landed_goes_on_from_there(sandbox: Sandbox, worktree: Path
     assert sandbox.chatml("rm", "--merged", "-n", "-q").out == "x\n"
 
 
-@pytest.mark.parametrize("way", ["--rebase", "--merge"])
-@pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize(
+    ("landed", "way"),
+    [(False, "--rebase"), (True, "--merge"),
+     *(pytest.param(*one, marks=pytest.mark.long) for one in ((True, "--rebase"), (False, "--merge")))],
+)  # fmt: skip
 def test_one_that_comes_after_another(sandbox: Sandbox, worktree: Path, landed: bool, way: str) -> None:
     """What the other has brought is below its own commits, as long as the base has not got that."""
     top = make_session(sandbox, "y", base="chatml/x", after=("x",))

@@ -225,8 +225,8 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
 def _unfinished(repository: Repository, store: Store) -> Iterator[Diagnosis]:
     """What a `new`, `restore`, `rm` or `merge` that was killed has left."""
     if (store.moving.exists() or store.merging.exists()) and not WorkerLock(store.merge_lock).held():
-        hint = "the next 'chatml merge', 'new', 'rm' or 'restore' puts branch and checkout right"
-        yield warning("leftovers", "a merge was broken off", hint)
+        hint = "the next 'chatml merge', 'sync', 'send', 'new', 'rm' or 'restore' puts branch and checkout right"
+        yield warning("leftovers", "a merge or sync was broken off", hint)
     made = sorted(store.sessions.glob(".new-*"))
     records = [path for start in (".gone-*", ".done-*") for path in sorted(store.sessions.glob(start))]
     gone = [*records, *_among_worktrees(repository, store, ".gone-*")]

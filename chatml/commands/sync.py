@@ -71,7 +71,7 @@ def command(
             say(_line(done), name)
         return Outcome(name, "synced" if done.moved else "up to date", _details(done.target, done.commits))
 
-    each.do(each.chosen(names, everyone, syncing.candidates), sync)
+    each.do(each.chosen(names, everyone, lambda found: syncing.candidates(each.project, found, Way(way))), sync)
     return each.end(as_json)
 
 

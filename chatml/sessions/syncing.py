@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -24,7 +25,7 @@ from chatml.repo.merging import MergeConflictError
 from chatml.runners import table as runners
 from chatml.sessions import find
 from chatml.sessions.basing import SyncConflictError, Target, has, target_of
-from chatml.sessions.caller import hands_off
+from chatml.sessions.caller import caller, hands_off
 from chatml.sessions.landing import PATIENCE, TRIES
 from chatml.state.locks import lock
 from chatml.workspace.glance import git_folder
@@ -52,12 +53,18 @@ class Synced:
     """It has uncommitted work, which came along."""
 
 
-def candidates(sessions: list[Session]) -> list[Session]:
-    """Those of all sessions that may be behind their base: at rest, and none that only read."""
+def candidates(project: Project, sessions: Sequence[Session], way: Way) -> list[Session]:
+    """Those of all sessions that may be behind their base: at rest, and none that only read.
+
+    Of an agent those that it has started. None without its files, and none whose branch can't be brought up this way.
+    """
+    agent = caller(project)
     return [
         one
         for one in sessions
         if not one.status.open
+        and (agent is None or one.family.parent_id == agent.id)
+        and (way is Way.MERGE or one.checkout.owns_branch)
         and not (one.terms.reads_only or one.terms.reviews)
         and one.checkout.populated
         and Path(one.worktree).is_dir()
