@@ -13,7 +13,7 @@ from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import Sandbox
 from tests.test_halfmade import wrap, wrapped
-from tests.test_merge import killed, shown, tip
+from tests.test_merge import hook, killed, shown, tip
 
 __all__ = ["wrapped"]
 
@@ -161,7 +161,9 @@ def test_an_agent_goes_on_in_a_worktree_that_is_whole(sandbox: Sandbox, wrapped:
     clean(sandbox)
 
 
-def test_a_commit_that_can_not_be_signed_changes_nothing(sandbox: Sandbox, worktree: Path) -> None:
+def test_a_commit_that_can_not_be_made_changes_nothing(sandbox: Sandbox, worktree: Path) -> None:
+    hook(sandbox, "commit-msg", "echo no such merges; exit 1")
+    refuses(sandbox, "the commit-msg hook refused it: no such merges", "change what it complains about", "--merge")
     sandbox.git("config", "commit.gpgSign", "true")
     sandbox.git("config", "gpg.program", "/bin/false")
     before = state(sandbox, "x", worktree)

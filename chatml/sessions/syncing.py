@@ -15,7 +15,7 @@ from chatml.errors import ChatmlError
 from chatml.landing import advance, settling
 from chatml.landing.advance import InTheWayError, MovedError
 from chatml.landing.checkout import OPERATIONS, checkout_of, copy_index
-from chatml.landing.hooks import Hooks
+from chatml.landing.hooks import HookError, Hooks
 from chatml.landing.merge import Maker, Mode, NothingNewError, Offer
 from chatml.landing.move import BranchCheckout, Content, Mark, Move
 from chatml.model import Session, Status
@@ -28,6 +28,7 @@ from chatml.sessions.basing import SyncConflictError, Target, has, target_of
 from chatml.sessions.caller import caller, hands_off
 from chatml.sessions.landing import PATIENCE, TRIES
 from chatml.state.locks import lock
+from chatml.text import one_line, shorten
 from chatml.workspace.glance import git_folder
 
 
@@ -106,6 +107,9 @@ def _synced(project: Project, session: Session, way: Way) -> Synced:
         new = _made(project, maker, session, way, old, target)
     except MergeConflictError as error:
         raise SyncConflictError(session.name, target, error.files, uncommitted=False) from error
+    except HookError as error:
+        said = shorten(one_line(error.output), 300) or "it said nothing"
+        raise ChatmlError(f"'{session.name}' is left as it was: {error.message}: {said}", error.hint) from error
     try:
         content = _content(project, maker, checkout, old, new)
     except MergeConflictError as error:
