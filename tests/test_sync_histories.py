@@ -75,3 +75,66 @@ def _by_git(sandbox: Sandbox, old: str, way: str) -> str | None:
     sandbox.git(*command, check=False)
     stuck = any((sandbox.repo / ".git" / name).exists() for name in ("rebase-merge", "MERGE_HEAD"))
     return None if stuck else sandbox.git("rev-parse", "HEAD^{tree}")
+
+
+@pytest.mark.timeout(900)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1 << 30),
+    how=st.sampled_from(["not", "some", "picked", "squash", "merge"]),
+    more=st.sampled_from(["", "commit", "file"]),
+)
+def test_what_is_said_to_have_landed_is_in_the_base(sandbox: Sandbox, seed: int, how: str, more: str) -> None:
+    """Each line that the session has added stands in some commit of the base; with more of its own it has not."""
+    _afresh(sandbox)
+    chance = random.Random(seed)
+    for name in NAMES:
+        path = sandbox.repo / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name} {number} 0.\n" for number in range(chance.randint(2, 12))))
+    sandbox.commit("start")
+    top = make_session(sandbox, "x")
+    base = lines_in(top)
+    work(sandbox, chance, "x", top)
+    if chance.random() < 0.5:
+        work(sandbox, chance, "main", sandbox.repo)
+    home = _land(sandbox, how)
+    if chance.random() < 0.5:
+        work(sandbox, chance, "later", sandbox.repo)
+        sandbox.chatml("ls")
+    if more:
+        extra = top / "extra"
+        extra.write_text("extra 0.5\n")
+        sandbox.git("add", "-A", cwd=top)
+        if more == "commit":
+            sandbox.git("commit", "-q", "-m", "extra", cwd=top)
+    said = sandbox.session("x")["landed"]
+    assert said is not None
+    if not said:
+        assert more or not home
+        return
+    assert not more
+    there = set()
+    for one in sandbox.git("rev-list", "main").splitlines():
+        sandbox.git("checkout", "-q", "--detach", one)
+        there |= lines_in(sandbox.repo)
+    assert lines_in(top) - base <= there
+
+
+def _land(sandbox: Sandbox, how: str) -> bool:
+    """Bring the session's work, or some of it, into the base, as a person would; whether all of it is there."""
+    changed = sandbox.git("diff", "--name-only", "main...chatml/x") != ""
+    commits = sandbox.git("rev-list", "--reverse", "main..chatml/x").splitlines()
+    commands: dict[str, list[tuple[str, ...]]] = {
+        "not": [],
+        "some": [("cherry-pick", "--allow-empty", "--keep-redundant-commits", commits[0])],
+        "picked": [("cherry-pick", "--allow-empty", "--keep-redundant-commits", *commits)],
+        "squash": [("merge", "-q", "--squash", "chatml/x"), ("commit", "-q", "--allow-empty", "-m", "squashed")],
+        "merge": [("merge", "-q", "--no-ff", "--no-edit", "chatml/x")],
+    }
+    for command in commands[how]:
+        sandbox.git(*command, check=False)
+    stuck = sandbox.git("ls-files", "--unmerged") != ""
+    if stuck:
+        sandbox.git(*(("cherry-pick", "--abort") if how in ("some", "picked") else ("reset", "-q", "--hard")))
+    return how in ("squash", "merge") and not stuck and changed
