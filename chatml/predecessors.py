@@ -34,12 +34,12 @@ def found(store: Store, predecessor: Predecessor) -> Session | None:
 
 def waits(session: Session) -> bool:
     """Whether it is queued, and starts once its predecessors are done."""
-    return session.status is Status.QUEUED and bool(session.predecessors) and not session.released
+    return session.status is Status.QUEUED and bool(session.queueing.predecessors) and not session.queueing.released
 
 
 def ready(store: Store, session: Session) -> bool:
     """Whether no predecessor keeps the session from starting."""
-    return not waits(session) or all(_done(store, one) for one in session.predecessors)
+    return not waits(session) or all(_done(store, one) for one in session.queueing.predecessors)
 
 
 def _done(store: Store, predecessor: Predecessor) -> bool:
@@ -54,7 +54,7 @@ def told(store: Store, session: Session) -> tuple[str, bool] | None:
     """What keeps a session from starting, in few words, and whether that never ends by itself; None where nothing."""
     if not waits(session):
         return None
-    awaited = [one for one in session.predecessors if not _done(store, one)]
+    awaited = [one for one in session.queueing.predecessors if not _done(store, one)]
     held_up = [f"{one.name}, which {why}" for one in awaited if (why := _why_not(store, one))]
     if held_up:
         return f"waits for {'; '.join(held_up)}", True
@@ -64,9 +64,9 @@ def told(store: Store, session: Session) -> tuple[str, bool] | None:
 def held_up_by(store: Store, session: Session) -> list[Session]:
     """The queued sessions that come right after this one, and won't start by themselves; `activity` says why."""
     own = Predecessor(session.name, session.id)
-    after = [one for one in store.of_status(Status.QUEUED) if own in one.predecessors]
+    after = [one for one in store.of_status(Status.QUEUED) if own in one.queueing.predecessors]
     reasons = [(one, told(store, one)) for one in after]
-    return [replace(one, activity=why[0], stuck=True) for one, why in reasons if why is not None and why[1]]
+    return [replace(one, activity=why[0]).with_seen(stuck=True) for one, why in reasons if why is not None and why[1]]
 
 
 def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | None:
@@ -76,7 +76,7 @@ def _why_not(store: Store, predecessor: Predecessor, depth: int = 0) -> str | No
         if session is None:
             return GONE
         if waits(session) and depth < DEEP:
-            reasons = ((one.name, _why_not(store, one, depth + 1)) for one in session.predecessors)
+            reasons = ((one.name, _why_not(store, one, depth + 1)) for one in session.queueing.predecessors)
             return next((f"waits for {name}, which {why}" for name, why in reasons if why), None)
         session, crashed = runners.looked_after(store.session(session.name), session)
         return ENDS.get(Status.CRASHED if crashed else session.status)

@@ -52,7 +52,7 @@ class Queue:
     def members(self) -> list[Session]:
         """The queued sessions, the next one first."""
         queued = self._store.of_status(Status.QUEUED)
-        return sorted(queued, key=lambda one: (one.queued_at or one.created_at, one.created_at, one.name))
+        return sorted(queued, key=lambda one: (one.queueing.queued_at or one.created_at, one.created_at, one.name))
 
     def waiting(self) -> Iterator[Session]:
         """Those of them that wait for a place, and are not being started already; the next one first."""
@@ -102,10 +102,10 @@ class Queue:
         return None
 
     def _at_work(self) -> int:
-        """How many workers live, without those that wait for a person."""
+        """How many workers live, without those that wait for a person, or for what comes of a pull request."""
         # One that is being started has not yet written that it prepares.
         candidates = self._store.of_status(Status.QUEUED, Status.PREPARING, Status.RUNNING)
-        return sum(_is_alive(self._store, session) for session in candidates)
+        return sum(not session.looking and _is_alive(self._store, session) for session in candidates)
 
 
 def _is_alive(store: Store, session: Session) -> bool:

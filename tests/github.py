@@ -35,7 +35,24 @@ class Pull:
     draft: bool
     state: str = "OPEN"
     commit: str | None = None
-    checks: list[dict[str, str]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    review: str | None = None
+    mergeable: str = "MERGEABLE"
+    blocked: bool = False
+    """The policy of its base prohibits the merge."""
+    threads: list[dict[str, Any]] = field(default_factory=list)
+    reviews: list[dict[str, Any]] = field(default_factory=list)
+    merged_as: tuple[str, str] | None = None
+    """The method, and the commit."""
+
+    @property
+    def rollup(self) -> str | None:
+        """What GitHub makes of all checks."""
+        outcomes = {check.get("state") or check.get("conclusion") or "PENDING" for check in self.checks}
+        for outcome in ("FAILURE", "ERROR", "PENDING"):
+            if outcome in outcomes:
+                return outcome
+        return "SUCCESS" if outcomes else None
 
 
 @dataclass
@@ -60,6 +77,7 @@ class Failure:
     status: int = 200
     done: bool = False
     """Whether what was asked for happens all the same, so that only the answer is lost."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class GitHub(Served):
@@ -71,6 +89,14 @@ class GitHub(Served):
         self.issues: list[Issue] = []
         self.asked: list[str] = []
         self.failures: dict[str, Failure] = {}
+        self.remaining, self.reset = 5000, "2000-01-01T00:00:00Z"
+        """Questions that this login has left, and when it gets new ones."""
+        self.methods = {"squash": True, "merge": True, "rebase": True}
+        self.permission: str | None = "WRITE"
+        self.logs: dict[int, str] = {}
+        """What jobs of its own runner have printed, by their number."""
+        self.secret: str | None = None
+        """Why this login may not see checks."""
         self.guard = threading.RLock()
         super().__init__(_Handler)
 
@@ -91,11 +117,13 @@ class GitHub(Served):
         """The data that answers an operation; LookupError with GitHub's words where it refuses."""
         if name == "PullRequestCreate":
             return {"createPullRequest": {"pullRequest": self._shown(self._create(variables["input"]))}}
+        if name == "PullRequestMerge":
+            return self._merge(variables["input"])
         if name == "CommentsForIssue":
             about = [one for one in self.issues if f"I_{one.number}" == variables["id"]]
             start = int(variables["endCursor"] or 0)
             return {"node": {"comments": _page(about[0], start) if about else _TALK["comments"]}}
-        repo = f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
+        repo = _repository(variables)
         if repo not in self.repositories:
             raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
         owner, short = repo.split("/")
@@ -126,6 +154,48 @@ class GitHub(Served):
         nodes = nodes[: variables.get("limit", 100)]
         shown["pullRequests"] = {"totalCount": len(nodes), "nodes": nodes, "pageInfo": {"hasNextPage": False}}
         return {"repository": shown}
+
+    def states(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """What is asked about pull requests by number: those that are not there are null, and an error besides."""
+        repo = _repository(variables)
+        if repo not in self.repositories:
+            raise LookupError(f"Could not resolve to a Repository with the name '{repo}'.")
+        known = {pull.number: pull for pull in self.pulls if pull.repo == repo}
+        numbers = {alias: int(number) for alias, number in re.findall(r"(\w+): pullRequest\(number:(\d+)\)", query)}
+        if "number" in variables:
+            numbers = {"pullRequest": variables["number"]}
+        shown = {alias: self._state(known[number]) if number in known else None for alias, number in numbers.items()}
+        if self.secret:
+            for one in filter(None, shown.values()):
+                one["commits"]["nodes"][0]["commit"]["statusCheckRollup"] = None
+        missing = [number for number in numbers.values() if number not in known]
+        limit = {"remaining": self.remaining, "resetAt": self.reset}
+        about: dict[str, Any] = {
+            **{f"{'mergeCommit' if how == 'merge' else how}{'Merge' if how != 'merge' else ''}Allowed": allowed
+               for how, allowed in self.methods.items()},
+            "viewerPermission": self.permission,
+        }  # fmt: skip
+        answer: dict[str, Any] = {"data": {"repository": {**about, **shown}, "rateLimit": limit}}
+        if missing:
+            message = f"Could not resolve to a PullRequest with the number of {missing[0]}."
+            answer["errors"] = [{"type": "NOT_FOUND", "message": message}]
+        if self.secret:
+            answer["errors"] = [{"type": "FORBIDDEN", "message": self.secret}]
+        return answer
+
+    def _state(self, pull: Pull) -> dict[str, Any]:
+        shown = self._shown(pull)
+        contexts = {"totalCount": len(pull.checks), "nodes": pull.checks[:100]}
+        rollup = pull.rollup and {"state": pull.rollup, "contexts": contexts}
+        return {
+            **shown,
+            "reviewDecision": pull.review,
+            "mergeable": pull.mergeable,
+            "reviewThreads": {"totalCount": len(pull.threads), "nodes": pull.threads[-100:]},
+            "latestReviews": {"nodes": pull.reviews},
+            "mergeCommit": pull.merged_as and {"oid": pull.merged_as[1]},
+            "commits": {"nodes": [{"commit": {"oid": shown["headRefOid"], "statusCheckRollup": rollup}}]},
+        }
 
     def _searched(self, issues: list[Issue], variables: dict[str, Any]) -> dict[str, Any]:
         """The issues that have the labels and the state of a search."""
@@ -166,6 +236,16 @@ class GitHub(Served):
         self.pulls.append(pull)
         return pull
 
+    def _merge(self, asked: dict[str, Any]) -> dict[str, Any]:
+        (pull,) = (one for one in self.pulls if f"PR_{one.number}" == asked["pullRequestId"])
+        head = self._shown(pull)["headRefOid"]
+        if asked.get("expectedHeadOid", head) != head:
+            raise LookupError("Head branch was modified. Review and try the merge again.")
+        if not self.methods[asked["mergeMethod"].lower()]:
+            raise LookupError(f"{asked['mergeMethod'].title()} merges are not allowed on this repository.")
+        pull.state, pull.commit, pull.merged_as = "MERGED", head, (asked["mergeMethod"].lower(), head)
+        return {"mergePullRequest": {"clientMutationId": None}}
+
     def _shown(self, pull: Pull) -> dict[str, Any]:
         commit = pull.commit or self.tip(f"{pull.owner}/{pull.repo.split('/')[1]}", pull.head)
         rollup = {"contexts": {"nodes": pull.checks, "pageInfo": {"hasNextPage": False}}} if pull.checks else None
@@ -175,6 +255,9 @@ class GitHub(Served):
             "url": self.url(pull.repo, pull.number),
             "state": pull.state,
             "isDraft": pull.draft,
+            "title": pull.title,
+            "commits": {"nodes": [{"commit": {"oid": commit or ""}}]},
+            "mergeStateStatus": "BLOCKED" if pull.blocked else "CLEAN",
             "baseRefName": pull.base,
             "headRefName": pull.head,
             "headRefOid": commit or "",
@@ -182,6 +265,14 @@ class GitHub(Served):
             "headRepositoryOwner": {"id": pull.owner, "login": pull.owner},
             "statusCheckRollup": {"nodes": [{"commit": {"statusCheckRollup": rollup}}]},
         }
+
+
+OURS = ("PullStates", "PullToMerge", "PullFeedback")
+"""Questions that chatml asks by itself, through `gh api`."""
+
+
+def _repository(variables: dict[str, Any]) -> str:
+    return f"{variables['owner']}/{variables.get('name') or variables.get('repo')}"
 
 
 _TALK: dict[str, Any] = {
@@ -216,8 +307,48 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
         asked = self._body()
         operation = re.search(r"\b(?:query|mutation) (\w+)", asked["query"])
         assert operation is not None, asked
+        variables = asked.get("variables") or {}
+        if operation[1] == "PullRequest_fields":  # gh asks what this GitHub knows: all that there was with gh 2.23
+            self._send(200, {"data": {"PullRequest": {"fields": [{"name": "statusCheckRollup"}]}}}, {})
+            return
+        if operation[1] in OURS:
+            self._answer(operation[1], lambda: self._github.states(asked["query"], variables))
+            return
         name = operation[1] + ("Checks" if "statusCheckRollup" in asked["query"] else "")
-        self._answer(name, lambda: {"data": self._github.graphql(operation[1], asked["variables"] or {})})
+        self._answer(name, lambda: {"data": self._github.graphql(operation[1], variables)})
+
+    def do_GET(self) -> None:
+        """A job's log, which GitHub keeps elsewhere, or a file of a repository, as git fetches without a service."""
+        host, _, path = self.path.removeprefix("http://").partition("?")[0].partition("/")
+        job = re.fullmatch(r"(?:repos/[^/]+/[^/]+/actions/jobs|kept)/(\d+)(?:/logs)?", path)
+        if job is None:
+            self._file(path)
+        elif host.startswith("api."):
+            self._github.asked.append("Log")
+            there = {"Location": f"http://{HOST}/kept/{job[1]}"} if int(job[1]) in self._github.logs else {}
+            self._send(302 if there else 404, {"message": "Not Found"}, there)
+        else:
+            self._give(self._github.logs[int(job[1])].encode())
+
+    def _file(self, path: str) -> None:
+        found = re.fullmatch(r"([^/]+/[^/]+)\.git/(.+)", path)
+        bare = self._github.repositories.get(found[1]) if found else None
+        if bare is None or found is None:
+            self._send(404, {"message": "Not Found"}, {})
+            return
+        subprocess.run(["git", "--git-dir", str(bare), "update-server-info"], check=True, timeout=TIMEOUT)
+        file = bare / found[2]
+        if file.is_file():
+            self._give(file.read_bytes())
+        else:
+            self._send(404, {"message": "Not Found"}, {})
+
+    def _give(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def do_PATCH(self) -> None:
         changes = self._body()
@@ -259,13 +390,15 @@ class _Handler(Quiet, BaseHTTPRequestHandler):
                 failure = Failure(str(error))
         if failure is not None:
             data = {"message": failure.message} if failure.status >= 400 else _errors(failure.message)
-        self._send(failure.status if failure else 200, data)
+        self._send(failure.status if failure else 200, data, failure.headers if failure else {})
 
-    def _send(self, status: int, data: dict[str, Any]) -> None:
+    def _send(self, status: int, data: dict[str, Any], headers: dict[str, str]) -> None:
         content = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 

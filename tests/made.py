@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chatml.model import Base, Session, Status, Terms, now
+from chatml.model import Base, Checkout, Exchange, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.model.event import MessageTaken, StatusChanged
 from chatml.state import inbox
@@ -46,9 +46,8 @@ def make_session(sandbox: Sandbox, name: str, base: str = "main", branch: str | 
         result="It is done.",
         repository=str(sandbox.repo),
         id=str(uuid.uuid4()),
-        owns_branch=branch is None,
-        agent_started=True,
-        populated=True,
+        exchange=Exchange(started=True),
+        checkout=Checkout(owns_branch=branch is None, populated=True),
     )
     with Store(sandbox.repo / ".git").stage() as staged:
         asked = {key: changes.pop(key) for key in [*changes] if key in vars(session.terms) and key != "model"}

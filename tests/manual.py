@@ -91,6 +91,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "Every command that the agent ran:",
             "chatml logs limit --json | jq -r 'select(.name==\"Bash\").input.command'",
         ),
+        ("What the last 'merge --check' has printed:", "chatml logs --check"),
     ),
     "cost": (
         ("", "chatml cost"),
@@ -143,7 +144,20 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("Go there:", 'cd "$(chatml path add-rate-limiting)"'),
         ("Run the tests there:", 'make -C "$(chatml path add-rate-limiting)" test'),
     ),
-    "pr": (("", "chatml pr add-rate-limiting"), ("As a draft:", "chatml pr limit --draft")),
+    "merge": (
+        ("", "chatml merge add-rate-limiting"),
+        ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),
+        ("All that can land; the agents of the others resolve their conflicts:", "chatml merge --all --resolve --rm"),
+        (
+            "Only what passes the tests together; each agent is told what fails with its work:",
+            "chatml merge --all --check 'make test' --resolve",
+        ),
+    ),
+    "pr": (
+        ("", "chatml pr add-rate-limiting"),
+        ("As a draft:", "chatml pr limit --draft"),
+        ("What fails there, to its agent; then merged:", "chatml pr limit --fix\nchatml pr limit --merge"),
+    ),
     "summary": (
         ("What came of the night's work, and what to do now:", "chatml summary"),
         ("As the summary of a GitHub Actions job:", 'chatml summary --markdown >> "$GITHUB_STEP_SUMMARY"'),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,7 +184,7 @@ def test_a_kill_between_the_base_and_the_branch_is_made_good(shell: Sandbox, com
     shell.chatml("new", "exit 1", "--name", "bad", "--wait", "-q", code=1)
     shell.chatml("new", "ls; git log --format=%s", "--name", "c", "--after", "a", "--after", "bad", "-q")
     files = SessionStore(shell.state("c"))
-    settle(files.read(), Store(shell.repo / ".git"), lambda **changes: files.write(replace(files.read(), **changes)))
+    settle(files.read(), Store(shell.repo / ".git"), lambda how: files.write(how(files.read())))
     assert shell.git("rev-parse", "chatml/c") == shell.git("rev-parse", "main")
     if committed:
         mine = shell.git("commit-tree", "-p", "main", "-m", "mine", "main^{tree}")

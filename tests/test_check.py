@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chatml import config, containment
+from chatml.checking import KEPT, LINE, LINES, TOLD, Tail
 from chatml.config import Config, role_of, terms_of
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Terms
@@ -19,7 +20,6 @@ from chatml.state.paths import StatePaths
 from chatml.state.store import Store
 from chatml.text import plain
 from chatml.worker import check
-from chatml.worker.check import KEPT, LINE, LINES, TOLD, Tail
 from tests.calls import bash
 from tests.contained import needs_sandbox
 from tests.faults import Serve, kill, worker

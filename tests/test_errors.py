@@ -230,7 +230,7 @@ def test_a_message_that_was_forgotten(sandbox: Sandbox) -> None:
 
 
 NAMES: tuple[list[str], ...] = (
-    ["ls"], ["path"], ["logs"], ["attach"], ["wait"], ["stop"], ["resume"], ["diff"], ["pr"], ["rm"],
+    ["ls"], ["path"], ["logs"], ["attach"], ["wait"], ["stop"], ["resume"], ["diff"], ["merge"], ["pr"], ["rm"],
     ["rm", "-n", "--force"], ["restore"],
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ import pytest
 from chatml.agents import skill
 from chatml.environment import MARKER
 from chatml.errors import ChatmlError
-from chatml.model import Base, Request, Session, Status, Terms, now
+from chatml.model import Base, Family, Request, Session, Status, Terms, now
 from chatml.project import Project, open_project
 from chatml.render.rows import families
 from chatml.sessions import control, family
@@ -167,7 +167,7 @@ def draft(**terms: object) -> Session:
 def adopt(box: Sandbox, project: Project, name: str, /, spent: float = 0.0, **terms: Any) -> Session:
     """The session of that name as the agent of `boss` gets it, at work."""
     with agent_of(project, "boss"), family.adopted(project, draft(**terms)) as child:
-        kept: dict[str, Any] = {"parent": child.parent, "parent_id": child.parent_id, "terms": child.terms}
+        kept: dict[str, Any] = {"family": child.family, "terms": child.terms}
         make_session(box, name, status=Status.WAITING, cost_usd=spent, **kept)
     return record(project, name)
 
@@ -221,8 +221,9 @@ def test_all_children_together_cost_what_is_left_to_their_parent(sandbox: Sandbo
         with pytest.raises(ChatmlError, match="can't change the limits"):
             control.resume(project, "first", NewLimits(max_budget_usd=Amount(2, more=True)))
     sandbox.chatml("rm", "--force", "first", "third")
-    boss = record(project, "boss")
-    assert (boss.children, sum(one.usd for one in boss.removed_children)) == (3, 0.5), "what is removed still counts"
+    family_of = record(project, "boss").family
+    gone = sum(one.usd for one in family_of.removed_children)
+    assert (family_of.children, gone) == (3, 0.5), "what is removed still counts"
     assert adopt(sandbox, project, "fourth").terms.max_budget_usd == 3.5
 
 
@@ -248,8 +249,9 @@ def test_what_a_child_asks_permission_for_a_person_decides(sandbox: Sandbox, pro
     make_session(sandbox, "boss")
     kinds = {"1": "permission", "2": "permission"}
     asks = tuple(Request(number, kind, "Bash: curl", {"rules": ["Bash"]}, now()) for number, kind in kinds.items())
-    mine = {"parent": "boss", "parent_id": record(project, "boss").id}
-    make_session(sandbox, "kid", status=Status.WAITING, requests=asks, command=("true", "{prompt}"), agent="x", **mine)
+    mine = Family("boss", record(project, "boss").id)
+    agent: dict[str, Any] = {"agent": "x", "command": ("true", "{prompt}")}
+    make_session(sandbox, "kid", status=Status.WAITING, requests=asks, family=mine, **agent)
     marked = {MARKER: record(project, "boss").id}
     for more in ((), ("--always",), ("--for-all",)):
         refused = sandbox.chatml("approve", "kid", "--id", "1", *more, env=marked, code=1)
@@ -262,8 +264,8 @@ def test_what_a_child_asks_permission_for_a_person_decides(sandbox: Sandbox, pro
 
 def test_a_family_stands_where_its_neediest_would() -> None:
     def one(name: str, status: Status, parent: str | None = None) -> Session:
-        family_of = parent and f"id of {parent}"
-        return replace(draft(), name=name, status=status, id=f"id of {name}", parent=parent, parent_id=family_of)
+        family_of = Family(parent, parent and f"id of {parent}")
+        return replace(draft(), name=name, status=status, id=f"id of {name}", family=family_of)
 
     sessions = [
         one("quiet", Status.DONE),

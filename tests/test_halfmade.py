@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -174,7 +173,7 @@ def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> boo
             return each
 
         def record(**changes: Any) -> None:
-            store.update(lambda now: replace(now, **changes))
+            store.update(lambda now: now.with_checkout(**changes))
 
         sys.settrace(each)
         checkout.prepare(session, store.folder.parents[2], record, lambda: False)
@@ -199,8 +198,8 @@ def test_a_preparation_that_is_killed_at_any_line_is_gone_on_with(sandbox: Sandb
             path.write_text("mine")
         edited.add(len(mine))
         assert not _prepare_until(store.read(), store)
-        assert store.read().populated
-        assert not store.read().hook_due
+        assert store.read().checkout.populated
+        assert not store.read().checkout.hook_due
         wanted = [f"M {path.relative_to(worktree)}" for path in mine]
         assert sandbox.git("status", "--porcelain", cwd=worktree) == "\n".join(wanted).replace("\nM", "\n M"), last
         assert [path.read_text() for path in mine] == ["mine"] * len(mine)

@@ -19,7 +19,7 @@ LEVELS = [
     {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "plugins", "proc"},
     {"containment"},
-    {"state", "repo"},
+    {"checking", "state", "repo"},
     {"config"},
     {"terminal", "tasks"},
     {"changes"},

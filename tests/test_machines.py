@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from chatml import queue
 from chatml.agents.base import Agent, Ask
-from chatml.model import Base, Reply, Session, Status, now
+from chatml.model import Base, Queueing, Reply, Session, Status, now
 from chatml.model.entry import Handed, Message, Unsend
 from chatml.model.event import MessageTaken, Replied
 from chatml.model.terms import Terms
@@ -267,7 +267,7 @@ class QueueMachine(Machine):
         number = next(self.numbers)
         name = f"s{99 - number:02}"  # names in the other order, which must not count
         stamp = f"2026-01-01T00:00:00.{number:03}Z"
-        self.add(session(name, number, status=Status.QUEUED, created_at=stamp, queued_at=stamp))
+        self.add(session(name, number, status=Status.QUEUED, created_at=stamp, queueing=Queueing(stamp)))
         self.entered.append(name)
 
     @rule()

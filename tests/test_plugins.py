@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chatml.model import Status
+from chatml.model import Queueing, Status
 from tests.faults import all_gone, record
 from tests.made import make_session
 from tests.support import Sandbox, wait_until
@@ -104,7 +104,7 @@ def test_a_session_whose_runner_is_gone_keeps_nobody_else_from_its_place(sandbox
     (sandbox.repo / ".git" / "chatml").mkdir()
     (sandbox.repo / ".git" / "chatml" / "config.yaml").write_text(f"agent: shell\nmax_parallel: 1\n{SHELL}")
     gone: dict[str, Any] = {"runner": "nice", "max_parallel": 1}
-    make_session(sandbox, "first", status=Status.QUEUED, queued_at="2020-01-01T00:00:00.000Z", **gone)
+    make_session(sandbox, "first", status=Status.QUEUED, queueing=Queueing("2020-01-01T00:00:00.000Z"), **gone)
     make_session(sandbox, "busy", status=Status.RUNNING, **gone)
     make_session(sandbox, "resting", leftovers=True, **gone)
     assert sandbox.chatml("new", "hello", "--name", "t", "--wait", "--json").json["status"] == "done"

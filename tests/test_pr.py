@@ -111,11 +111,14 @@ def test_opens_a_pull_request_and_finds_it_again(sandbox: Sandbox, github: GitHu
     assert pull.body == f"{ANSWER}\n\n- Add one\n- Add two"
     assert (pull.base, pull.head, pull.draft) == ("main", BRANCH, False)
     shown = {"number": 1, "url": github.url("octo/app", 1), "state": "open", "checks": None}
-    assert sandbox.session(NAME)["pr"] == shown
+    more = {"draft": False, "review": None, "mergeable": None}
+    recorded = sandbox.session(NAME)["pr"]
+    assert recorded == {**shown, **more, "at": recorded["at"]}
 
     pull.checks = [{"__typename": "CheckRun", "name": "ci", "status": "COMPLETED", "conclusion": "SUCCESS"}]
     again = sandbox.chatml("pr", "--json", cwd=worktree(sandbox))
-    assert again.json == {**shown, "checks": "passing", "created": False}
+    assert again.json == {**shown, **more, "checks": "passing", "at": again.json["at"], "created": False}
+    assert again.json["at"] > recorded["at"]
     assert again.err == f"{BRANCH} is on origin already\n#1 is open already\n"
     assert sandbox.session(NAME)["pr"]["checks"] == "passing"
 

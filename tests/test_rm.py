@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatml.model import Exchange
 from tests.made import assert_comes_back, commit, files, make_session, traces, write
 from tests.support import Sandbox
 
@@ -425,7 +426,7 @@ def test_a_damaged_record(sandbox: Sandbox) -> None:
 
 
 def test_a_session_whose_files_were_never_checked_out(sandbox: Sandbox) -> None:
-    worktree = make_session(sandbox, "x", agent_started=False)
+    worktree = make_session(sandbox, "x", exchange=Exchange(started=False))
     admin = sandbox.repo / ".git" / "worktrees" / "x"
     (admin / "index").unlink()
     (admin / "index.lock").touch()  # of the checkout that was killed

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chatml.model import Base, Changes, CheckResult, Failure, PullRequest, Request, Session, Status, Terms
+from chatml.model import Base, Changes, CheckResult, Failure, PullRequest, Request, Seen, Session, Status, Terms
 from chatml.model.event import Event, StatusChanged, ToolCall, ToolResult, What
 from chatml.render import summary as render
 from chatml.sessions.summary import Summary, duration, first_paragraph, shared_paths
@@ -215,7 +215,7 @@ NEXT = [
     (one(changes=SOME, pr=replace(OPEN, state="merged")), "chatml rm a"),
     (one(changes=replace(SOME, uncommitted=True), landed=True), "chatml pr a --commit 'Do it, please'"),
     (one(changes=replace(SOME, left_out=1)), "chatml diff a"),
-    (one(changes=None, not_counted="gone"), "chatml show a"),
+    (one(changes=None, seen=Seen(not_counted="gone")), "chatml show a"),
     (one(status=Status.WAITING, requests=(ASKS,)), "chatml approve a"),
     (one(status=Status.WAITING, requests=(ASKS, replace(ASKS, id="2"))), "chatml approve a --id 1"),
     (one(status=Status.WAITING, requests=(replace(ASKS, kind="question"),)), "chatml attach a"),
@@ -360,7 +360,7 @@ def test_a_pipe_and_a_terminal_say_how_it_stands() -> None:
     done = one("app", changes=SOME, commits=(("5b9ea3a58" + "0" * 31, "Add y"),), duration_s=75.0, tests=(
         RanTests("pytest -q", True, 12), RanTests("npm test", None, None),
     ), paths=frozenset({"app.py"}))  # fmt: skip
-    other = one("b", paths=frozenset({"app.py"}), not_counted=None, notes=("left out: x",))
+    other = one("b", paths=frozenset({"app.py"}), notes=("left out: x",))
     assert [plain(line) for line in render.page([asks, done, other], None)] == [
         "2 done, 1 needs you, $0.25",
         "",

@@ -25,6 +25,9 @@ from tests.faults import all_gone
 from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import TIMEOUT, Sandbox, needs
+from tests.test_halfmade import wrap, wrapped
+
+__all__ = ["wrapped"]
 
 
 def _why_not() -> str:
@@ -253,7 +256,51 @@ def _published(sandbox: Sandbox, before: dict[str, Any]) -> None:
     _work(sandbox, before)
 
 
+def _landable(sandbox: Sandbox) -> dict[str, Any]:
+    """A session whose work changes, adds and removes files, and a checkout with work of the person's in it."""
+    sandbox.commit("before", old="old\n", sub__gone="gone\n", mine="theirs\n")
+    worktree = make_session(sandbox, "x", **QUICK)
+    (worktree / "sub" / "gone").unlink()
+    commit(sandbox, worktree, "Do it", old="new\n", deep__er="4\n", deep__est="5\n")
+    write(sandbox.repo, mine="mine\n", untracked="u\n")
+    sandbox.git("update-index", "-q", "--refresh", check=False)
+    return state(sandbox, "x", worktree) | {"main": sandbox.git("rev-parse", "main")}
+
+
+def _landable_elsewhere(sandbox: Sandbox) -> dict[str, Any]:
+    before = _landable(sandbox)
+    sandbox.git("checkout", "-q", "-b", "mine")
+    return before
+
+
+def whole(sandbox: Sandbox, before: dict[str, Any]) -> bool:
+    """Whether the branch has moved; it and its checkout are either old or new, and the person's work is there."""
+    moved: bool = sandbox.git("rev-parse", "main") != before["main"]
+    status = sandbox.git("status", "--porcelain", "--untracked-files=all")
+    assert status == "M mine\n?? untracked", status
+    assert (sandbox.repo / "mine").read_text() == "mine\n"
+    here = sandbox.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+    new = moved and here
+    assert (sandbox.repo / "old").read_text() == ("new\n" if new else "old\n")
+    assert [(sandbox.repo / path).exists() for path in ("sub/gone", "deep/er")] == [not new, new]
+    landed = json.loads((sandbox.state("x") / "session.json").read_text())["landed_as"]
+    assert (landed is not None) == moved, landed
+    return moved
+
+
+def _landed(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    sandbox.chatml("rm", "nobody", code=1)  # clears up
+    whole(sandbox, before)
+    _clean(sandbox)
+    sandbox.chatml("merge", "x")
+    assert whole(sandbox, before)
+    sandbox.git("fsck", "--no-dangling", "--no-progress")
+    assert sandbox.git("log", "-1", "--format=%s", "main") == "Do it"
+
+
 SCENES = {
+    "merge": Scene(("merge", "x"), _landable, _landed),
+    "merge, not checked out": Scene(("merge", "x"), _landable_elsewhere, _landed),
     "new": Scene(("new", "do it", "--name", "x", "-q"), _configured, lambda sandbox, _: _made(sandbox)),
     "send": Scene(("send", "x", "hello"), _rested, _sent),
     "stop": Scene(("stop", "x"), _crashed, _stopped),
@@ -298,10 +345,14 @@ class Stage:
             shutil.rmtree(folder)
         shutil.copytree(self.saved, self.sandbox.repo.parent, symlinks=True, dirs_exist_ok=True)
 
-    def run(self, argv: tuple[str, ...], *inject: str) -> tuple[subprocess.CompletedProcess[str], str]:
-        """Run chatml under strace; how it ended, and the trace."""
+    def run(
+        self, argv: tuple[str, ...], *inject: str, children: bool = False
+    ) -> tuple[subprocess.CompletedProcess[str], str]:
+        """Run chatml under strace, or it and its `children`; how it ended, and the trace."""
         trace = self.saved.with_name("trace")
         tracer = ["strace", "-y", "-qq", "-o", str(trace), "-e", f"trace={','.join({*CALLS, *FAILING})}", *inject]
+        if children:
+            tracer[1:1] = ["-f"]
         paths = os.pathsep.join([str(self.saved.with_name("start")), self.sandbox.env["PYTHONPATH"]])
         env = {**self.sandbox.env, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": paths}
         done = subprocess.run(
@@ -350,6 +401,7 @@ def _clean(sandbox: Sandbox) -> None:
     assert not list((git / "chatml" / "sessions").glob(".*"))
     assert not [path for path in git.rglob("*.lock") if "chatml" not in path.relative_to(git).parts]
     assert not list((git / "worktrees").rglob("chatml*"))
+    assert not list(git.glob("index.*"))
 
 
 @pytest.mark.timeout(500)
@@ -413,3 +465,73 @@ def test_a_folder_that_cannot_be_read_is_not_removed(
     (worktree / "cache" / "notes").unlink()
     (worktree / "cache").rmdir()
     _work(sandbox, before)
+
+
+MERGES = ("merge", "merge, not checked out")
+
+DIES_TOO = """#!/bin/sh
+{git} "$@"
+code=$?
+if [ $code -ge 128 ] && [ $code -lt 160 ] && [ $code != 129 ] && [ $code != 128 ]; then kill -9 $PPID; fi
+exit $code
+"""
+"""A git that takes the one along who has called it, where it is killed."""
+
+
+def by_path(trace: str, root: Path, calls: tuple[str, ...]) -> list[Point]:
+    """The calls of many processes that change something below a folder, each counted by the path that it is about.
+
+    Without the objects: they have other names each time, and half of one is none.
+    """
+    count: Counter[tuple[str, str]] = Counter()
+    found = []
+    for line in trace.splitlines():
+        call = re.match(r'\d+ +(\w+)\((?:AT_FDCWD<([^>]*)>, )?(?:"([^"]*)"|\d+<([^>]*)>)', line)
+        if call is None or call[1] not in calls or (call[1] == "openat" and "O_CREAT" not in line):
+            continue
+        path = call[3] or call[4]
+        below = path.startswith(str(root)) or (call[2] or "").startswith(str(root)) or not path.startswith("/")
+        if not below or "= -1" in line or "/objects/" in path or path[:7] == "objects" or path.startswith("pipe:"):
+            continue
+        count[call[1], path] += 1
+        found.append(Point(call[1], count[call[1], path], path))
+    return found
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("fault", ["kill", "kill both", "full disk"])
+@pytest.mark.parametrize("name", MERGES)
+def test_a_fault_at_a_system_call_of_git(
+    sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, wrapped: Path, name: str, fault: str
+) -> None:
+    """At each call of chatml's own and of every git that it starts; or of that git, and chatml dies with it."""
+    scene = SCENES[name]
+    before = scene.prepare(sandbox)
+    all_gone(sandbox)
+    plain = sandbox.env["PATH"]
+    if fault == "kill both":
+        wrap(wrapped, DIES_TOO)
+    stage = Stage(sandbox, tmp_path_factory.mktemp("stage") / "saved")
+    done, trace = stage.run(scene.command, children=True)
+    assert done.returncode == 0, done
+    kills = fault != "full disk"
+    found = by_path(trace, sandbox.repo.parent, CALLS if kills else FAILING)
+    assert len(found) > FEW, trace
+    struck = 0
+    for point in found:
+        where = f"{name}: {fault} at {point}"
+        stage.put_back()
+        how = "signal=KILL" if kills else "error=ENOSPC"
+        done, trace = stage.run(scene.command, *point.struck(how), children=True)
+        struck += done.returncode != 0
+        try:
+            assert "Traceback" not in done.stderr
+            assert done.returncode in ((0, 1, -9, 137) if kills else (0, 1))
+            sandbox.env["PATH"] = plain.removeprefix(f"{wrapped}:")
+            scene.go_on(sandbox, before)
+            sandbox.env["PATH"] = plain
+            all_gone(sandbox)
+        except AssertionError as error:
+            raise AssertionError(f"{where}: {done}\n{trace[-3000:]}") from error
+    assert struck > FEW
+    print(f"{name}: {fault} at {len(found)} calls, {struck} of them fatal")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chatml.commands import new
+from chatml.model import Family
 from chatml.tasks.documents import OPTIONS, OWN, SHARED
 from tests.made import make_session, traces
 from tests.support import Result, Sandbox
@@ -284,8 +285,8 @@ def test_the_money_and_the_agents_of_a_list_are_its_parents(shell: Sandbox) -> N
 
 def test_a_child_never_waits_for_those_above_it(shell: Sandbox) -> None:
     make_session(shell, "top", agent="sh", command=("true", "{prompt}"), max_depth=3)
-    mine = {"parent": "top", "parent_id": shell.written("top")["id"]}
-    make_session(shell, "middle", agent="sh", command=("true", "{prompt}"), max_depth=2, **mine)
+    mine = Family("top", shell.written("top")["id"])
+    make_session(shell, "middle", agent="sh", command=("true", "{prompt}"), max_depth=2, family=mine)
     make_session(shell, "beside")
     env = as_agent(shell, "middle")
     with nothing_made(shell):
@@ -296,7 +297,7 @@ def test_a_child_never_waits_for_those_above_it(shell: Sandbox) -> None:
         above = shell.chatml("new", "-n", "2", "x", "--after", "top", env=env, code=2)
         assert "a session can't come after 'top': the agent of 'middle' starts it" in above.err
     shell.chatml("new", "x", "--after", "beside", "--wait", "-q", env=env)
-    assert shell.written("x")["parent"] == "middle"
+    assert shell.session("x")["parent"] == "middle"
 
 
 def test_the_hint_about_the_agent_works(shell: Sandbox) -> None:
@@ -306,4 +307,4 @@ def test_the_hint_about_the_agent_works(shell: Sandbox) -> None:
     assert refused.err.endswith("hint: take your own: --agent claude\n")
     shell.chatml("new", "x", "--agent", "claude", "-q", env=as_agent(shell, "boss"))
     shell.chatml("stop", "x")
-    assert shell.written("x")["parent"] == "boss"
+    assert shell.session("x")["parent"] == "boss"

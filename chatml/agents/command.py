@@ -36,7 +36,7 @@ class CommandAgent(PlainAgent):
         super().__init__(session, setting)
         self._process: asyncio.subprocess.Process | None = None
         self._interrupted = False
-        self._began = session.agent_started
+        self._began = session.exchange.started
         self._open = list(setting.unanswered)
         self._ended = asyncio.Event()
         """No turn is under way, and the last one's end was told."""

@@ -76,7 +76,8 @@ your answer which session waits and for what, and go on with something else.
 
 ## Land
 
-    git merge chatml/limits            # into your branch: read its diff first, resolve conflicts, run the tests
+    chatml merge limits                # into your branch, if it merges cleanly: read its diff first
+    git merge chatml/limits            # where it conflicts: resolve that yourself, or 'chatml merge --resolve limits'
     chatml pr limits                   # or publish it, where you were asked to
     chatml rm limits                   # refuses where work would be lost; 'chatml restore limits' brings it back
 
@@ -84,8 +85,8 @@ That you never merge doesn't hold for the branches of sessions that you have sta
 
 ## What you can't do
 
-- `approve`, `answer`, `deny`, `send`, `unsend`, `stop`, `pr` and `rm` work on sessions that you have started, and on no
-  others.
+- `approve`, `answer`, `deny`, `send`, `unsend`, `stop`, `merge`, `pr` and `rm` work on sessions that you have
+  started, and on no others.
 - You may start 5 sessions, and those start none, unless the person has set other limits. They are no freer than you,
   and all together may cost what is left of your budget: give each its share with `--max-budget-usd`.
 - chatml writes below `.git/chatml`, which a sandboxed command can't: run it outside of the sandbox.

@@ -30,12 +30,13 @@ def pick_up(top: Path) -> tuple[str | None, tuple[str, ...]]:
 
 def keep(repository: Repository, session: Session) -> None:
     """Keep what the session carries, and what its scope is held against, until `let_go`."""
-    kept = session.carried or (session.scope_start if session.terms.scope else None)
+    made_of = session.checkout
+    kept = made_of.carried or (made_of.scope_start if session.terms.scope else None)
     if kept is not None:
         repository.git("update-ref", PREFIX + session.id, kept)
 
 
 def let_go(repository: Repository, session: Session) -> None:
     """Keep it no longer, if it was kept."""
-    if session.carried is not None or session.scope_start is not None:
+    if session.checkout.carried is not None or session.checkout.scope_start is not None:
         repository.git("update-ref", "-d", PREFIX + session.id, check=False)

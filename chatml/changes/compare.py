@@ -240,8 +240,8 @@ def _strayed(session: Session, comparison: Comparison) -> list[str]:
     if not session.terms.scope:
         return []
     out = outside(session.terms.scope, comparison.names(comparison.since))
-    if out and session.scope_start is not None:
-        own = comparison.names(session.scope_start)
+    if out and session.checkout.scope_start is not None:
+        own = comparison.names(session.checkout.scope_start)
         out = [path for path in out if path in own]
     return out
 

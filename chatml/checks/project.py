@@ -14,6 +14,7 @@ from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.checks import Diagnosis, count, ok, problem, warning
 from chatml.config import Config
 from chatml.errors import ChatmlError
+from chatml.landing.scratch import PLACE
 from chatml.model import Session, Status
 from chatml.repo import Repository, git
 from chatml.runners import table as runners
@@ -209,8 +210,8 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
     known = {os.path.realpath(worktree.path) for worktree in repository.worktrees()}
     for path in _among_worktrees(repository, store, "[!.]*"):
         place = shlex.quote(str(path))
-        if path.name in names or not path.is_dir():
-            continue
+        if path.name in names or path.name.startswith(PLACE) or not path.is_dir():
+            continue  # a scratch worktree comes and goes with the command that tries something in it
         if os.path.realpath(path) in known:
             yield warning(
                 "leftovers",
@@ -222,7 +223,10 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
 
 
 def _unfinished(repository: Repository, store: Store) -> Iterator[Diagnosis]:
-    """What a `new`, `restore` or `rm` that was killed has left."""
+    """What a `new`, `restore`, `rm` or `merge` that was killed has left."""
+    if (store.moving.exists() or store.merging.exists()) and not WorkerLock(store.merge_lock).held():
+        hint = "the next 'chatml merge', 'new', 'rm' or 'restore' puts branch and checkout right"
+        yield warning("leftovers", "a merge was broken off", hint)
     made = sorted(store.sessions.glob(".new-*"))
     records = [path for start in (".gone-*", ".done-*") for path in sorted(store.sessions.glob(start))]
     gone = [*records, *_among_worktrees(repository, store, ".gone-*")]

@@ -181,7 +181,7 @@ def _sum_up(project: Project, listed: TaskList, became: Sequence[tasks.Made], pl
         output.note(", ".join(parts) or listed.without)
     new = [one.session for one in became if one.word == tasks.MADE and one.session is not None]
     queued = [session for session in _now(project, new) if session.status is Status.QUEUED]
-    if placed := sum(session.queue_place is not None for session in queued):
+    if placed := sum(session.seen.queue_place is not None for session in queued):
         output.note(f"{placed} queued: all places are taken")
     if later := len(queued) - placed:
         output.note(f"{later} queued until others are done")

@@ -106,7 +106,7 @@ def tell_places(project: Project, names: Iterable[str], say: Callable[[str], Non
     queued = [session for session in found if session.status is Status.QUEUED]
     for session in queued:
         say(f"{session.name} is {rows.queued(session)}")
-    return {session.name: session.queue_place for session in queued}
+    return {session.name: session.seen.queue_place for session in queued}
 
 
 def there(project: Project, names: Iterable[str]) -> list[Session]:

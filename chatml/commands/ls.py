@@ -16,6 +16,7 @@ from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find, notice
+from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
 from chatml.text import one_line
@@ -62,10 +63,10 @@ def command(
 
 
 def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ...], every: bool) -> list[Session]:
-    """The sessions to show, with their place in the queue and their changes; of `every` one counted anew."""
+    """The sessions to show, with their place in the queue, pull requests and changes; of `every` one counted anew."""
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return recount(project, with_processes(find.with_places(project, wanted)), every)
+    return with_pulls(project, recount(project, with_processes(find.with_places(project, wanted)), every))
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

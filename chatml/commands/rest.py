@@ -56,7 +56,7 @@ def _look(project: Project, waited: Waited) -> None:
         except (ChatmlError, OSError) as error:
             code = output.complain(error)
         else:
-            if not session.status.at_rest and not session.stuck:
+            if not session.status.at_rest and not session.seen.stuck:
                 continue
             notice.tell_crashes(project, [session])
             waited.rested.append(session)
@@ -67,7 +67,7 @@ def _look(project: Project, waited: Waited) -> None:
 
 def _code(session: Session) -> int:
     """The exit code that tells how a session came to rest."""
-    if session.status is Status.WAITING or session.stuck:
+    if session.status is Status.WAITING or session.seen.stuck:
         return NEEDS_PERSON
     return 0 if session.status is Status.DONE else 1
 
@@ -84,7 +84,7 @@ def tell(session: Session) -> None:
         output.answer(printable(session.result or ""))
         return
     failure = find.failure_of(session)
-    if session.stuck:
+    if session.seen.stuck:
         tell_stuck(session)
     elif session.status is Status.WAITING:
         output.error(f"{session.name} needs you: {rows.activity(session)}", f"see 'chatml show {session.name}'")

@@ -38,7 +38,7 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
         for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")
     for session in waited.rested:
-        if session.stuck:
+        if session.seen.stuck:
             rest.tell_stuck(session)
     if waited.code == rest.TIMED_OUT:
         output.error(f"still at work after {timeout:g} s: {', '.join(waited.at_work)}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,14 @@ EXIT_AUTH = 4
 
 class NoGitHubError(ChatmlError):
     """None of the remotes is on GitHub."""
+
+
+class ForgeBusyError(ChatmlError):
+    """GitHub does not want to be asked before `until`, in seconds since the epoch."""
+
+    def __init__(self, message: str, hint: str | None, until: float) -> None:
+        super().__init__(message, hint)
+        self.until = until
 
 
 _NO_REMOTE = (
@@ -58,9 +68,19 @@ _KNOWN: Sequence[tuple[str, str, str]] = (
         "GitHub could not be reached",
         "check the network and https://githubstatus.com, then call it again",
     ),
+    (
+        r"is not mergeable",
+        "GitHub does not merge it",
+        "what it lacks stands on its page (chatml pr NAME --web), and 'chatml pr NAME --fix' gives it to the agent",
+    ),
+    (
+        r"Head branch was modified|head (sha|branch|commit).*(match|out of date)",
+        "somebody has pushed to it just now",
+        "look at what came in, and call it again",
+    ),
     (r"HTTP 5\d\d", "GitHub has a problem of its own", "see https://githubstatus.com, then call it again"),
     (
-        r"Resource not accessible|HTTP 403|must have (push|write)",
+        r"Resource not accessible|HTTP 403|must have (push|write)|have the correct permissions",
         "this login may not do that on GitHub",
         "see 'gh auth status'; a token needs access to contents, pull requests and issues",
     ),
@@ -81,20 +101,70 @@ def answer(args: Sequence[str], at: Path) -> Any:
         raise ChatmlError(f"{command} gave no proper answer: {said}", f"try it yourself: {command}") from error
 
 
+def graphql(query: str, variables: Mapping[str, str | int], host: str, at: Path) -> Mapping[str, Any]:
+    """The data that answers a query about a repository; what is not there, or not for this login, is null in it.
+
+    GitHub's words about that are in `unseen`.
+    ForgeBusyError where GitHub says when it may be asked again, ChatmlError where it gives no answer otherwise.
+    """
+    args = ["api", "graphql", "--hostname", host, "--include", "--input", "-"]
+    result = _ran(args, at, json.dumps({"query": query, "variables": variables}), TIMEOUT)
+    head, _, body = result.text.replace("\r\n", "\n").partition("\n\n")
+    try:
+        answered = json.loads(body)
+        if answered["data"]["repository"] is not None:
+            unseen = [str(one["message"]) for one in answered.get("errors") or ()]
+            return {**answered["data"], "unseen": unseen}
+    except (ValueError, LookupError, TypeError):
+        pass
+    error = _failure(args, result)
+    until = _until(head, result.errors + body)
+    raise error if until is None else ForgeBusyError(error.message, error.hint, until)
+
+
+def resting(limit: Mapping[str, Any] | None) -> float:
+    """When a login may ask again that has used up all its questions; 0 where it has some left."""
+    if not limit or limit.get("remaining") != 0:
+        return 0.0
+    try:
+        return datetime.fromisoformat(str(limit["resetAt"]).replace("Z", "+00:00")).timestamp()
+    except (KeyError, ValueError):
+        return 0.0
+
+
+def _until(head: str, said: str) -> float | None:
+    """When GitHub wants to be asked again, by the headers of an answer that is none; None where it didn't refuse that.
+
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api, "Exceeding the rate limit".
+    """
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head.splitlines())}
+    if (wait := headers.get("retry-after", "")).isdigit():
+        return time.time() + int(wait)
+    reset = headers.get("x-ratelimit-reset", "")
+    if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
+        return float(reset)
+    return time.time() + 60 if "rate limit" in said.lower() else None
+
+
 def run(args: Sequence[str], at: Path, stdin: str | None = None, timeout: float = TIMEOUT) -> proc.Result:
     """Run gh without prompts and colours. ChatmlError, with what to do, where it fails."""
+    result = _ran(args, at, stdin, timeout)
+    if result.code:
+        raise _failure(args, result)
+    return result
+
+
+def _ran(args: Sequence[str], at: Path, stdin: str | None, timeout: float) -> proc.Result:
+    """The same, whatever its exit code."""
     settings = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"}
     env = environment.clean_env(settings, drop=("GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG"))
     try:
         given = None if stdin is None else stdin.encode("utf-8", "replace")
-        result = proc.run(["gh", *args], cwd=at, env=env, stdin=given, timeout=timeout)
+        return proc.run(["gh", *args], cwd=at, env=env, stdin=given, timeout=timeout)
     except FileNotFoundError as error:
         raise ChatmlError("gh, which talks to GitHub, is not installed, or not in PATH", INSTALL) from error
     except TimeoutError as error:
         raise ChatmlError(f"gh gave no answer within {timeout:.0f} s", "check the network and call again") from error
-    if result.code:
-        raise _failure(args, result)
-    return result
 
 
 def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
@@ -117,4 +187,4 @@ def _failure(args: Sequence[str], result: proc.Result) -> ChatmlError:
 
 def _plain(line: str) -> str:
     """What gh says, without the names that it gives to its own layers."""
-    return re.sub(r"^(pull request create failed: |GraphQL: |gh: )+", "", line.strip())
+    return re.sub(r"^(pull request create failed: |GraphQL: |gh: |X )+", "", line.strip())

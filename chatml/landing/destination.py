@@ -72,7 +72,7 @@ def choose(at: Path, branch: str, wanted: str | None, hub: Hub, base: str | None
 
 def choose_remote(at: Path, branch: str, wanted: str | None) -> str:
     """The remote or address to push to, chosen as git does (git-config(1), remote.pushDefault)."""
-    known = git("remote", at=at).text.splitlines()
+    known = remotes(at)
     if wanted is not None:
         if wanted not in known:
             raise ChatmlError(f"no such remote: '{wanted}'{nearest(wanted, known)}", "see 'git remote -v'")
@@ -101,6 +101,18 @@ def choose_remote(at: Path, branch: str, wanted: str | None) -> str:
 def _is_address(at: Path, text: str) -> bool:
     """Whether git takes a remote that has no name for a place, by itself or through a setting (url.*.insteadOf)."""
     return bool(set(text) & set(":/")) or git("ls-remote", "--get-url", text, at=at).text.strip() != text
+
+
+def remotes(at: Path) -> list[str]:
+    """The names of all remotes."""
+    return git("remote", at=at).text.splitlines()
+
+
+def is_of(at: Path, remote: str, host: str, repository: str) -> bool:
+    """Whether a remote is that repository (OWNER/NAME) on that host, by what stands in the settings."""
+    named = [found for url in settings(at, f"remote.{remote}.url") if (found := _named(url)) is not None]
+    wanted = repository.lower()
+    return any("/".join(one[2:]).lower() == wanted and _real_host(one[0], one[1], host) == host for one in named)
 
 
 # --- which repository -------------------------------------------------------------------------------------------

@@ -97,6 +97,8 @@ def landed_in(repository: Repository, session: Session, tip: str) -> str | None:
     Decided by the cheapest test that can, and without fetching anything into a partial clone: ChatmlError where no test
     says yes and one could not look. What was landed and reverted later has landed: nothing of it is lost.
     """
+    if (known := _as_merged(repository, session, tip)) is not None:
+        return known
     unknown: GitError | None = None
     for ref in home_refs(repository, session):
         try:
@@ -107,6 +109,16 @@ def landed_in(repository: Repository, session: Session, tip: str) -> str | None:
     if unknown is not None:
         raise ChatmlError(f"could not find out whether it has landed: {unknown.message}", unknown.hint) from unknown
     return None
+
+
+def _as_merged(repository: Repository, session: Session, tip: str) -> str | None:
+    """The branch that `merge` has landed this very commit in, if that still has what was made of it."""
+    own = session.landed_as
+    if own is None or own.tip != tip or repository.tip(own.into) is None:
+        return None
+    ref = f"refs/heads/{own.into}"
+    asked = repository.git("merge-base", "--is-ancestor", own.commit, ref, check=False, env=OFFLINE)
+    return ref if asked.code == 0 else None
 
 
 def news(repository: Repository, session: Session, since: str) -> bool:

@@ -21,7 +21,7 @@ from chatml.forge.github import Hub, Pull
 from chatml.landing import describe, destination, push
 from chatml.landing.destination import Destination
 from chatml.landing.order import Order
-from chatml.model import PullRequest, Session
+from chatml.model import PullRequest, Session, now
 from chatml.repo import Repository, Worktree, objects
 from chatml.repo.answers import OFFLINE, failed
 from chatml.repo.objects import Commit
@@ -71,11 +71,11 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
         landed = next((pull for pull in pulls if pull.state == "merged" and _contains(work, pull, tip)), None)
         if found is None and landed is not None:
             work.tell(f"#{landed.number} is merged, and nothing new came since")
-            return hub, _record(work, landed.number, landed.url, "merged", hub.checks(landed.number, tip)), False
+            return hub, _record(work, landed, hub.checks(landed.number, tip)), False
         if found is not None:
             _push(work, at, to, tip)
             _update(work, hub, found)
-            return hub, _record(work, found.number, found.url, "open", hub.checks(found.number, tip)), False
+            return hub, _record(work, found, hub.checks(found.number, tip)), False
         commits = _commits(work, tip)
         if (to.owner, to.branch) == (hub.owner, base):
             raise ChatmlError(
@@ -83,23 +83,23 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
                 f"name another: {work.again('--base BRANCH')}; or commit to a branch of its own",
             )
         _push(work, at, to, tip)
-        number, url, created = _open(work, hub, to, base, commits, tip)
-        work.tell(f"opened #{number}" if created else f"#{number} is open already")
-        return hub, _record(work, number, url, "open", None), created
+        opened, created = _open(work, hub, to, base, commits, tip)
+        work.tell(f"opened #{opened.number}" if created else f"#{opened.number} is open already")
+        return hub, _record(work, opened, None), created
 
 
 def _push(work: Work, at: Path, to: Destination, tip: str) -> None:
     """Push the branch, over our own last push where that was asked for, and remember what was pushed."""
     session = work.store.read()
     new = push.push(session, at, to, tip, session.pushed if work.order.replace_pushed else None)
-    work.store.update(lambda now: replace(now, pushed=tip))
+    work.store.update(lambda one: replace(one, pushed=tip))
     branch = work.session.branch
     name = "" if to.branch == branch else f" as {to.branch}"
     work.tell(f"pushed {branch} to {to.shown}{name}" if new else f"{branch} is on {to.shown} already{name}")
 
 
-def _record(work: Work, number: int, url: str, state: str, checks: str | None) -> PullRequest:
-    pr = PullRequest(number, url, state, checks)
+def _record(work: Work, pull: Pull, checks: str | None) -> PullRequest:
+    pr = PullRequest(pull.number, pull.url, pull.state, checks, pull.draft, at=now())
     work.store.update(lambda session: replace(session, pr=pr))
     return pr
 
@@ -126,7 +126,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
         )
     _tip(work)
     if worktree is None:
-        _check_whole(work, committed=True)
+        check_whole(work, committed=True)
         if message is not None:
             raise ChatmlError(
                 f"the worktree of '{session.name}' is gone, so there is nothing to commit", "leave --commit out"
@@ -138,10 +138,10 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
             f"end what was begun there: {shlex.join(['git', '-C', str(worktree.path), 'switch', session.branch])}",
         )
     if session.status.open:
-        _check_whole(work, committed=True)
+        check_whole(work, committed=True)
         _check_at_work(work, work.repository.dirty(worktree.path))
         return False
-    dirty = _check_whole(work)
+    dirty = check_whole(work)
     if dirty and message is None:
         raise ChatmlError(
             f"'{session.name}' has uncommitted work",
@@ -151,7 +151,7 @@ def _uncommitted(work: Work, worktree: Worktree | None) -> bool:
     return dirty
 
 
-def _check_whole(work: Work, committed: bool = False) -> bool:
+def check_whole(work: Work, committed: bool = False) -> bool:
     """Whether there is anything to commit. ChatmlError where something can't come along, unless that was accepted."""
     look = compare.committed if committed else compare.compare
     with look(work.repository, work.session) as comparison:
@@ -265,9 +265,7 @@ def _update(work: Work, hub: Hub, pull: Pull) -> None:
         work.tell(f"--draft changes nothing on one that is open: gh pr ready --undo {pull.number}")
 
 
-def _open(
-    work: Work, hub: Hub, to: Destination, base: str, commits: Sequence[Commit], tip: str
-) -> tuple[int, str, bool]:
+def _open(work: Work, hub: Hub, to: Destination, base: str, commits: Sequence[Commit], tip: str) -> tuple[Pull, bool]:
     """Open the pull request; one that appeared meanwhile, or whose answer was lost, is taken as it is."""
     order = work.order
     title = order.title or describe.title(work.session, commits)
@@ -277,12 +275,13 @@ def _open(
     body = describe.closing(body, work.session.issue, hub.host, hub.name)
     head = to.branch if to.owner == hub.owner else f"{to.owner}:{to.branch}"
     try:
-        return *hub.open(head=head, base=base, title=title, body=body, draft=order.draft), True
+        number, url = hub.open(head=head, base=base, title=title, body=body, draft=order.draft)
+        return Pull(number, url, "open", base, tip, order.draft), True
     except ChatmlError as error:
         with suppress(ChatmlError):
             for pull in hub.pulls(to.branch, to.owner):
                 if pull.state == "open":
-                    return pull.number, pull.url, False
+                    return pull, False
         wrong_base = re.search(r"\bbase\b", error.message, re.IGNORECASE)
         first = f"is '{base}' a branch on GitHub? another one: --base BRANCH" if wrong_base else error.hint
         raise ChatmlError(

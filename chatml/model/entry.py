@@ -34,6 +34,8 @@ class Message:
     """The paths that it asks the agent to take back, as they are out of scope."""
     check: bool = False
     """It tells the agent that the check failed."""
+    about: tuple[str, ...] = ()
+    """What of a pull request it tells the agent: nothing of that is told again."""
     before: str = ""
     """What chatml tells the agent ahead of it; set as it is handed over, and never written."""
 

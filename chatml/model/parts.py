@@ -34,6 +34,40 @@ class Base:
 
 
 @record(frozen=True)
+class Exchange:
+    """How far the session is in the exchange with its agent, in what its worker and the agent count."""
+
+    started: bool = False
+    """The agent has a conversation under `session_id` that can be resumed."""
+    reported_usd: float = 0.0
+    """What the agent itself has reported for its conversation so far; it counts cumulatively."""
+    agent_turns: int = 0
+    """Answers of the model over the whole session: what `max_turns` limits."""
+    running_usd: float = 0.0
+    """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
+    denied: int = 0
+    """Tool calls of the last turn that were refused because nobody could be asked."""
+
+
+@record(frozen=True)
+class Checkout:
+    """What the session's branch and worktree are made of, and how far that is."""
+
+    start: str | None = None
+    """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
+    carried: str | None = None
+    """The commit of what was uncommitted where it was made, until its worktree has it."""
+    owns_branch: bool = True
+    """False for `new --branch EXISTING`: then `rm` keeps the branch."""
+    scope_start: str | None = None
+    """The commit that an existing branch was at: what it brought out of scope before is nobody's fault here."""
+    populated: bool = False
+    """The worktree has had its files once: from then on they are the agent's and the person's."""
+    hook_due: bool = False
+    """The post-checkout hook has not yet come to its end on those files."""
+
+
+@record(frozen=True)
 class RemovedChild:
     """A session that an agent had started and that was removed, by its id, and what it has cost."""
 
@@ -42,11 +76,37 @@ class RemovedChild:
 
 
 @record(frozen=True)
+class Family:
+    """Who has started the session, and whom its agent has started."""
+
+    parent: str | None = None
+    """The name of the session whose agent has started this one, as long as that is there."""
+    parent_id: str | None = None
+    """That one's `id`."""
+    children: int = 0
+    """How many sessions its agent has started, also those that are removed."""
+    removed_children: tuple[RemovedChild, ...] = ()
+    """Those of them that are removed, and any that was about to be: what they have cost still counts."""
+
+
+@record(frozen=True)
 class Predecessor:
     """A session that another one comes after; by its `id`, because its name may become another one's."""
 
     name: str
     id: str
+
+
+@record(frozen=True)
+class Queueing:
+    """What a session waits for before it may start."""
+
+    queued_at: str | None = None
+    """Since when it has been in the queue."""
+    predecessors: tuple[Predecessor, ...] = ()
+    """Those that it comes after; none any more once its base was made of what they have brought."""
+    released: bool = False
+    """A person wants it to start whatever has become of its predecessors."""
 
 
 @record(frozen=True)
@@ -97,13 +157,55 @@ class Process:
 
 
 @record(frozen=True)
+class Seen:
+    """What was found out about a session as it was read, and is true just then."""
+
+    queue_place: int | None = None
+    """Its place in the queue, from 1."""
+    stuck: bool = False
+    """It is queued, and no predecessor's end will ever start it."""
+    processes: tuple[Process, ...] | None = None
+    """What its agent has left running, where no worker lives; None also where that can't be seen."""
+    not_counted: str | None = None
+    """Why `changes` could not be counted."""
+    not_counted_hint: str | None = None
+    """What a person can do about that."""
+
+
+@record(frozen=True)
 class PullRequest:
     """The pull request that lands the session, as last seen."""
 
     number: int
     url: str
     state: str
+    """open, closed or merged"""
     checks: str | None = None
+    """passing, failing or pending; None without any, and where nobody may look."""
+    draft: bool | None = None
+    """None of this and what follows: not asked for yet."""
+    review: str | None = None
+    """approved, changes_requested or review_required; None also where the base asks for none and nobody gave one."""
+    mergeable: bool | None = None
+    """Whether it merges into its base without a conflict; None also where the forge has not tried yet."""
+    at: str | None = None
+    """When the forge was asked."""
+
+    @property
+    def open(self) -> bool:
+        return self.state == "open"
+
+
+@record(frozen=True)
+class Landed:
+    """What `merge` has landed a session as."""
+
+    commit: str
+    """The newest commit that it made."""
+    into: str
+    """The branch that has it."""
+    tip: str
+    """The commit of the session's own branch that was landed by it."""
 
 
 @record(frozen=True)

@@ -12,12 +12,15 @@ from chatml.model.issue import IssueRef
 from chatml.model.parts import (
     Base,
     Changes,
+    Checkout,
     CheckResult,
+    Exchange,
     Failure,
-    Predecessor,
-    Process,
+    Family,
+    Landed,
     PullRequest,
-    RemovedChild,
+    Queueing,
+    Seen,
     Tokens,
     now,
     parse_time,
@@ -25,10 +28,13 @@ from chatml.model.parts import (
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
-from chatml.record import record
+from chatml.record import altered, record, said
 
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
+
+ROOMS = ("exchange", "checkout", "queueing", "family")
+"""The parts that are notes of one room each; what is so by default is not written."""
 
 
 @record(frozen=True)
@@ -67,69 +73,35 @@ class Session:
     """The main checkout (or bare repository) that the session belongs to."""
     id: str = ""
     """Unique for ever, unlike the name: what the worker marks its processes with."""
-    agent_turns: int = 0
-    """Answers of the model over the whole session: what `max_turns` limits."""
-    running_usd: float = 0.0
-    """What the turn under way has cost so far, about; `cost_usd` has it once the turn has ended."""
-    queued_at: str | None = None
-    """Since when it has been in the queue."""
-    queue_place: int | None = None
-    """Its place in the queue, from 1: computed when read, never written."""
-    predecessors: tuple[Predecessor, ...] = ()
-    """Those that it comes after; none any more once its base was made of what they have brought."""
-    released: bool = False
-    """A person wants it to start whatever has become of its predecessors."""
-    start: str | None = None
-    """The commit that its new branch is at until it's moved on to the base: by whoever fills the worktree."""
-    carried: str | None = None
-    """The commit of what was uncommitted where it was made, until its worktree has it."""
-    stuck: bool = False
-    """It is queued, and no predecessor's end will ever start it: computed when read, never written."""
-    owns_branch: bool = True
-    """False for `new --branch EXISTING`: then `rm` keeps the branch."""
     crash_told: bool = False
     """Somebody who saw that its worker had died has told a person; each crash is told once."""
-    scope_start: str | None = None
-    """The commit that an existing branch was at: what it brought out of scope before is nobody's fault here."""
-    denied: int = 0
-    """Tool calls of the last turn that were refused because nobody could be asked."""
-    populated: bool = False
-    """The worktree has had its files once: from then on they are the agent's and the person's."""
-    hook_due: bool = False
-    """The post-checkout hook has not yet come to its end on those files."""
-    agent_started: bool = False
-    """The agent has a conversation under `session_id` that can be resumed."""
-    agent_cost_usd: float = 0.0
-    """What the agent itself has reported for its conversation so far; it counts cumulatively."""
     changes_seen: str | None = None
     """What the worktree looked like from outside when `changes` was counted (`checkout.glance`)."""
-    not_counted: str | None = None
-    """Why `changes` could not be counted just now: computed when read, never written."""
-    not_counted_hint: str | None = None
-    """What a person can do about it: computed with it."""
     pushed: str | None = None
     """The commit of the branch that `pr` pushed last: only that may be replaced by a rewritten branch."""
+    landed_as: Landed | None = None
+    """The commit that `merge` has landed it as, the last time."""
     leftovers: bool = False
     """Something may still run that the agent has started; False only where its worker has looked, and found none."""
-    processes: tuple[Process, ...] | None = None
-    """What that is, where no worker lives: computed when read, never written. None also where it can't be seen."""
     issue: IssueRef | None = None
     """The issue that its task was made of."""
-    parent: str | None = None
-    """The name of the session whose agent has started this one, as long as that is there."""
-    parent_id: str | None = None
-    """That one's `id`."""
-    children: int = 0
-    """How many sessions its agent has started, also those that are removed."""
-    removed_children: tuple[RemovedChild, ...] = ()
-    """Those of them that are removed, and any that was about to be: what they have cost still counts."""
+    watching: str | None = None
+    """Since when its worker looks after its pull request, until that is merged, closed, or green and approved."""
+    looking: bool = False
+    """Its worker does nothing but that just now: like one that waits for a person, it takes up no place."""
     stopping: bool = False
     """A person asked for the worker's end; without it, a worker that is told to end leaves the turn to be resumed."""
+    exchange: Exchange = Exchange()
+    checkout: Checkout = Checkout()
+    queueing: Queueing = Queueing()
+    family: Family = Family()
+    seen: Seen = Seen()
+    """What was found out as it was read; never written."""
 
     @property
     def spent_usd(self) -> float:
         """What the whole session has cost by now."""
-        return round(self.cost_usd + self.running_usd, 6)
+        return round(self.cost_usd + self.exchange.running_usd, 6)
 
     @property
     def checked(self) -> CheckResult | None:
@@ -142,6 +114,26 @@ class Session:
         """This session with other terms, as a person has changed them."""
         return replace(self, terms=replace(self.terms, **changes))
 
+    def with_exchange(self, **changes: Any) -> Session:
+        """This session with other notes of the exchange with its agent."""
+        return replace(self, exchange=replace(self.exchange, **changes))
+
+    def with_checkout(self, **changes: Any) -> Session:
+        """This session with other notes of its branch and worktree."""
+        return replace(self, checkout=replace(self.checkout, **changes))
+
+    def with_queueing(self, **changes: Any) -> Session:
+        """This session with other notes of its queueing."""
+        return replace(self, queueing=replace(self.queueing, **changes))
+
+    def with_family(self, **changes: Any) -> Session:
+        """This session with other notes of its family."""
+        return replace(self, family=replace(self.family, **changes))
+
+    def with_seen(self, **found: Any) -> Session:
+        """This session with more that was found out about it."""
+        return altered(self, seen=altered(self.seen, **found))
+
     def changed(self, **changes: Any) -> Session:
         """This session with something else about it; a status is changed by `transitions` alone."""
         return replace(self, updated_at=now(), **changes)
@@ -149,9 +141,14 @@ class Session:
     def to_json(self) -> dict[str, Any]:
         """The record as JSON data, for writing it: parts of it are those of this session itself."""
         # Not by `dataclasses.asdict`: its deep copies were a third of the time of `ls` with a thousand sessions.
-        return {**vars(self), **self._parts(), "terms": vars(self.terms)}
+        data = {**vars(self), **self._objects(), "terms": vars(self.terms)}
+        del data["seen"]
+        for room in ROOMS:
+            if noted := _noted(data.pop(room)):
+                data[room] = noted
+        return data
 
-    def _parts(self) -> dict[str, Any]:
+    def _objects(self) -> dict[str, Any]:
         """What is an object of ours, as JSON data."""
         asked = tuple(vars(one) for one in self.requests)
         return {
@@ -159,19 +156,25 @@ class Session:
             "requests": asked,
             "base": vars(self.base),
             "tokens": vars(self.tokens),
-            "removed_children": tuple(vars(one) for one in self.removed_children),
-            "predecessors": tuple(vars(one) for one in self.predecessors),
             "changes": self.changes and vars(self.changes),
             "pr": self.pr and vars(self.pr),
             "check": self.check and vars(self.check),
+            "landed_as": self.landed_as and vars(self.landed_as),
             "error": self.error and vars(self.error),
             "issue": self.issue and vars(self.issue),
-            "processes": None if self.processes is None else [vars(one) for one in self.processes],
         }
 
     def public(self) -> dict[str, Any]:
         """The session as `--json` shows it: the keys of the contract, those that don't apply yet as null."""
-        data = {**vars(self.terms), **vars(self), **self._parts(), "cost_usd": self.spent_usd}
+        data = {**vars(self.terms), **vars(self), **self._objects(), "cost_usd": self.spent_usd}
+        left = self.seen.processes
+        data |= {
+            "agent_turns": self.exchange.agent_turns,
+            "denied": self.exchange.denied,
+            "parent": self.family.parent,
+            "queue_place": self.seen.queue_place,
+            "processes": None if left is None else [vars(one) for one in left],
+        }
         data["check"] = self.checked and self.checked.to_json()
         data["request"] = data["requests"][0] if self.requests and self.status is Status.WAITING else None
         return dict(zip(PUBLIC_KEYS, _PUBLIC(data), strict=True))
@@ -180,11 +183,18 @@ class Session:
     def from_json(cls, data: Mapping[str, Any]) -> Session:
         """The session of a record; TypeError or ValueError, naming the key, where it is damaged."""
         session = typed.build(cls, data, "the record")
-        for stamp in (session.created_at, session.updated_at):
+        seen = session.pr.at if session.pr is not None else None
+        for stamp in (session.created_at, session.updated_at, *([seen] if seen is not None else [])):
             parse_time(stamp)
         if not session.name or "\0" in session.worktree + session.repository + session.branch:
             raise ValueError("name, worktree, repository or branch is none")
         return session
+
+
+def _noted(part: Any) -> dict[str, Any]:
+    """What stands in a room's part, as JSON data."""
+    values = said(part).items()
+    return {name: [vars(one) for one in value] if type(value) is tuple else value for name, value in values}
 
 
 PUBLIC_KEYS = (

@@ -16,25 +16,30 @@ def _moved(session: Session, status: Status, **changes: Any) -> Session:
     return replace(session, status=status, updated_at=now(), **changes)
 
 
+def _unqueued(session: Session) -> Session:
+    return session.with_queueing(queued_at=None)
+
+
 def queued(session: Session, limit: int | None) -> Session:
     """At the end of the queue, or where it is in it: `limit` sessions may be at work for it to start.
 
     None where it waits for other sessions alone.
     """
-    since = session.queued_at or now()
-    waits = session.with_terms(max_parallel=limit)
-    return _moved(waits, Status.QUEUED, stopping=False, crash_told=False, pid=None, queued_at=since)
+    waits = session.with_terms(max_parallel=limit).with_queueing(queued_at=session.queueing.queued_at or now())
+    return _moved(waits, Status.QUEUED, stopping=False, crash_told=False, pid=None)
 
 
 def started(session: Session) -> Session:
     """A worker is being started for it. A new session was born so, and stays as it is."""
-    ready = _moved(session, Status.PREPARING, stopping=False, crash_told=False, pid=None, queued_at=None)
+    new: dict[str, Any] = {"stopping": False, "crash_told": False, "looking": False, "pid": None}
+    ready = _moved(_unqueued(session), Status.PREPARING, **new)
     return session if replace(ready, updated_at=session.updated_at) == session else ready
 
 
 def prepared(session: Session, pid: int) -> Session:
     """Its worker is at the worktree."""
-    return _moved(session, Status.PREPARING, pid=pid, activity="checkout", error=None, queued_at=None)
+    new: dict[str, Any] = {"activity": "checkout", "error": None, "looking": False}
+    return _moved(_unqueued(session), Status.PREPARING, pid=pid, **new)
 
 
 def running(session: Session) -> Session:
@@ -70,20 +75,26 @@ def rested(session: Session, failure: Failure | None, broken_off: bool = False, 
     `leftovers`, unless it has seen that its agent has left nothing running.
     """
     end = Status.FAILED if failure else Status.STOPPED if broken_off else Status.DONE
-    rest: dict[str, Any] = {"activity": None, "requests": (), "pid": None, "queued_at": None, "error": failure}
-    return _moved(session, end, leftovers=leftovers, **rest)
+    rest: dict[str, Any] = {"activity": None, "requests": (), "pid": None, "error": failure}
+    return _moved(_unqueued(session), end, leftovers=leftovers, watching=None, looking=False, **rest)
 
 
 def stopped(session: Session) -> Session:
     """A person has stopped it."""
-    return _moved(session, Status.STOPPED, activity=None, requests=(), pid=None, stopping=False, queued_at=None)
+    rest: dict[str, Any] = {"activity": None, "requests": (), "pid": None, "stopping": False}
+    return _moved(_unqueued(session), Status.STOPPED, watching=None, looking=False, **rest)
+
+
+def unwatched(session: Session) -> Session:
+    """A person has stopped it while it only looked after its pull request: its last turn has ended as it has."""
+    return replace(rested(session, session.error), stopping=False)
 
 
 def restored(session: Session) -> Session:
     """Back from the trash: as it was at rest, or stopped where it was at work."""
     status = session.status if session.status in (Status.DONE, Status.FAILED, Status.STOPPED) else Status.STOPPED
-    rest: dict[str, Any] = {"pid": None, "requests": (), "stopping": False, "queued_at": None, "updated_at": now()}
-    return replace(session, status=status, **rest)
+    rest: dict[str, Any] = {"pid": None, "requests": (), "stopping": False, "updated_at": now()}
+    return replace(_unqueued(session), status=status, watching=None, looking=False, **rest)
 
 
 # --- as it is read: never written ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 from chatml import proc
 from chatml.changes import carrying
 from chatml.errors import ChatmlError
-from chatml.landing import landed
+from chatml.landing import landed, scratch, settling
 from chatml.model import Session
 from chatml.project import Project
 from chatml.removal import inner, planning, safety, trash
@@ -103,7 +103,7 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     tip = project.repo.tip(session.branch)
     where = _whereabouts(project.repo, session, tip)
     saved = trash.save(project.repo, store, session.name, session, place)
-    plan = {"name": session.name, "tip": tip if session.owns_branch and not keep_branch else None}
+    plan = {"name": session.name, "tip": tip if session.checkout.owns_branch and not keep_branch else None}
     write_json(store.plan, plan)
     gone = SessionStore(store.gone(session.id))
     store.folder.rename(gone.folder)
@@ -235,8 +235,12 @@ def _remove_damaged(project: Project, name: str) -> Removed:
 
 
 def finish_interrupted(project: Project) -> list[str]:
-    """Clear up after an `rm` that was killed; returns what could not be cleared up."""
-    trouble = []
+    """Clear up after an `rm` or a `merge` that was killed; returns what could not be, and what a person has to know."""
+    trouble = settling.recover(project.repo, project.store)
+    try:
+        scratch.clear(project.store)
+    except (ChatmlError, OSError) as error:
+        trouble.append(f"can't clear up after an interrupted check: {error}")
     try:
         left = [path for path in project.store.sessions.iterdir() if path.name.startswith((GONE, DONE))]
     except FileNotFoundError:

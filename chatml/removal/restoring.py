@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +158,9 @@ def _bring_back_worktree(
     if wanted and not _attach(repository, place, wanted, head):
         remark = f"{wanted.removeprefix('refs/heads/')} has moved on or is in use, so HEAD is detached at {start[:9]}"
     carrying.keep(repository, session)
-    _fill(repository, found, place, head, session.carried)  # after that, because it has the reflog as it was
+    _fill(repository, found, place, head, session.checkout.carried)  # after that, because it has the reflog as it was
     # A branch that is somebody else's now is not ours to delete later.
-    return replace(session, owns_branch=session.owns_branch and there in (None, tip)), remark
+    return session.with_checkout(owns_branch=session.checkout.owns_branch and there in (None, tip)), remark
 
 
 def _clear_half_made(repository: Repository, session: Session) -> None:

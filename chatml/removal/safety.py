@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from chatml.changes.standing import Standing, same, standing
 from chatml.errors import ChatmlError
 from chatml.landing import landed
+from chatml.landing.checkout import OPERATIONS
 from chatml.model import Session
 from chatml.removal.inner import refusals, shown, worktrees_inside
 from chatml.removal.place import Place
@@ -14,16 +15,6 @@ from chatml.repo import Repository
 
 NAMED = 3
 """Files that a message names, of those that it counts."""
-
-OPERATIONS = {
-    "rebase-merge": "a rebase is in progress",
-    "rebase-apply": "a rebase is in progress",
-    "MERGE_HEAD": "a merge is in progress",
-    "CHERRY_PICK_HEAD": "a cherry-pick is in progress",
-    "REVERT_HEAD": "a revert is in progress",
-    "BISECT_LOG": "a bisect is in progress",
-}
-"""What git keeps in a worktree's own folder while an operation goes on (gitrepository-layout(5))."""
 
 
 def check(repository: Repository, session: Session, place: Place, force: bool, keep_branch: bool) -> None:
@@ -49,7 +40,7 @@ def check(repository: Repository, session: Session, place: Place, force: bool, k
 def objections(repository: Repository, session: Session, place: Place, keep_branch: bool = False) -> list[str]:
     """Why removing the session would lose work. GitError where that can't be found out: then nothing is removed."""
     reasons = [*_oddities(repository, session, place), *worktrees_inside(place)]
-    leaves = session.owns_branch and not keep_branch
+    leaves = session.checkout.owns_branch and not keep_branch
     tip = repository.tip(session.branch)
     if place.folder is not None:
         reasons += uncommitted(place)

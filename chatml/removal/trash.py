@@ -105,7 +105,7 @@ def _save(
             present, note["deleted"], left_out = _files(place, note["head"], own)
             content |= {f"files/{path}": place.folder / path for path in present}
     commits = _commits(repository, note, content) if session is not None else []
-    carried = {session.carried, session.scope_start} - {None} if session is not None else set()
+    carried = {session.checkout.carried, session.checkout.scope_start} - {None} if session is not None else set()
     commits += sorted(commit for commit in carried if commit and rev(repository, f"{commit}^{{commit}}"))
     (own / "note.json").write_text(json.dumps(note))
     entries += _hashed(repository, {**content, "note.json": own / "note.json"}, own)

@@ -23,5 +23,5 @@ def allowed(session: Session, limits: NewLimits) -> str:
     if limits.max_budget_usd is not None:
         said.append(f"${session.terms.max_budget_usd:.2f} in all, ${session.spent_usd:.2f} of it spent")
     if limits.max_turns is not None:
-        said.append(f"{session.terms.max_turns} model turns in all, {session.agent_turns} of them taken")
+        said.append(f"{session.terms.max_turns} model turns in all, {session.exchange.agent_turns} of them taken")
     return f"{session.name} may use {'; '.join(said)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from chatml.model import CheckResult, Reply, Request, Session, Status, questions_of
 from chatml.model.event import Replied
+from chatml.render import pulls
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
 from chatml.text import beginning, counted, one_line, paint, printable, shorten
 
@@ -42,13 +43,13 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "worktree": session.worktree,
         "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
         "role": session.terms.role or "",
-        "started by": f"the agent of {session.parent}" if session.parent else "",
+        "started by": f"the agent of {session.family.parent}" if session.family.parent else "",
         "scope": ", ".join(session.terms.scope),
         "allowed": ", ".join(session.terms.allow),
         "asked about": ", ".join(session.terms.ask),
         "denied": ", ".join(session.terms.deny),
-        "changes": session.not_counted or changes(session),
-        "hint": session.not_counted_hint or "",
+        "changes": session.seen.not_counted or changes(session),
+        "hint": session.seen.not_counted_hint or "",
         "check": _check(session, check_began),
         "queue": _queue(session) if session.status is Status.QUEUED else "",
         "after": ", ".join(session.terms.after),
@@ -56,11 +57,11 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "turns": str(session.turns),
         "limits": _limits(session),
         "issue": f"{session.issue.shown} {session.issue.url}" if session.issue else "",
-        "pull request": session.pr.url if session.pr else "",
+        "pull request": pulls.line(session.pr),
         "error": f"{session.error.kind}: {session.error.message}" if session.error else "",
         "age": age(session.created_at),
     }
-    running = [("still running", f"{one.pid} {one.command}") for one in session.processes or ()]
+    running = [("still running", f"{one.pid} {one.command}") for one in session.seen.processes or ()]
     for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
@@ -95,12 +96,13 @@ def _since_then(session: Session, checked: CheckResult) -> str:
 
 
 def _queue(session: Session) -> str:
-    return f"number {session.queue_place}" if session.queue_place else session.activity or ""
+    return f"number {session.seen.queue_place}" if session.seen.queue_place else session.activity or ""
 
 
 def _limits(session: Session) -> str:
     budget = f"${session.spent_usd:.2f} of ${session.terms.max_budget_usd:.2f}" if session.terms.max_budget_usd else ""
-    turns = f"{session.agent_turns} of {session.terms.max_turns} model turns" if session.terms.max_turns else ""
+    most, had = session.terms.max_turns, session.exchange.agent_turns
+    turns = f"{had} of {most} model turns" if most else ""
     return ", ".join(filter(None, [budget, turns]))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 
-from chatml.model import Session, Status, parse_time
+from chatml.model import Session, Status
+from chatml.render import pulls
+from chatml.render.ages import age as age
 from chatml.text import columns, display_width, one_line, paint, shorten
 
 STATUS_COLORS: Mapping[Status, str] = {
@@ -23,15 +24,6 @@ LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
 
 
-def age(since: str) -> str:
-    """Time since then in its largest unit: `45s`, `12m`, `3h`, `9d`."""
-    seconds = max(0, int((datetime.now(timezone.utc) - parse_time(since)).total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def base_text(session: Session) -> str:
     """What it starts from: `main (1234abcde)`, or the commit alone."""
     short = session.base.commit[:9]
@@ -41,7 +33,7 @@ def base_text(session: Session) -> str:
 def changes(session: Session) -> str:
     """`3 files +120 -4`, a star while some of it is uncommitted, what can't come along; `?` where nobody could look."""
     counted = session.changes
-    if session.not_counted is not None:
+    if session.seen.not_counted is not None:
         return "?"
     if counted is None or (not counted.files and not counted.uncommitted and not counted.left_out):
         return ""
@@ -53,8 +45,8 @@ def changes(session: Session) -> str:
 
 def activity(session: Session) -> str:
     """What the session is doing or needs, in one line."""
-    if session.status is Status.QUEUED and session.queue_place:
-        text = f"number {session.queue_place} in the queue"
+    if session.status is Status.QUEUED and session.seen.queue_place:
+        text = f"number {session.seen.queue_place} in the queue"
     elif session.status is Status.WAITING and session.requests:
         text = need(session)
     elif session.status is Status.CRASHED:
@@ -66,17 +58,17 @@ def activity(session: Session) -> str:
     elif session.status is Status.STOPPED:
         text = f"chatml resume {session.name}"
     else:
-        denied = f"[{session.denied} denied] " if session.denied else ""
+        denied = f"[{session.exchange.denied} denied] " if session.exchange.denied else ""
         text = denied + (session.result or session.terms.prompt).strip().partition("\n")[0]
-    left = f"[{len(session.processes)} still running] " if session.processes else ""
+    left = f"[{len(session.seen.processes)} still running] " if session.seen.processes else ""
     return one_line(left + text)
 
 
 def queued(session: Session) -> str:
     """Why a session that was started does not begin yet."""
-    if session.queue_place is None and session.activity:
+    if session.seen.queue_place is None and session.activity:
         return f"queued: {one_line(session.activity)}"
-    return f"queued as number {session.queue_place}: all places are taken"
+    return f"queued as number {session.seen.queue_place}: all places are taken"
 
 
 NEEDS: Mapping[str, str] = {"permission": "may it?", "question": "asks:", "plan": "plan ready:"}
@@ -105,27 +97,21 @@ PASSED: Mapping[bool | None, str] = {True: "âœ“", False: "(check due)", None: "â
 """What is shown of a check that has passed: by whether it has seen what stands there now."""
 
 
-def pull_request(session: Session) -> str:
-    if session.pr is None:
-        return ""
-    return f"#{session.pr.number}" + ("" if session.pr.state == "open" else f" {session.pr.state}")
-
-
 def by_need(sessions: Sequence[Session]) -> list[Session]:
     """Those that need a person first, then the active ones, then the rest; newest first, but the queue in its order."""
     rank = {Status.WAITING: 0, Status.FAILED: 1, Status.CRASHED: 1, Status.RUNNING: 2, Status.PREPARING: 2}
     rank[Status.QUEUED] = 3
     newest = sorted(sessions, key=lambda session: session.created_at, reverse=True)
-    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.queue_place or len(newest)))
+    return sorted(newest, key=lambda session: (rank.get(session.status, 4), session.seen.queue_place or len(newest)))
 
 
 def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
     """Each session behind its parent, with the number of those above it; a family stands where its neediest would."""
     ordered = by_need(sessions)
-    above = {one.name: one for one in ordered}
+    above: dict[tuple[str | None, str | None], Session] = {(one.name, one.id): one for one in ordered}
     below: dict[tuple[str | None, str | None], list[Session]] = {}
     for one in ordered:
-        below.setdefault((one.parent, one.parent_id), []).append(one)
+        below.setdefault((one.family.parent, one.family.parent_id), []).append(one)
     found: list[tuple[int, Session]] = []
     placed: set[str] = set()
 
@@ -138,7 +124,7 @@ def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
 
     for one in ordered:
         first, seen = one, {one.name}
-        while (parent := above.get(first.parent or "")) and parent.id == first.parent_id and parent.name not in seen:
+        while (parent := above.get((first.family.parent, first.family.parent_id))) and parent.name not in seen:
             first = parent
             seen.add(first.name)
         place(first, 0)
@@ -159,7 +145,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             changes(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
-            pull_request(session),
+            pulls.short(session.pr),
         ]
         for depth, session in families(sessions)
     ]

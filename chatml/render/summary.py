@@ -62,9 +62,9 @@ def warnings(summaries: Sequence[Summary]) -> Iterator[str]:
     """What a person has to know before anything is landed, a line each."""
     for one in summaries:
         name, session = one.session.name, one.session
-        if session.not_counted is not None:
-            hint = f" ({session.not_counted_hint})" if session.not_counted_hint else ""
-            yield one_line(f"{name}: could not find out what it has changed: {session.not_counted}{hint}")
+        if session.seen.not_counted is not None:
+            hint = f" ({session.seen.not_counted_hint})" if session.seen.not_counted_hint else ""
+            yield one_line(f"{name}: could not find out what it has changed: {session.seen.not_counted}{hint}")
         yield from (one_line(f"{name}: {note}") for note in one.notes)
     yield from (one_line(f"{path} is changed by {', '.join(names)}") for path, names in shared_paths(summaries).items())
 
@@ -104,7 +104,7 @@ def page(summaries: Sequence[Summary], width: int | None) -> Iterator[str]:
 def _block(one: Summary, width: int | None) -> Iterator[str]:
     session = one.session
     usd = f"${session.spent_usd:.2f}" if session.spent_usd else ""
-    denied = f"{session.denied} denied" if session.denied else ""
+    denied = f"{session.exchange.denied} denied" if session.exchange.denied else ""
     facts = "  ".join(filter(None, [changes(session) or "no changes", usd, time_at_work(one.duration_s), denied]))
     yield f"{paint(session.name, bold=True)}  {paint(session.status.value, fg=STATUS_COLORS[session.status])}  {facts}"
     yield from _wrapped(f"  {said(one)}", width, LINES, "  ") if said(one) else ()
@@ -202,7 +202,7 @@ def _row(one: Summary) -> str:
     tests = "?" if one.tests is None else ", ".join(dict.fromkeys(_outcome(run) for run in one.tests))
     cells = [
         code(session.name),
-        WORDS[session.status] + (f", {session.denied} denied" if session.denied else ""),
+        WORDS[session.status] + (f", {session.exchange.denied} denied" if session.exchange.denied else ""),
         escaped(changes(session)),
         tests,
         verdict(one),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 
 from chatml.errors import ChatmlError, Kind
-from chatml.repo import Repository
+from chatml.proc import Result
+from chatml.repo import Repository, git
 from chatml.repo.answers import failed, holds
 from chatml.repo.plumbing import NOBODY
 from chatml.text import one_line
@@ -48,27 +50,43 @@ class MergeConflictError(ChatmlError):
 
 
 def merges(
-    repository: Repository, pairs: Sequence[tuple[str, str]], env: Mapping[str, str] | None = None
+    repository: Repository,
+    pairs: Sequence[tuple[str, str]],
+    env: Mapping[str, str] | None = None,
+    top: Path | None = None,
 ) -> list[Merging]:
-    """What a merge of each two commits gives, with their settings, attributes and drivers as `git merge` has them.
+    """What a merge of each two commits gives, with the person's settings and drivers as `git merge` has them.
 
-    One process for all of them. ChatmlError with a git that can't merge so, GitError for what is no commit.
+    `top` is a folder whose `.gitattributes` count (`attributes_of`), as those of a checkout do. One process for all of
+    them. ChatmlError with a git that can't merge so, GitError for what is no commit.
     """
     if not pairs:
         return []
     asked = "".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode()
-    result = repository.git(*_MERGE, "--stdin", env=env, stdin=asked, check=False)
-    said = _singly(repository, pairs, env) if result.code == _UNKNOWN_OPTION else result.text
+    result = _run(repository, top, env, "--stdin", stdin=asked)
+    said = _singly(repository, pairs, env, top) if result.code == _UNKNOWN_OPTION else result.text
     if result.code not in (0, _UNKNOWN_OPTION):
         raise failed(result)
     return [*_read(iter(said.split("\0")))]
 
 
-def _singly(repository: Repository, pairs: Sequence[tuple[str, str]], env: Mapping[str, str] | None) -> str:
+def _run(
+    repository: Repository, top: Path | None, env: Mapping[str, str] | None, *args: str, stdin: bytes | None = None
+) -> Result:
+    if top is None:
+        return repository.git(*_MERGE, *args, env=env, stdin=stdin, check=False)
+    # Git looks for them where it runs, and takes them for those of a checkout only there.
+    own = {**(env or {}), "GIT_WORK_TREE": str(top)}
+    return git(f"--git-dir={repository.common_dir}", *_MERGE, *args, at=top, env=own, stdin=stdin, check=False)
+
+
+def _singly(
+    repository: Repository, pairs: Sequence[tuple[str, str]], env: Mapping[str, str] | None, top: Path | None
+) -> str:
     """The same with a git before 2.39."""
     said = ""
     for pair in pairs:
-        result = repository.git(*_MERGE, *pair, env=env, check=False)
+        result = _run(repository, top, env, *pair)
         if result.code == _UNKNOWN_OPTION:
             raise ChatmlError("git 2.38 or later is needed to merge several branches", "install it", Kind.WORKTREE)
         said += f"{int(holds(result))}\0{result.text}\0"

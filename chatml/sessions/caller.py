@@ -46,7 +46,7 @@ def hands_off(project: Project, name: str, verb: str) -> None:
     if agent is None:
         return
     try:
-        parent = project.store.session(name).read().parent_id
+        parent = project.store.session(name).read().family.parent_id
     except (FileNotFoundError, NotADirectoryError):
         return  # the command itself says so
     except (OSError, ChatmlError):

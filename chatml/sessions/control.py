@@ -73,8 +73,8 @@ def start_or_queue(project: Project, store: SessionStore, session: Session) -> S
     """
     if runners.alive(store, session):
         return session
-    if session.predecessors and not session.released:
-        session = replace(session, released=True)
+    if session.queueing.predecessors and not session.queueing.released:
+        session = session.with_queueing(released=True)
         store.write(session)
     limit = project.queue.limit(session) if session.status is not Status.WAITING else None
     return start_worker(store, session) if limit is None else queue.enter(store, session, limit)
@@ -110,6 +110,7 @@ def send(
     interrupt: bool = False,
     queued: bool = False,
     limits: NewLimits = AS_BEFORE,
+    about: tuple[str, ...] = (),
 ) -> str:
     """Put a message into the session's inbox and see that a worker reads it; returns its number, as `unsend` has it.
 
@@ -124,7 +125,7 @@ def send(
         session = relocated(project, store)
         check_fits(text, session.terms.command, session.terms.resume_command)
         session = _limited(project, store, session, limits)
-        with inbox.posted(store, *first, Message(text, queue=queued)):
+        with inbox.posted(store, *first, Message(text, queue=queued, about=about)):
             start_or_queue(project, store, session)
         number = len(inbox.messages(store))
     project.queue.fill()
@@ -187,7 +188,7 @@ def resume(
 
 def _only_check_left(store: SessionStore, session: Session) -> bool:
     """Whether the agent has answered all, and what is left is to run the check: it is not asked anew for that."""
-    if session.terms.check is None:
+    if session.terms.check is None and session.watching is None:
         return False
     if session.status is Status.FAILED:
         return session.error is not None and session.error.kind == Kind.CHECK.value

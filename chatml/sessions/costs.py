@@ -48,5 +48,5 @@ def _costs(project: Project, session: Session, by: By) -> Iterator[Cost]:
 
     for time, turn in log.turns(project.store.session(session.name).events):
         yield Cost(key(time, turn.model or session.model), 1, turn.cost_usd, turn.tokens)
-    if session.running_usd:
-        yield Cost(key(session.updated_at, session.model), 0, session.running_usd)
+    if session.exchange.running_usd:
+        yield Cost(key(session.updated_at, session.model), 0, session.exchange.running_usd)

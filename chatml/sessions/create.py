@@ -14,7 +14,7 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, IssueRef, Predecessor, Session, Status, Terms, now
+from chatml.model import Base, Checkout, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
@@ -66,7 +66,7 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
     ChatmlError, and nothing left behind, where that is not possible.
     """
     # Not before: of many that are made at once, one may come after another.
-    draft = replace(draft, predecessors=_before(project, draft.terms.after))
+    draft = draft.with_queueing(predecessors=_before(project, draft.terms.after))
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))
@@ -76,12 +76,12 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
         session = store.read()
         undo.callback(family.given_back, project, session)
         undo.callback(_unmake, project, session)
-        if session.carried is not None:
+        if session.checkout.carried is not None:
             from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
 
             carrying.keep(project.repo, session)
             undo.callback(carrying.let_go, project.repo, session)
-        start = session.base.commit if session.owns_branch else None
+        start = session.base.commit if session.checkout.owns_branch else None
         try:
             with project.store.lock():  # git fails where it finds the half-made worktree of another one
                 project.repo.add_worktree(Path(session.worktree), session.branch, start)
@@ -102,7 +102,7 @@ def _born(draft: Session) -> Session:
     """The draft as of now: sessions stand in the order in which they were made."""
     stamp = now()
     queued_at = stamp if draft.status is Status.QUEUED else None
-    return replace(draft, created_at=stamp, updated_at=stamp, queued_at=queued_at)
+    return replace(draft.with_queueing(queued_at=queued_at), created_at=stamp, updated_at=stamp)
 
 
 def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Session:
@@ -146,10 +146,8 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
         model=terms.model,
         repository=str(repository.home),
         id=str(uuid.uuid4()),
-        queued_at=stamp if queued else None,
-        owns_branch=task.branch is None,
-        scope_start=tip or task.carried,
-        carried=task.carried,
+        queueing=Queueing(queued_at=stamp if queued else None),
+        checkout=Checkout(owns_branch=task.branch is None, scope_start=tip or task.carried, carried=task.carried),
         issue=task.issue,
     )
 
@@ -225,7 +223,7 @@ def clash(project: Project, draft: Session, name: str, known: dict[str, list[str
     `known` are branches that were listed already, by the first part of their names. ChatmlError where no other name
     gets around that.
     """
-    branch = _branch(project, draft, name) if draft.owns_branch else None
+    branch = _branch(project, draft, name) if draft.checkout.owns_branch else None
     if branch is not None and known is not None and (first := branch.partition("/")[0]) not in known:
         known[first] = project.repo.beside(branch)
     beside = known[branch.partition("/")[0]] if branch is not None and known is not None else None
@@ -274,7 +272,7 @@ def _unmake(project: Project, session: Session) -> None:
     """Undo a worktree and branch that nobody has used yet."""
     with project.store.lock():
         project.repo.git("worktree", "remove", "--force", session.worktree, check=False)
-    if session.owns_branch:
+    if session.checkout.owns_branch:
         project.repo.delete_branch(session.branch, session.base.commit)
     with suppress(OSError):
         Path(session.worktree).parent.rmdir()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chatml.agents import table
 from chatml.errors import ChatmlError, Kind, UsageError
-from chatml.model import RemovedChild, Session, Terms
+from chatml.model import Family, RemovedChild, Session, Terms
 from chatml.project import Project
 from chatml.sessions.caller import caller, name_of
 from chatml.state.store import SessionStore
@@ -44,8 +44,8 @@ def adopted(project: Project, draft: Session) -> Iterator[Session]:
         terms = _bound(draft.terms, parent.terms)
         if parent.terms.max_budget_usd is not None:
             terms = _funded(terms, parent, _left(project, parent))
-        yield replace(draft, terms=terms, parent=parent.name, parent_id=parent.id)
-        store.write(replace(parent, children=made + 1))
+        yield replace(draft, terms=terms, family=Family(parent.name, parent.id))
+        store.write(parent.with_family(children=made + 1))
 
 
 def foreseen(project: Project, drafts: Sequence[Session]) -> Iterator[tuple[int | None, ChatmlError]]:
@@ -78,12 +78,12 @@ def foreseen(project: Project, drafts: Sequence[Session]) -> Iterator[tuple[int 
 
 def given_back(project: Project, child: Session) -> None:
     """The child was not made after all: it doesn't count."""
-    _change_parent(project, child, lambda parent: replace(parent, children=parent.children - 1))
+    _change_parent(project, child, lambda parent: parent.with_family(children=parent.family.children - 1))
 
 
 def children_of(project: Project, parent: Session) -> list[Session]:
     """The sessions that the agent of this one has started and that are still there, oldest first."""
-    mine = [one for one in _everyone(project) if one.parent_id == parent.id]
+    mine = [one for one in _everyone(project) if one.family.parent_id == parent.id]
     return sorted(mine, key=lambda one: (one.created_at, one.name))
 
 
@@ -92,11 +92,11 @@ def booked(project: Project, session: Session) -> None:
 
     By its id: so a removal that was killed, or taken back by `restore`, leaves the account right.
     """
-    cost = round(session.spent_usd + sum(one.usd for one in session.removed_children), 6)
+    cost = round(session.spent_usd + sum(one.usd for one in session.family.removed_children), 6)
 
     def change(parent: Session) -> Session:
-        others = (one for one in parent.removed_children if one.id != session.id)
-        return replace(parent, removed_children=(*others, RemovedChild(session.id, cost)))
+        others = (one for one in parent.family.removed_children if one.id != session.id)
+        return parent.with_family(removed_children=(*others, RemovedChild(session.id, cost)))
 
     _change_parent(project, session, change)
 
@@ -106,7 +106,7 @@ def removed(project: Project, session: Session) -> tuple[str, ...]:
     names = []
     for child in children_of(project, session):
         with contextlib.suppress(ChatmlError, OSError):  # removed meanwhile, or a full disk: `ls` shows it alone anyway
-            project.store.session(child.name).update(lambda now_: replace(now_, parent=None))
+            project.store.session(child.name).update(lambda now_: now_.with_family(parent=None))
             names.append(child.name)
     return tuple(names)
 
@@ -117,7 +117,7 @@ def keep_within(project: Project, store: SessionStore, session: Session) -> Sess
     Its lock is held, and the parent's while it is looked and written: two that are woken at once share what is left.
     ChatmlError where that is none.
     """
-    if session.status.open or session.parent_id is None or caller(project) is None:
+    if session.status.open or session.family.parent_id is None or caller(project) is None:
         return session
     parent = _parent_of(project, session)
     if parent is None or parent.terms.max_budget_usd is None:
@@ -146,7 +146,7 @@ def _foreign() -> ChatmlError:
 
 def _made(project: Project, parent: Session) -> int:
     """How many sessions its agent has started."""
-    return max(parent.children, sum(one.parent_id == parent.id for one in _everyone(project)))
+    return max(parent.family.children, sum(one.family.parent_id == parent.id for one in _everyone(project)))
 
 
 def _check_after(project: Project, parent: Session, names: Sequence[str]) -> None:
@@ -168,7 +168,7 @@ def _check_after(project: Project, parent: Session, names: Sequence[str]) -> Non
 def _check(parent: Session, made: int, more: int = 1) -> None:
     """ChatmlError where so many more children are too many, or too deep."""
     if parent.terms.max_depth < 1:
-        why = "an agent has started it itself" if parent.parent_id else "max_depth is 0"
+        why = "an agent has started it itself" if parent.family.parent_id else "max_depth is 0"
         raise ChatmlError(f"the agent of '{parent.name}' may start no sessions: {why}", NO_MORE)
     most = parent.terms.max_children
     if most > made > most - more:
@@ -245,8 +245,8 @@ def _used(project: Project, session: Session) -> float:
     there = {one.id for one in everyone}
 
     def used(one: Session) -> float:
-        below = (child for child in everyone if child.parent_id == one.id)
-        gone = (child.usd for child in one.removed_children if child.id not in there)
+        below = (child for child in everyone if child.family.parent_id == one.id)
+        gone = (child.usd for child in one.family.removed_children if child.id not in there)
         return one.spent_usd + sum(gone) + sum(map(promised, below))
 
     def promised(one: Session) -> float:
@@ -275,7 +275,7 @@ def _everyone(project: Project) -> list[Session]:
 def _parent_of(project: Project, child: Session) -> Session | None:
     """The parent's record; None without one, or where it is gone."""
     with contextlib.suppress(OSError, ChatmlError):
-        name = name_of(project, child.parent_id) if child.parent_id is not None else None
+        name = name_of(project, child.family.parent_id) if child.family.parent_id is not None else None
         return project.store.session(name).read() if name is not None else None
     return None
 

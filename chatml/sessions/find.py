@@ -26,7 +26,7 @@ def load(project: Project, name: str) -> Session:
         if session.status is Status.QUEUED and project.queue.look():
             session = _as_it_is(project, name)
         if (kept := predecessors.told(project.store, session)) is not None:
-            session = replace(session, activity=kept[0], stuck=kept[1])
+            session = replace(session, activity=kept[0]).with_seen(stuck=kept[1])
     except UsageError as error:  # its runner came with a package that is not installed any more
         raise CorruptRecordError(name, project.store.session(name).record, error.message) from error
     return session
@@ -94,7 +94,7 @@ def with_places(project: Project, found: Sequence[Session]) -> list[Session]:
         return list(found)
     places = {session.id: place for place, session in enumerate(project.queue.waiting(), 1)}
     return [
-        replace(session, queue_place=places.get(session.id)) if session.status is Status.QUEUED else session
+        session.with_seen(queue_place=places.get(session.id)) if session.status is Status.QUEUED else session
         for session in found
     ]
 

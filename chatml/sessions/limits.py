@@ -40,10 +40,10 @@ class NewLimits:
                 )
             session = session.with_terms(max_budget_usd=budget)
         if self.max_turns is not None:
-            turns = int(self.max_turns.after(session.terms.max_turns, session.agent_turns))
-            if turns <= session.agent_turns:
+            turns = int(self.max_turns.after(session.terms.max_turns, session.exchange.agent_turns))
+            if turns <= session.exchange.agent_turns:
                 raise UsageError(
-                    f"'{session.name}' has had {session.agent_turns} turns already",
+                    f"'{session.name}' has had {session.exchange.agent_turns} turns already",
                     "say how many more it may have: --max-turns +10",
                 )
             session = session.with_terms(max_turns=turns)

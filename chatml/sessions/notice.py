@@ -56,7 +56,7 @@ def _reasons(session: Session) -> list[tuple[str, ...]]:
     """Why the session needs a person, each reason the same as long as it lasts."""
     if session.status is Status.WAITING:
         return [(session.id, request.id) for request in session.requests]
-    if session.stuck:
+    if session.seen.stuck:
         return [(session.id, "stuck", session.activity or "")]
     # A second failure is another one, also where nobody saw that it ran in between.
     return [(session.id, session.status.value, session.updated_at)] if session.status.needs_person else []

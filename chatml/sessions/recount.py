@@ -42,7 +42,7 @@ def recount(project: Project, found: Sequence[Session], every: bool = False) -> 
 
 def filled(session: Session) -> bool:
     """Whether its worktree has its files: a queued one may not have had them yet, one in preparation not all."""
-    return session.populated or session.status not in (Status.QUEUED, Status.PREPARING)
+    return session.checkout.populated or session.status not in (Status.QUEUED, Status.PREPARING)
 
 
 def _doubtful(project: Project, session: Session) -> bool:
@@ -60,12 +60,12 @@ def _counted(project: Project, session: Session, anew: bool) -> Session:
     """The session with its changes counted anew, also in its record, or with the reason why they can't be."""
     try:
         if session.repository != str(project.repo.home) and not session.status.active:
-            session = replace(find.mended(project, session.name), queue_place=session.queue_place)
+            session = find.mended(project, session.name).with_seen(queue_place=session.seen.queue_place)
         found, seen = _measured(project, session, anew)
         branch = follow(session, project.repo).branch
     except (ChatmlError, OSError) as error:
-        why: dict[str, Any] = {"not_counted": str(error), "not_counted_hint": getattr(error, "hint", None)}
-        return replace(session, changes=None, check=session.check and session.check.seen(None), **why)
+        unknown = replace(session, changes=None, check=session.check and session.check.seen(None))
+        return unknown.with_seen(not_counted=str(error), not_counted_hint=getattr(error, "hint", None))
 
     def told(one: Session) -> Session:
         known: dict[str, Any] = {"changes_seen": seen, "branch": branch}

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from chatml.errors import UsageError
 from chatml.model import Process, Session, Status
-from chatml.record import altered
 from chatml.runners import table as runners
 
 
@@ -25,4 +24,4 @@ def with_processes(found: Sequence[Session]) -> list[Session]:
         with suppress(UsageError):  # the package that brought it is gone
             seen = runners.named(name).left(theirs)
         left |= {one.id: None if seen is None else seen.get(one.id, ()) for one in theirs}
-    return [altered(one, processes=left[one.id]) if one.id in left else one for one in found]
+    return [one.with_seen(processes=left[one.id]) if one.id in left else one for one in found]

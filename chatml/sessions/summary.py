@@ -166,15 +166,16 @@ class _Look:
         summary = self._looked_back(session)
         if not filled(session):
             return replace(summary, commits=(), paths=frozenset())
-        if session.not_counted is not None:
+        if session.seen.not_counted is not None:
             return summary
         try:
             with compare(self.project.repo, session, offline=True) as comparison:
                 return self._measured(summary, comparison)
         except (ChatmlError, OSError) as error:
             failure = of_machine(error) if isinstance(error, OSError) else error
-            told: dict[str, Any] = {"not_counted": failure.message, "not_counted_hint": failure.hint}
-            unknown = replace(session, changes=None, check=session.check and session.check.seen(None), **told)
+            unknown = replace(session, changes=None, check=session.check and session.check.seen(None)).with_seen(
+                not_counted=failure.message, not_counted_hint=failure.hint
+            )
             return replace(summary, session=unknown)
 
     def _looked_back(self, session: Session) -> Summary:
@@ -259,7 +260,7 @@ def _next(summary: Summary) -> list[str]:
     if session.status in (Status.CRASHED, Status.STOPPED):
         return ["resume", name]
     if session.status is not Status.DONE:
-        return ["resume" if session.stuck else "attach", name]
+        return ["resume" if session.seen.stuck else "attach", name]
     return _land(summary)
 
 

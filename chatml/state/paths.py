@@ -102,11 +102,45 @@ class StatePaths:
         self.config = self.root / "config.yaml"
         self.approvals = self.root / "approvals.json"
         self.own_lock = self.root / "repo.lock"
+        self.pulls = self.root / "pulls.json"
+        """What was last seen of pull requests."""
+        self.pulls_lock = self.root / "pulls.lock"
+        """Held by whoever asks for that."""
+
+    @property
+    def merge_lock(self) -> Path:
+        """Held by the `merge` that is at work."""
+        return self.root / "merge.lock"
+
+    @property
+    def moving(self) -> Path:
+        """A note of the branch that is being moved, and of the checkout that comes along; gone once that is done."""
+        return self.root / "moving.json"
+
+    @property
+    def merging(self) -> Path:
+        """The folder for what `merge` needs in between; gone once it has ended."""
+        return self.root / "merging"
 
     @property
     def mending(self) -> str:
         """How the folder begins in which git's part of a worktree is made anew: git takes all among its own for one."""
         return str(self.root / ".mending-")
+
+    @property
+    def trials(self) -> Path:
+        """A folder for each command that tries merged sessions in a scratch worktree, as long as it runs."""
+        return self.root / "trials"
+
+    @property
+    def trial_results(self) -> Path:
+        """How those tries ended, by tree and command."""
+        return self.root / "trials.json"
+
+    @property
+    def trial_logs(self) -> Path:
+        """All that the last of those tries have printed: for each one file, and one of what it was."""
+        return self.root / "trial-logs"
 
     def kept_repositories(self, session_id: str) -> Path:
         """Where repositories that were inside a removed worktree are kept: git can't hold one in another."""

@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import tempfile
 import threading
-import uuid
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from chatml import containment, environment, proc
-from chatml.agents import briefing, table
+from chatml import checking, environment
+from chatml.agents import briefing
+from chatml.agents.confining import confined
 from chatml.changes.snapshot import state_of
-from chatml.errors import ChatmlError, Kind
+from chatml.checking import CheckRun
+from chatml.errors import Kind
 from chatml.model import CheckResult, Failure, Session, Status, now, transitions
 from chatml.model.entry import Message
 from chatml.model.event import CheckBegun, CheckEnded
-from chatml.record import record
 from chatml.state.inbox import post, since_person
-from chatml.text import beginning, one_line, printable
+from chatml.text import beginning, one_line
 from chatml.worker.journal import Journal
-
-LINES = 150
-"""Lines of the output that are kept, its last ones."""
-
-LINE = 500
-"""Characters of one such line."""
-
-KEPT = 1 << 18
-"""Bytes of the output that are held while the command runs."""
-
-TOLD = 60_000
-"""Bytes of what is kept: half of what a program can be given in one argument."""
 
 SHORT = 20
 """Lines that the record keeps of a check that has passed: `ls` reads them of each session, and the log has all."""
 
 RUNS = 2
 """How often a check runs at the most that passes and leaves something else behind than it has seen."""
-
-NOT_RUN = (126, 127)
-"""Exit codes by which a shell says that it could not run a command (POSIX, "Exit Status for Commands")."""
 
 POLL = 0.05
 """Seconds between two looks whether something came in meanwhile."""
@@ -58,58 +41,6 @@ class Verdict(Enum):
     """It failed, and a message in the inbox asks the agent to mend that."""
     BROKEN_OFF = auto()
     """Something came in meanwhile; the check is still due."""
-
-
-@record(frozen=True)
-class CheckRun:
-    """How one run of the command ended: `said`, in words that follow its name."""
-
-    said: str
-    output: str
-    code: int | None = None
-    """None where it did not come to its end by itself."""
-    cancelled: bool = False
-
-    @property
-    def not_run(self) -> bool:
-        """Whether the command itself is at fault, so that no agent can mend it."""
-        return self.code in NOT_RUN
-
-
-class Tail:
-    """The end of an output, however long all of it is."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self._cut = False
-
-    def hear(self, piece: bytes) -> None:
-        """Take in what came."""
-        self._kept += piece
-        if len(self._kept) > 2 * KEPT:
-            del self._kept[:-KEPT]
-            self._cut = True
-
-    def text(self) -> str:
-        """Its last lines, without what would move a terminal's cursor or recolour it."""
-        lines = bytes(self._kept).decode("utf-8", "replace").rstrip("\r\n").split("\n")
-        lines = [_harmless(line) for line in (lines[1:] or lines if self._cut else lines)[-LINES:]]
-        room = TOLD
-        for number in range(len(lines) - 1, -1, -1):
-            room -= len(lines[number].encode("utf-8", "replace")) + 1
-            if room < 0:
-                return "\n".join(lines[number + 1 :])
-        return "\n".join(lines)
-
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
-"""Colours, movements, titles (ECMA-48: CSI and OSC sequences, and those of two characters)."""
-
-
-def _harmless(line: str) -> str:
-    """One line as a terminal would have left it: of what was written over itself, the last."""
-    text = printable(_ESCAPES.sub("", line.rstrip("\r")).rpartition("\r")[2])
-    return text if len(text) <= LINE else text[:LINE] + " …"
 
 
 async def verify(journal: Journal, disturbed: Callable[[], bool]) -> Verdict | Failure:
@@ -190,12 +121,7 @@ def _contained(session: Session) -> bool:
 
     ChatmlError where it must be contained, and can't.
     """
-    if not table.row_of(session.terms).traits.sandboxed or not containment.wanted(session.terms):
-        return False
-    lack = containment.lack()
-    if lack is not None and session.terms.sandbox == "required":
-        raise ChatmlError(f"the check can't run: no sandbox here: {lack.reason}", lack.remedy, Kind.CHECK)
-    return lack is None
+    return confined(session.terms)
 
 
 async def _run(session: Session, contained: bool, disturbed: Callable[[], bool]) -> CheckRun:
@@ -213,35 +139,11 @@ async def _run(session: Session, contained: bool, disturbed: Callable[[], bool])
 
 
 def _execute(session: Session, contained: bool, broken_off: threading.Event) -> CheckRun:
-    worktree, tail, mark = Path(session.worktree), Tail(), str(uuid.uuid4())
-    own = {"PWD": session.worktree, environment.MARKER: session.id, environment.CHECK: mark}
-    argv = ["sh", "-c", session.terms.check or ""]
-    code = None
-    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as temporary:
-        if contained:
-            argv = containment.contained(argv, worktree, Path(temporary))
-            own["TMPDIR"] = temporary
-        try:
-            code = proc.run(
-                argv,
-                cwd=worktree,
-                env={**os.environ, **own},
-                timeout=session.terms.check_timeout,
-                cancelled=broken_off.is_set,
-                listener=tail.hear,
-            ).code
-        except TimeoutError:
-            pass
-        except OSError as error:
-            return CheckRun("could not be started", (error.strerror or str(error)).lower(), NOT_RUN[0])
-        finally:
-            proc.sweep(mark, variable=environment.CHECK)  # what has left its group: a server, a daemon
-    if code is not None:
-        return CheckRun("passed" if code == 0 else f"exited with code {code}", tail.text(), code)
-    if broken_off.is_set():
-        return CheckRun("was broken off", tail.text(), cancelled=True)
-    return CheckRun(f"did not end within {_duration(session.terms.check_timeout)}", tail.text())
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:g} minutes" if seconds >= 120 and not seconds % 60 else f"{seconds:g} s"
+    return checking.execute(
+        session.terms.check or "",
+        Path(session.worktree),
+        {**os.environ, environment.MARKER: session.id},
+        timeout=session.terms.check_timeout,
+        contained=contained,
+        cancelled=broken_off.is_set,
+    )

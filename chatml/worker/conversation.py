@@ -167,7 +167,8 @@ class Conversation:
     def _begin_anew(self) -> Session:
         """The agent has lost its conversation: a new one, which is told all that was said to the old one."""
         said = [*taken(read(self.journal.store.events)).values()]
-        self.journal.update(session_id=str(uuid.uuid4()), agent_started=False, agent_cost_usd=0.0)
+        anew = str(uuid.uuid4())
+        self.journal.change(lambda now: now.with_exchange(started=False, reported_usd=0.0).changed(session_id=anew))
         if said:
             lost = "the agent's conversation was lost; it starts anew"
             self.journal.log.append(Mishap(Kind.AGENT.value, lost, hint=None))
@@ -234,11 +235,11 @@ class Conversation:
             self.recap = ""
             self.neighbourhood.heard(i)
             self.asking.settle()
-            denied = self.journal.session.denied if self.unanswered else 0  # only a new turn counts anew
+            anew = not self.unanswered
             self.unanswered[i] = message
             if i not in self.taken:
                 self.taken.add(i)
                 self.journal.log.append(MessageTaken(i, message.text, message.auto))
             self.idle = False
             self.failure = None
-            self.journal.update(agent_started=True, denied=denied, error=None)
+            self.journal.heard(anew)

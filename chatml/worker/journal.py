@@ -64,6 +64,14 @@ class Journal:
         """Change the record; others may have changed other parts of it meanwhile."""
         self.change(lambda session: session.changed(**changes))
 
+    def note_exchange(self, **changes: Any) -> None:
+        """Change what the record says of the exchange with the agent."""
+        self.change(lambda session: session.with_exchange(**changes).changed())
+
+    def note_checkout(self, **changes: Any) -> None:
+        """Change what the record says of the branch and the worktree."""
+        self.change(lambda session: session.with_checkout(**changes).changed())
+
     def ask_anew(self, **changes: Any) -> None:
         """Change the session's terms, as a person has decided."""
         self.change(lambda session: session.with_terms(**changes))
@@ -123,14 +131,21 @@ class Journal:
         """Turns that the log has and the record has not: the last worker was killed between the two."""
         turns = [event.what for event in past if isinstance(event.what, Turn)]
         for turn in turns[self.session.turns :]:
-            self.update(
-                turns=self.session.turns + 1,
-                cost_usd=round(self.session.cost_usd + turn.cost_usd, 6),
-                running_usd=0.0,
-                agent_cost_usd=self.session.agent_cost_usd + turn.cost_usd,
-                tokens=self.session.tokens + turn.tokens,
-                result=turn.result or self.session.result,
+            reported = self.session.exchange.reported_usd + turn.cost_usd
+            self._count(turn, reported, result=turn.result or self.session.result)
+
+    def _count(self, turn: Turn, reported_usd: float, **changes: Any) -> None:
+        """A turn has ended, and the agent has reported so much by then."""
+
+        def counted(session: Session) -> Session:
+            return session.with_exchange(running_usd=0.0, reported_usd=reported_usd).changed(
+                turns=session.turns + 1,
+                cost_usd=round(session.cost_usd + turn.cost_usd, 6),
+                tokens=session.tokens + turn.tokens,
+                **changes,
             )
+
+        self.change(counted)
 
     def tell(self, one: base.Signal) -> None:
         """What the agent says and does, into the log; and in a few words into the record."""
@@ -144,8 +159,8 @@ class Journal:
                 self.log.append(one)
                 self.activity(base.summarize(one.name, one.input, self.session.worktree))
             case base.Spent():
-                if round(one.usd, 6) != self.session.running_usd:
-                    self.update(running_usd=round(one.usd, 6))
+                if round(one.usd, 6) != self.session.exchange.running_usd:
+                    self.note_exchange(running_usd=round(one.usd, 6))
             case base.Denied():
                 self.denied(one)
             case base.Trouble():
@@ -156,7 +171,17 @@ class Journal:
         i = str(uuid.uuid4())
         self.log.append(Requested(i, "permission", one.summary, tool=one.tool))
         self.log.append(Replied(i, "deny", "nobody can be asked"))
-        self.update(denied=self.session.denied + 1, activity=f"denied: {one.summary}"[:200])
+        denied, activity = self.session.exchange.denied + 1, f"denied: {one.summary}"[:200]
+        self.change(lambda session: session.with_exchange(denied=denied).changed(activity=activity))
+
+    def heard(self, anew: bool) -> None:
+        """The agent has a message: in the turn that is under way, or with `anew` in a new one."""
+
+        def taken(session: Session) -> Session:
+            denied = 0 if anew else session.exchange.denied  # only a new turn counts anew
+            return session.with_exchange(started=True, denied=denied).changed(error=None)
+
+        self.change(taken)
 
     def trouble(self, one: base.Trouble) -> None:
         failure = one.failure
@@ -170,18 +195,12 @@ class Journal:
 
     def turn_ended(self, one: base.TurnEnd) -> None:
         model, cost = self.session.model, one.cost_usd
-        self.log.append(Turn(one.result, cost, model, one.tokens, one.duration_ms, one.interrupted))
+        turn = Turn(one.result, cost, model, one.tokens, one.duration_ms, one.interrupted)
+        self.log.append(turn)
         if one.failure:
             self.failed(one.failure)
-        self.update(
-            turns=self.session.turns + 1,
-            cost_usd=round(self.session.cost_usd + one.cost_usd, 6),
-            running_usd=0.0,
-            agent_cost_usd=one.total_cost_usd,
-            tokens=self.session.tokens + one.tokens,
-            result=one.result if one.result is not None else self.session.result,
-            error=one.failure,
-        )
+        result = one.result if one.result is not None else self.session.result
+        self._count(turn, one.total_cost_usd, result=result, error=one.failure)
 
 
 def fail(store: SessionStore, failure: Failure, log: Log | None = None, said: Sequence[str] = ()) -> None:

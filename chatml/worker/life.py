@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from chatml import notify, proc
 from chatml.agents import table
 from chatml.agents.base import AgentError
-from chatml.errors import words
+from chatml.errors import ChatmlError, Kind, words
 from chatml.model import Failure, Status, transitions
 from chatml.model.event import Event, SetUp, StatusChanged
 from chatml.runners import table as runners
@@ -35,6 +35,10 @@ class Worker:
         """Whether the check has passed on what the worktree holds."""
         self.broken_off = False
         """Whether a person has ended the turn or the check, and nothing has followed yet."""
+        self.idly = False
+        """Whether it only looks after the pull request: then nothing is broken off where it is stopped."""
+        self.looked_after = False
+        """Whether nothing is left to do for the pull request."""
 
     async def run(self) -> None:
         """Prepare, converse, and come to rest under the session's lock, so that no message is ever missed."""
@@ -69,12 +73,13 @@ class Worker:
                 self.talk.mail.go_on()
                 return False
             return self._rest(known={message.id for message in self.talk.mail.waiting})
-        return await self._verified() and self._rest()
+        return await self._verified() and await self._watched() and self._rest()
 
     def _only_check_left(self) -> bool:
         """Whether the agent has answered all before this worker began, and is not to be started for nothing."""
-        talk = self.talk
-        return self.journal.session.terms.check is not None and not (talk.ready() or talk.unanswered)
+        talk, session = self.talk, self.journal.session
+        other_work = session.terms.check is not None or session.watching is not None
+        return other_work and not (talk.ready() or talk.unanswered)
 
     async def _verified(self) -> bool:
         """Run the check where it is due; False where the agent has to go on first, or something came in meanwhile."""
@@ -100,6 +105,30 @@ class Worker:
         self.checked = verdict is Verdict.PASSED and self.talk.failure is None
         return self.checked or self.broken_off or self.talk.failure is not None
 
+    async def _watched(self) -> bool:
+        """Look after the pull request, where a person wants that; False where the agent has to go on."""
+        self.journal.update()  # a person may have asked for it meanwhile
+        if self.journal.session.watching is None or self.talk.failure or self.broken_off:
+            return True
+        from chatml.worker import watching  # here alone: few sessions are watched, and it loads all about forges
+
+        self.idly = True
+        try:
+            self.looked_after = await watching.watch(self.journal, self._called)
+        except ChatmlError as error:
+            self.talk.failure = Failure(Kind.WORKTREE.value, error.message, error.hint)
+            self.journal.failed(self.talk.failure)
+            return True
+        if self.talk.stopping:
+            raise Stopped
+        self.idly = False
+        return self.looked_after
+
+    def _called(self) -> bool:
+        """Whether looking after the pull request is to end: for a message, or with this worker."""
+        self.talk.receive()
+        return self.talk.stopping or bool(self.talk.ready())
+
     def _disturbed(self) -> bool:
         """Whether the check is to be ended: by a message, by a person, or with this worker."""
         self.broken_off = self.talk.receive(checking=True) or self.broken_off
@@ -124,8 +153,8 @@ class Worker:
     def _checkout(self) -> list[str]:
         """Make the worktree ready, from what was there before it; returns what a person has to know."""
         journal = self.journal
-        notes = succession.settle(journal.session, Store(journal.common_dir), journal.update)
-        said = checkout.prepare(journal.session, journal.common_dir, journal.update, lambda: self.talk.stopping)
+        notes = succession.settle(journal.session, Store(journal.common_dir), journal.change)
+        said = checkout.prepare(journal.session, journal.common_dir, journal.note_checkout, lambda: self.talk.stopping)
         return [*notes, *said.splitlines()]
 
     def _rest(self, known: Collection[str] = ()) -> bool:
@@ -141,12 +170,14 @@ class Worker:
             self.talk.receive()
             if any(message.id not in known for message in self.talk.mail.waiting + self.talk.ready()):
                 return False
+            if self.journal.store.read().watching and not (self.talk.failure or self.broken_off):
+                return False  # asked for just now
             failure = self.talk.failure or (None if self.talk.worked or self.checked else self.earlier)
             taken_back = bool(self.talk.unanswered) and not self.talk.worked  # what was to go on with the turn
             open_turn = taken_back or self.broken_off
             self.journal.change(lambda session: transitions.rested(session, failure, open_turn, leftovers), locked=True)
             self.journal.store.worker_lock.release()
-        if self.talk.worked or self.talk.failure or self.checked:
+        if self.talk.worked or self.talk.failure or self.checked or self.looked_after:
             notify.tell(self.journal.session, self.journal.store.log)
         return True
 
@@ -156,7 +187,8 @@ class Worker:
             session = self.journal.store.read()
             if session.stopping and self.journal.store.worker_lock.ours():
                 self.journal.session = session
-                self.journal.change(transitions.stopped, locked=True)
+                how = transitions.unwatched if self.idly else transitions.stopped
+                self.journal.change(how, locked=True)
             self.journal.store.worker_lock.release()
 
 

@@ -33,7 +33,7 @@ class Limits:
         session = self._journal.session
         if session.terms.max_budget_usd is not None and session.spent_usd >= session.terms.max_budget_usd:
             return used_up(session, Kind.BUDGET)
-        if session.terms.max_turns is not None and session.agent_turns >= session.terms.max_turns:
+        if session.terms.max_turns is not None and session.exchange.agent_turns >= session.terms.max_turns:
             return used_up(session, Kind.MAX_TURNS)
         return None
 
@@ -48,9 +48,10 @@ class Limits:
         self.allow(idle=True)
         self._exceeded = self.reached = None
         session = self._journal.session
+        had = session.exchange.agent_turns
         return replace(
             setting,
-            max_turns=None if session.terms.max_turns is None else session.terms.max_turns - session.agent_turns,
+            max_turns=None if session.terms.max_turns is None else session.terms.max_turns - had,
             max_budget_usd=None
             if session.terms.max_budget_usd is None
             else session.terms.max_budget_usd - session.spent_usd,
@@ -71,9 +72,9 @@ class Limits:
     def answered(self) -> None:
         """The model has answered once more. The agent itself begins to count anew with each message."""
         session = self._journal.session
-        self._journal.update(agent_turns=session.agent_turns + 1)
+        self._journal.note_exchange(agent_turns=session.exchange.agent_turns + 1)
         session = self._journal.session
-        if session.terms.max_turns is not None and session.agent_turns > session.terms.max_turns:
+        if session.terms.max_turns is not None and session.exchange.agent_turns > session.terms.max_turns:
             self._overdrawn = self._exceeded is None
             self._exceeded = used_up(session, Kind.MAX_TURNS)
 

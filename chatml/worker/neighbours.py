@@ -86,7 +86,7 @@ class Neighbourhood:
         self, store: SessionStore, session: Session, distance: Callable[[str], int], until: float
     ) -> Neighbour:
         paths, changed = _listed(store), session.changes.files if session.changes else None
-        if not session.populated:
+        if not session.checkout.populated:
             changed = 0
         elif (not paths or not looks_the_same(session)) and time.monotonic() < until:
             with contextlib.suppress(OSError, ChatmlError):

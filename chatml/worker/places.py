@@ -30,7 +30,7 @@ def let_next(store: SessionStore) -> None:
     top = None
     try:
         session = store.read()
-        if session.status.active:
+        if session.status.active and not session.looking:
             return
         top = Path(session.repository)
     except (OSError, ChatmlError):

@@ -24,25 +24,30 @@ class _Brought:
     tip: str
 
 
-def settle(session: Session, store: Store, record: Callable[..., None]) -> list[str]:
+def settle(session: Session, store: Store, record: Callable[[Callable[[Session], Session]], None]) -> list[str]:
     """Write the session's base down as it is once its predecessors have been merged; returns what a person has to know.
 
     The branch is moved there by whoever fills the worktree. Done once: a kill before the record is written leaves all
     as it was. ChatmlError of kind `worktree`, and nothing changed, where they can't be merged.
     """
-    if not session.predecessors:
+    if not session.queueing.predecessors:
         return []
     repository = Repository.discover(Path(session.repository))
     notes: list[str] = []
-    brought = [_look(repository, store, session, one, notes) for one in session.predecessors]
+    brought = [_look(repository, store, session, one, notes) for one in session.queueing.predecessors]
     base = session.base.commit
     branches: list[str] = []
     for one in brought:
         if one is not None:
             base = _joined(repository, session, base, one, branches)
             branches.append(one.branch)
-    moved = {} if base == session.base.commit else {"base": Base(session.base.ref, base), "start": session.base.commit}
-    record(predecessors=(), **moved)
+
+    def settled(now: Session) -> Session:
+        if base != session.base.commit:
+            now = now.with_checkout(start=session.base.commit).changed(base=Base(session.base.ref, base))
+        return now.with_queueing(predecessors=()).changed()
+
+    record(settled)
     return [*([f"it starts from {' and '.join(branches)}"] if branches else []), *notes]
 
 
@@ -68,7 +73,7 @@ def _look(
     tip = repository.tip(branch) if branch else None
     if found is None or tip is None:
         lost = f"which {predecessors.GONE}" if found is None else f"whose branch {branch} is gone"
-        if not session.released:
+        if not session.queueing.released:
             hint = f"to start without it: chatml resume {session.name}"
             raise ChatmlError(f"it comes after '{name}', {lost}", hint, Kind.WORKTREE)
         notes.append(f"without {name}, {lost}")
@@ -76,6 +81,6 @@ def _look(
     if found.status is not Status.DONE:
         notes.append(f"{name} is not done: {branch} is taken as it is now")
     with suppress(ChatmlError, OSError):
-        if found.populated and repository.dirty(Path(found.worktree)):
+        if found.checkout.populated and repository.dirty(Path(found.worktree)):
             notes.append(f"what is not committed in {name} doesn't come along")
     return _Brought(branch, tip)

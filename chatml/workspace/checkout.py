@@ -35,11 +35,11 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
     """Make the session's worktree ready for its agent; returns what was amiss, and what a post-checkout hook said.
 
     Safe to repeat after a crash at any point: what stands in the worktree stays as it is, and `record` writes each
-    step down in the session's record. ChatmlError of kind `worktree` where it can't be made, TimeoutError once
+    step down in the record's `checkout`. ChatmlError of kind `worktree` where it can't be made, TimeoutError once
     `cancelled` says so.
     """
-    worktree = Path(session.worktree)
-    filled, told = session.populated, ""
+    worktree, made_of = Path(session.worktree), session.checkout
+    filled, told = made_of.populated, ""
     found = standing(common_dir, worktree)
     if found is Standing.GONE or (found is Standing.OURS and _half_registered(worktree)):
         restore_folder(session, record)
@@ -51,18 +51,18 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
         check_standing(common_dir, worktree)
     if filled:
         _check_head(session)
-        if not session.hook_due:
+        if not made_of.hook_due:
             return told
     else:
         told = f"{told}\n{_move_on(session, record)}".strip()
-        fill(worktree, cancelled, session.carried)
+        fill(worktree, cancelled, made_of.carried)
         record(populated=True, hook_due=True)
     _clear_up(worktree)
     # The moving has changed times by which git tells whether a file is as in the index.
     repo.git("update-index", "-q", "--refresh", at=worktree, check=False)
     said = repo.post_checkout(worktree, cancelled)
-    if session.carried is not None:
-        if not session.terms.scope or session.carried != session.scope_start:
+    if made_of.carried is not None:
+        if not session.terms.scope or made_of.carried != made_of.scope_start:
             carrying.let_go(Repository.discover(Path(session.repository)), session)
         record(carried=None)
     record(hook_due=False)
@@ -71,13 +71,14 @@ def prepare(session: Session, common_dir: Path, record: Callable[..., None], can
 
 def _move_on(session: Session, record: Callable[..., None]) -> str:
     """Move a new branch on from where it was made to its base, if that is still to be done; returns what was amiss."""
-    if session.start is None:
+    start = session.checkout.start
+    if start is None:
         return ""
     worktree, base, told = Path(session.worktree), session.base.commit, ""
     tip = repo.head(worktree)
-    if tip == session.start:
+    if tip == start:
         reason = "chatml: start from what came before"
-        repo.git("update-ref", "-m", reason, "HEAD", base, session.start, at=worktree)
+        repo.git("update-ref", "-m", reason, "HEAD", base, start, at=worktree)
     elif tip != base:
         told = f"{session.branch} had commits already, so it was not moved to what came before: git merge {base}"
     record(start=None)
@@ -86,7 +87,7 @@ def _move_on(session: Session, record: Callable[..., None]) -> str:
 
 def remade(session: Session) -> str | None:
     """What a person has to know about a worktree that is to be made anew; None where it has never had its files."""
-    if not session.populated:
+    if not session.checkout.populated:
         return None
     return f"its worktree was gone: made anew from {session.branch}, without what was not committed"
 
@@ -214,7 +215,7 @@ def _drop_unfinished(common_dir: Path, worktree: Path) -> None:
 
 def _never_made(session: Session) -> bool:
     """Whether the one who made the session died before it could make the branch."""
-    return session.owns_branch and not session.agent_started
+    return session.checkout.owns_branch and not session.exchange.started
 
 
 def _is_ours(admin: Path, common_dir: Path) -> bool:

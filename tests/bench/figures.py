@@ -35,6 +35,7 @@ FIGURES = (
     Figure("ls-import", "`ls --json`, 10 at rest", "`python -c 'import click'`", "ms", 1.5),
     Figure("ls-terminal", "`ls` on a terminal, 10 at rest", "`python -c 'import click'`", "ms", 2.0),
     Figure("ls-many", "`ls --json`, 1,000 sessions at rest", "10 sessions", "ms", 1.6),
+    Figure("ls-pulls", "`ls --json`, 50 with a pull request each", "50 without", "ms", 1.1),
     Figure("new-returns", "`new -q` returns", "`claude --bg` returns (warm)", "ms", 0.6),
     Figure("new-large", "`new -q` on a repository of 50,000 files", "on one of 50", "ms", 1.3),
     Figure("first-request", "`new` until the first request at the API", "`claude --bg` (warm)", "ms", 1.5),
@@ -49,6 +50,7 @@ FIGURES = (
     Figure("send-import", "`send`, until the CLI has it", "`python -c 'import click'`", "ms", 2.2),
     Figure("attach-rest", "CPU of `attach` on a session at rest", None, "% of a core", 0.3),
     Figure("watch-rest", "CPU of `ls --watch` on ten at rest", None, "% of a core", 0.5),
+    Figure("merge", "`merge` of one session, 1,000 files", "`git merge --squash && git commit`", "ms", 2),
     Figure("diff-large", "`diff --stat`, 50,000 files with 3 changed", "`git status` there", "ms", 4),
 )
 

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from chatml.model import Session
+from chatml.model import PullRequest, Session, stamp
 from chatml.scripted.script import Script
+from chatml.state import pulls
+from chatml.state.pulls import PullsSeen
 from chatml.state.store import SessionStore, Store
 from chatml.workspace.glance import git_folder, glance
 from tests.bench import anatomy
@@ -28,6 +30,7 @@ from tests.bench.rig import (
     read_bytes,
     wait,
 )
+from tests.made import commit, make_session
 from tests.support import TIMEOUT
 
 HELD: Script = {"*": [{"hold": "model"}, "Done."]}
@@ -172,6 +175,32 @@ def many(samples: Samples, runs: int) -> None:
             samples.add("ls-many", other=few.run(few.list_argv())[0])
 
 
+def with_pulls(samples: Samples, runs: int) -> None:
+    """Listing sessions with an open pull request each, just seen, beside as many without."""
+    with chatml_side(AT_ONCE) as ours, chatml_side(AT_ONCE) as other:
+        for side in (ours, other):
+            side.sandbox.chatml("new", "--wait", "-q", "--name", "original", "a task")
+            _multiply(Store(side.sandbox.repo / ".git"), FIFTY)
+        _open_pulls(Store(ours.sandbox.repo / ".git"))
+        for number in range(6 * runs + 1):
+            took = [side.run(side.list_argv())[0] for side in (ours, other)]
+            if number:
+                samples.add("ls-pulls", *took)
+        assert not any("refresh" in line for line in ours.processes().values()), "a look at the forge was measured"
+
+
+def _open_pulls(store: Store) -> None:
+    """Give each session a pull request, of which more has been seen since it was opened."""
+    moment = time.time()
+    seen = []
+    for number, name in enumerate(sorted(store.names()), 1):
+        opened = PullRequest(number, f"https://github.com/octo/app/pull/{number}", "open", at=stamp(moment))
+        store.session(name).update(lambda one, pull=opened: replace(one, pr=pull))  # type: ignore[misc]
+        seen.append(replace(opened, checks="passing", draft=False, review="approved", mergeable=True))
+    later = tuple(replace(pull, at=stamp(moment + 1)) for pull in seen)
+    pulls.write(store, PullsSeen(later, asked=moment, not_before=moment + 3600))
+
+
 def _multiply(store: Store, number: int) -> None:
     """Copies of the one real session, until there are so many."""
     original = store.session("original")
@@ -284,6 +313,24 @@ def diff(samples: Samples, runs: int) -> None:
                 samples.add("diff-large", took["ours"], took["other"])
 
 
+def merge(samples: Samples, runs: int) -> None:
+    """One session of two changed files landed in the branch that is checked out, beside git alone."""
+    with chatml_side(AT_ONCE) as side:
+        fill(side, 1_000)
+        sandbox = side.sandbox
+        start = sandbox.git("rev-parse", "main")
+        for number in range(2 * runs + 1):
+            name = f"s{number}"
+            commit(sandbox, make_session(sandbox, name), name, new=name, **{f"part000__file{number:02}_dot_txt": "x\n"})
+            plain = ["sh", "-c", f"git merge -q --squash chatml/{name} && git commit -q -m {name}"]
+            took = {}
+            for key, argv in (("other", plain), ("ours", sandbox.command("merge", name))):
+                sandbox.git("reset", "-q", "--hard", start)
+                took[key] = side.run(argv, cwd=sandbox.repo)[0]
+            if number:
+                samples.add("merge", took["ours"], took["other"])
+
+
 def fill(side: Side, files: int) -> None:
     """Commit so many small files to the side's repository, a hundred a folder, and check them out."""
     stream = [
@@ -344,10 +391,12 @@ def send(samples: Samples, runs: int) -> None:
 
 STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     many: ("ls-many",),
+    with_pulls: ("ls-pulls",),
     rest: ("ls-rest", "ls-import", "ls-terminal", "attach-rest", "watch-rest"),
     send: ("send", "send-import"),
     start: ("new-returns", "first-request"),
     large: ("new-large",),
+    merge: ("merge",),
     diff: ("diff-large",),
     fifty: ("list-returns",),
     from_a_list: ("list-started",),

@@ -52,7 +52,7 @@ class ClaudeAgent:
         self._transcript = ClaudeTranscript(session.session_id)
         carried = self._transcript.cost()
         self._translate = Translator(session, carried)
-        self._uncounted = max(0.0, (carried or 0.0) - session.agent_cost_usd - session.running_usd)
+        self._uncounted = max(0.0, (carried or 0.0) - session.exchange.reported_usd - session.exchange.running_usd)
         """What an agent has spent after its worker was killed: the next end of a turn tells it."""
         self._client: sdk.ClaudeSDKClient | None = None
         self._meter: Meter | None = None
@@ -166,7 +166,7 @@ class ClaudeAgent:
     def _options(self) -> sdk.ClaudeAgentOptions:
         session = self._session
         # A first worker that was killed early leaves a conversation that the record doesn't know of.
-        known = session.agent_started or self._transcript.path is not None
+        known = session.exchange.started or self._transcript.path is not None
         resumed = {"resume": session.session_id} if known else {"session_id": session.session_id}
         trusted = trusts(Path(session.repository))
         instruction = self._setting.instruction

@@ -44,8 +44,8 @@ class Translator:
         is counted with the next one. More, that it went on for a moment after a worker that was.
         """
         self._session = session
-        known = session.agent_cost_usd
-        self._total = known if carried is None else min(carried - session.running_usd, known)
+        known = session.exchange.reported_usd
+        self._total = known if carried is None else min(carried - session.exchange.running_usd, known)
         self._answer: str | None = None
         self._api_error: tuple[str, str] | None = None
         self._resets_at: int | None = None

@@ -1,0 +1,134 @@
+"""Random histories: `merge` gives what git gives, and loses no line that one side has added and none removed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatml.landing.merge import Maker, Mode, NothingNewError, Offer
+from chatml.repo import Repository
+from chatml.repo.merging import MergeConflictError
+from tests.made import commit, files, make_session
+from tests.support import Sandbox
+from tests.worktree import sealed
+
+__all__ = ["sealed"]
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("sealed")]
+
+NAMES = ("a", "b", "sub/c", "sub/deep/d", "new\nline")
+
+
+def _work(sandbox: Sandbox, chance: random.Random, who: str) -> None:
+    """One to three commits of changed, added, removed, renamed and linked files."""
+    for number in range(chance.randint(1, 3)):
+        for _ in range(chance.randint(1, 3)):
+            path = sandbox.repo / chance.choice([*NAMES, f"{who}{number}", f"own/{who}"])
+            if any(above.is_file() or above.is_symlink() for above in path.parents) or path.is_dir():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            what = chance.choice(["line", "line", "line", "remove", "rename", "mode", "binary", "link"])
+            there = path.is_file() and not path.is_symlink()
+            if what == "line" or not there:
+                lines = path.read_bytes().split(b"\n") if there else []
+                lines.insert(chance.randint(0, len(lines)), f"{who} {number} {chance.random()}".encode())
+                if path.is_symlink():
+                    path.unlink()
+                path.write_bytes(b"\n".join(lines))
+            elif what == "rename":
+                target = path.with_name(f"{path.name}-{who}")
+                if not target.exists():
+                    path.rename(target)
+            elif what == "mode":
+                path.chmod(0o755)
+            elif what == "binary":
+                path.write_bytes(bytes(chance.randrange(256) for _ in range(50)) + b"\0")
+            else:
+                path.unlink()
+                if what == "link":
+                    path.symlink_to(who)
+        sandbox.git("add", "-A")
+        sandbox.git("commit", "-q", "--allow-empty", "-m", f"{who} {number}")
+
+
+def _lines(sandbox: Sandbox, commit: str) -> set[str]:
+    """All lines of all files of a commit, but of binary ones."""
+    sandbox.git("checkout", "-q", "--detach", commit)
+    found = files(sandbox.repo)
+    return {
+        line
+        for kind, content in found.values()
+        if kind != "link" and b"\0" not in content
+        for line in content.decode("utf-8", "replace").split("\n")
+        if " 0." in line
+    }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1 << 30), mode=st.sampled_from([Mode.SQUASH, Mode.NO_FF, Mode.REBASE]))
+def test_random_histories(sandbox: Sandbox, tmp_path: Path, seed: int, mode: Mode) -> None:
+    saved = tmp_path / "saved"
+    if not saved.exists():
+        shutil.copytree(sandbox.repo, saved, symlinks=True)
+    shutil.rmtree(sandbox.repo)
+    shutil.copytree(saved, sandbox.repo, symlinks=True)
+    chance = random.Random(seed)
+    for name in NAMES:
+        path = sandbox.repo / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name} {number} 0.\n" for number in range(chance.randint(2, 12))))
+    start = sandbox.commit("start")
+    sandbox.git("checkout", "-qb", "x")
+    _work(sandbox, chance, "x")
+    sandbox.git("checkout", "-q", "main")
+    _work(sandbox, chance, "main")
+    onto, theirs = sandbox.git("rev-parse", "main"), sandbox.git("rev-parse", "x")
+    maker = Maker(Repository.discover(sandbox.repo), mode, "main")
+    try:
+        made: str | None = maker.make(Offer("x", "x", theirs, "x"), onto)
+    except NothingNewError:
+        made = onto
+    except MergeConflictError:
+        made = None
+    if mode is Mode.REBASE:
+        sandbox.git("checkout", "-q", "--detach", "x")
+        sandbox.git("rebase", "-q", "main", check=False)
+        stuck = (sandbox.repo / ".git" / "rebase-merge").exists()
+    else:
+        sandbox.git("merge", "-q", "--no-ff", "--no-edit", "x", check=False)
+        stuck = (sandbox.repo / ".git" / "MERGE_HEAD").exists()
+    assert stuck == (made is None)
+    if made is None:
+        return
+    assert sandbox.git("rev-parse", f"{made}^{{tree}}") == sandbox.git("rev-parse", "HEAD^{tree}")
+    base, ours, other, after = (_lines(sandbox, commit) for commit in (start, onto, theirs, made))
+    assert (ours - base) | (other - base) <= after
+
+
+@pytest.mark.timeout(300)
+def test_fifty_sessions_on_a_thousand_files(sandbox: Sandbox) -> None:
+    """Each fifth changes what the one before has changed: all the others land, and those are named."""
+    for number in range(1000):
+        path = sandbox.repo / f"part{number // 50}" / f"file{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{number} {line}\n" for line in range(20)))
+    sandbox.commit("many")
+    for number in range(50):
+        top = make_session(sandbox, f"s{number:02}")
+        same = number - 1 if number % 5 == 4 else number
+        path = top / f"part{same}" / f"file{same * 50}" if same < 20 else top / "part0" / f"file{same}"
+        path.write_text(path.read_text().replace(" 7\n", f" 7 changed by {number}\n"))
+        commit(sandbox, top, f"Part {number}", **{f"new{number}": "n\n"})
+    told = sandbox.chatml("merge", "--all", "--json", code=1, timeout=200).json
+    conflicts = [f"s{number:02}" for number in range(4, 50, 5)]
+    assert [one["name"] for one in told["left"]] == conflicts
+    assert {one["reason"] for one in told["left"]} == {"conflict"}
+    assert [one["name"] for one in told["landed"]] == [name for name in told["order"] if name not in conflicts]
+    assert sandbox.git("rev-list", "--count", "main") == str(2 + 40)
+    assert sandbox.git("status", "--porcelain") == ""
+    assert not list((sandbox.repo / ".git").glob("index.*"))
