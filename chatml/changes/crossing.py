@@ -1,0 +1,210 @@
+"""Two sides that meet: a merge of them made in memory, what conflicts in it, and what both do to the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import cached_property
+
+from chatml.changes.compare import Comparison
+from chatml.changes.scope import named
+from chatml.errors import ChatmlError
+from chatml.model import Session
+from chatml.repo import Repository
+from chatml.repo.answers import answer
+from chatml.repo.attributes import attributes_of
+from chatml.repo.merging import Clash, Merging, merges
+from chatml.repo.plumbing import NOBODY
+from chatml.text import one_line
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two that meet."""
+
+    label: str
+    commit: str
+    """Made for this alone: its id, by which git names the side, stands in nobody's text."""
+
+
+Change = dict[str, tuple[str, str] | None]
+"""Paths, with the mode and the object that they get, or None where nothing is left there: of a rename, two."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes commits that are gone with the objects of its environment."""
+
+    repository: Repository
+    env: Mapping[str, str]
+
+    def git(self, *args: str, stdin: bytes | None = None) -> str:
+        return self.repository.git(*args, env=self.env, stdin=stdin).text
+
+    def side(self, session: Session, held: Comparison) -> Side:
+        """All that the session holds."""
+        head, tree = held.now.state(held.at)
+        return Side(session.name, self.commit(tree, [head or session.base.commit], session.name))
+
+    def commit(self, tree: str, parents: Sequence[str], message: str) -> str:
+        dates = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
+        made = self.repository.git(
+            "-c", "i18n.commitEncoding=UTF-8", "commit-tree", tree,
+            *(word for parent in parents for word in ("-p", parent)), "-F", "-",
+            env={**self.env, **NOBODY, **dates}, stdin=message.encode("utf-8", "replace"),
+        )  # fmt: skip
+        return made.text.strip()
+
+    def changed(self, since: str, change: Change, message: str) -> str:
+        """A commit on top of another one that has these changes."""
+        nothing = ("0", "0" * len(since))
+        gone_first = sorted(change.items(), key=lambda one: one[1] is not None)
+        entries = "".join(
+            f"{mode} {found}\t{path}\0" for path, entry in gone_first for mode, found in [entry or nothing]
+        )
+        self.git("read-tree", since)
+        self.git("update-index", "-z", "--add", "--replace", "--index-info", stdin=_encoded(entries))
+        # In a partial clone, what neither has changed may be missing.
+        return self.commit(self.git("write-tree", "--missing-ok").strip(), [since], message)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+# --- what was merged --------------------------------------------------------------------------------------------
+
+
+class Crossing:
+    """A merge of two sides; the attributes of the commit `rules` count."""
+
+    def __init__(self, maker: Maker, sides: tuple[Side, Side], rules: str) -> None:
+        self._maker, self._sides = maker, sides
+        ours, theirs = sides
+        repository = maker.repository
+        parted = answer(repository.git("merge-base", ours.commit, theirs.commit, env=maker.env, check=False))
+        if parted is None:
+            raise ChatmlError(
+                f"'{ours.label}' and '{theirs.label}' have no commit in common: git does not merge them",
+                "see what each of them changes with 'chatml diff NAME'",
+            )
+        self.since = parted.split("\n")[0]
+        with attributes_of(repository, rules) as top:
+            (self._merging,) = merges(repository, [(ours.commit, theirs.commit)], maker.env, top)
+
+    def conflicts(self, title: str) -> tuple[str, ...]:
+        """A commit with what conflicts, with git's markers and words for it; none where nothing does."""
+        if self._merging.clean:
+            return ()
+        said = dict.fromkeys(one_line(self._named(clash.message)) for clash in _clashes(self._merging))
+        return (self._part(self._merged(self.disputed), "\n".join([title, "", *said])),)
+
+    def clean(self) -> tuple[str, ...]:
+        """A commit for each side, with what it does to files that both change and that merge cleanly."""
+        return tuple(
+            self._part(_joined(changes), f"Merges cleanly: what {side.label} changes")
+            for side, changes in zip(self._sides, self._shared, strict=True)
+            if changes
+        )
+
+    def whole(self, paths: Set[str]) -> str:
+        """A commit with what is merged at these paths."""
+        return self._part(self._merged(paths), "merged")
+
+    def newer(self, session: Session, held: Comparison, other: Session, shared: Set[str]) -> Iterator[str]:
+        """A note, where a session has some of this from a newer base than the other one."""
+        if held.since == self.since or not shared:
+            return
+        brought = self._maker.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", self.since, held.since)
+        if found := sorted(shared & set(brought.split("\0"))):
+            yield (
+                f"{session.name} has a newer {session.base.ref} than {other.name}: "
+                f"what that brings counts as its changes, in {named(found)}"
+            )
+
+    @cached_property
+    def disputed(self) -> set[str]:
+        """The paths that conflict, and those that they come from, as git names them."""
+        found = {*self._merging.unmerged, *(path for clash in _clashes(self._merging) for path in clash.paths)}
+        while more := {path for change in self._all if not found.isdisjoint(change) for path in change} - found:
+            found |= more
+        return found
+
+    @property
+    def shared(self) -> list[Change]:
+        """What both change, and what merges cleanly."""
+        return [change for changes in self._shared for change in changes]
+
+    @cached_property
+    def _shared(self) -> tuple[list[Change], list[Change]]:
+        ours, theirs = self._changes
+        at_ours, at_theirs = (
+            {path for change in changes for path in change} - self.disputed for changes in (ours, theirs)
+        )
+        return (
+            [one for one in ours if not at_theirs.isdisjoint(one) and self.disputed.isdisjoint(one)],
+            [one for one in theirs if not at_ours.isdisjoint(one) and self.disputed.isdisjoint(one)],
+        )
+
+    @property
+    def _all(self) -> list[Change]:
+        return [change for changes in self._changes for change in changes]
+
+    @cached_property
+    def _changes(self) -> tuple[list[Change], list[Change]]:
+        ours, theirs = (self._changes_of(side.commit) for side in self._sides)
+        return ours, theirs
+
+    def _changes_of(self, commit: str) -> list[Change]:
+        """What a side has changed, renames found as a merge finds them."""
+        setting = self._maker.repository.setting
+        wanted = (setting("merge.renames") or setting("diff.renames") or "true").lower()
+        renames = ("--no-renames",) if wanted in ("false", "no", "off", "0") else ("-M", "-l7000")
+        form = ("-r", "-z", "--raw", "--no-abbrev", "--ignore-submodules=none", *renames)
+        fields = iter(self._maker.git("diff-tree", *form, self.since, commit).split("\0"))
+        found: list[Change] = []
+        for field in fields:
+            if field:
+                _, mode, _, content, letters = field.split(" ")
+                gone: Change = {next(fields): None} if letters[0] == "R" else {}
+                found.append({**gone, next(fields): None if letters == "D" else (mode, content)})
+        return found
+
+    def _part(self, change: Change, message: str) -> str:
+        return self._maker.changed(self.since, change, message)
+
+    # --- as the person names the sides ----------------------------------------------------------------------------
+
+    def _merged(self, paths: Set[str]) -> Change:
+        """What the merge has at these paths, with the sides' labels in conflict markers and names of files."""
+        there: Change = {}
+        for entry in self._maker.git("ls-tree", "-r", "-z", "--full-tree", self._merging.tree).split("\0")[:-1]:
+            about, _, path = entry.partition("\t")
+            mode, _, content = about.split(" ")
+            if path in paths:
+                there[path] = (
+                    mode,
+                    self._labelled(content) if path in self.disputed and mode[:3] == "100" else content,
+                )
+        return {self._named(path, of_file=True): there.get(path) for path in paths}
+
+    def _labelled(self, content: str) -> str:
+        """The object with the labels of the sides in it."""
+        text = self._maker.repository.git("cat-file", "blob", content, env=self._maker.env).stdout
+        named = text
+        for side in self._sides:
+            named = named.replace(side.commit.encode(), side.label.encode("utf-8", "surrogateescape"))
+        return content if named == text else self._maker.git("hash-object", "-w", "--stdin", stdin=named).strip()
+
+    def _named(self, text: str, of_file: bool = False) -> str:
+        for side in self._sides:
+            text = text.replace(side.commit, side.label.replace("/", "_") if of_file else side.label)
+        return text
+
+
+def _clashes(merging: Merging) -> list[Clash]:
+    return [clash for clash in merging.clashes if clash.kind.startswith("CONFLICT")]
+
+
+def _joined(changes: Iterable[Change]) -> Change:
+    return {path: entry for change in changes for path, entry in change.items()}
