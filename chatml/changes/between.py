@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from chatml import repo
@@ -16,7 +17,7 @@ from chatml.repo import Repository, git
 from chatml.repo.answers import answer, holds
 from chatml.repo.plumbing import is_relative
 
-HEADED = "--format=%C(yellow)%s%C(reset)%+b"
+HEAD = "%C(yellow)%s%C(reset)%+b"
 """Above the changes of each part, what it is."""
 
 
@@ -43,27 +44,33 @@ class Between:
 
     def differs(self) -> bool:
         """Whether there is anything to show. GitError for a path that git doesn't take."""
-        # A conflict may leave nothing that differs: of two names for one file, say.
-        return bool(self.parts) and (not self.paths or any(map(self._is_changed, self.parts)))
+        return bool(self._shown)
 
     def show_usual(self, *form: str) -> int:
         """Have git itself print it as the person's settings have it, through their pager; returns git's exit code."""
         if "--name-only" in form:
             return repo.show("diff", *form, self.since, self.whole, "--", *self.paths, at=self.at, env=self.env)
-        settled = ("--no-show-signature", "--encoding=UTF-8", HEADED)
-        return repo.show("show", *settled, *form, *self.parts, "--", *self.paths, at=self.at, env=self.env)
+        settled = ("--no-show-signature", "--encoding=UTF-8", f"--format=format:{HEAD}%n")
+        return repo.show("show", *settled, *form, *self._shown, "--", *self.paths, at=self.at, env=self.env)
 
     def show_exact(self, *form: str) -> int:
         """The same, whatever the person's settings."""
         if "--name-only" in form:
             return self._show_exact(*form, self.since, self.whole)
-        always = () if self.paths else ("--always",)
-        codes = (self._show_exact("--encoding=UTF-8", HEADED, *always, *form, part) for part in self.parts)
-        return next((code for code in codes if code), 0)
+        for number, part in enumerate(self._shown):
+            head = f"--format=tformat:{'%n' if number else ''}{HEAD}"
+            if code := self._show_exact("--always", "--encoding=UTF-8", head, *form, part):
+                return code
+        return 0
 
     def _show_exact(self, *args: str) -> int:
         command = (*SETTLED, "diff-tree", "-r", *ALIKE, *args, "--", *self.paths)
         return repo.show(*command, at=self.at, env={**self.env, **EXACT_ENV})
+
+    @cached_property
+    def _shown(self) -> list[str]:
+        """The parts that have something at the paths; all, without any: a conflict may leave nothing that differs."""
+        return [part for part in self.parts if not self.paths or self._is_changed(part)]
 
     def _is_changed(self, part: str) -> bool:
         command = (*SETTLED, "diff-tree", "-r", *ALIKE, "--quiet", self.since, part, "--", *self.paths)
@@ -91,14 +98,15 @@ def between(
         maker = Maker(repository, env)
         sides = (maker.side(session, ours), maker.side(other, theirs))
         met = Crossing(maker, sides, _tip(repository, session))
-        conflicts = met.conflicts(f"Conflicts of {session.name} and {other.name}")
+        env = {**ours.now.env, **env}
+        conflicts = met.conflicts(f"Conflicts of {session.name} and {other.name}", _only(met, ours.at, env, paths))
         clean = () if only_conflicts else met.clean()
         shared = met.disputed | ({path for change in met.shared for path in change} if clean else set())
         notes = [f"{one.name}: {note}" for one, held in ((session, ours), (other, theirs)) for note in held.notes]
         notes += met.newer(session, ours, other, shared)
         notes += met.newer(other, theirs, session, shared)
         shown = (*conflicts, *clean)
-        yield Between(ours.at, {**ours.now.env, **env}, met.since, shown, met.whole(shared), paths, tuple(notes))
+        yield Between(ours.at, env, met.since, shown, met.whole(shared), paths, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -112,8 +120,18 @@ def with_base(
         known = [tip, *_landed(repository, session, tip)]
         base = Side(session.base.ref, maker.commit(f"{tip}^{{tree}}", known, session.base.ref))
         met = Crossing(maker, (base, maker.side(session, held)), tip)
-        shown = met.conflicts(f"Conflicts of {session.name} with {session.base.ref}")
-        yield Between(held.at, {**held.now.env, **env}, met.since, shown, met.whole(met.disputed), paths, held.notes)
+        env = {**held.now.env, **env}
+        shown = met.conflicts(f"Conflicts of {session.name} with {base.label}", _only(met, held.at, env, paths))
+        yield Between(held.at, env, met.since, shown, met.whole(met.disputed), paths, held.notes)
+
+
+def _only(met: Crossing, at: Path, env: Mapping[str, str], paths: tuple[str, ...]) -> Set[str] | None:
+    """The names of what conflicts at these paths; None for all. GitError for a path that git doesn't take."""
+    if not paths or not met.disputed:
+        return None
+    form = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-relative", "--ignore-submodules=none")
+    found = git(*form, met.since, met.whole(met.disputed), "--", *paths, at=at, env=env).text
+    return set(found.split("\0"))
 
 
 def _tip(repository: Repository, session: Session) -> str:

@@ -17,6 +17,9 @@ from chatml.repo.merging import Clash, Merging, merges
 from chatml.repo.plumbing import NOBODY
 from chatml.text import one_line
 
+FILE, PROGRAM, LINK = "100644", "100755", "120000"
+"""Modes, as git writes them."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -92,12 +95,42 @@ class Crossing:
         with attributes_of(repository, rules) as top:
             (self._merging,) = merges(repository, [(ours.commit, theirs.commit)], maker.env, top)
 
-    def conflicts(self, title: str) -> tuple[str, ...]:
-        """A commit with what conflicts, with git's markers and words for it; none where nothing does."""
+    def conflicts(self, title: str, only: Set[str] | None = None) -> tuple[str, ...]:
+        """A commit with what conflicts, with git's markers and words for it; none where nothing does.
+
+        With `only`, words about these files alone, as `whole` names them.
+        """
         if self._merging.clean:
             return ()
-        said = dict.fromkeys(one_line(self._named(clash.message)) for clash in _clashes(self._merging))
+        clashes = [
+            clash for clash in _clashes(self._merging) if only is None or not only.isdisjoint(self._names(clash))
+        ]
+        said = dict.fromkeys(one_line(self._named(words)) for clash in clashes for words in self._words(clash))
         return (self._part(self._merged(self.disputed), "\n".join([title, "", *said])),)
+
+    def _names(self, clash: Clash) -> set[str]:
+        return {self._named(path, of_file=True) for path in clash.paths}
+
+    def _words(self, clash: Clash) -> Iterator[str]:
+        """What there is to say about a conflict, also where git lets the person look for it."""
+        yield clash.message
+        path = clash.paths[0] if clash.paths else ""
+        ours, theirs = (_joined(changes).get(path) for changes in self._changes)
+        if ours is None or theirs is None:
+            return
+        (mode, content), (other_mode, other_content) = ours, theirs
+        one, other = (side.label for side in self._sides)
+        if mode == other_mode == LINK and content != other_content:
+            yield f"{path} is a link to {self._text(content)} in {one} and to {self._text(other_content)} in {other}."
+        elif {mode, other_mode} == {PROGRAM, FILE} and not self._began_with(path):
+            program, plain = (one, other) if mode == PROGRAM else (other, one)
+            yield f"{path} is executable in {program}, but not in {plain}."
+
+    def _began_with(self, path: str) -> bool:
+        return bool(self._maker.git("ls-tree", "--full-tree", "--name-only", "-z", self.since, "--", path))
+
+    def _text(self, content: str) -> str:
+        return self._maker.git("cat-file", "blob", content)
 
     def clean(self) -> tuple[str, ...]:
         """A commit for each side, with what it does to files that both change and that merge cleanly."""
