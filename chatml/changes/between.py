@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from chatml import repo
@@ -35,8 +35,8 @@ class Between:
     """Where the two have parted."""
     parts: tuple[str, ...]
     """What conflicts, then what each of the two does where they merge cleanly; only those that there are."""
-    whole: str
-    """All of it in one commit, as it is merged."""
+    whole: Callable[[], str]
+    """Makes a commit with all of it, as it is merged."""
     paths: tuple[str, ...] = ()
     """Only these, as git's pathspecs; none for all."""
     notes: tuple[str, ...] = ()
@@ -49,14 +49,14 @@ class Between:
     def show_usual(self, *form: str) -> int:
         """Have git itself print it as the person's settings have it, through their pager; returns git's exit code."""
         if "--name-only" in form:
-            return repo.show("diff", *form, self.since, self.whole, "--", *self.paths, at=self.at, env=self.env)
+            return repo.show("diff", *form, self.since, self.whole(), "--", *self.paths, at=self.at, env=self.env)
         settled = ("--no-show-signature", "--encoding=UTF-8", f"--format=format:{HEAD}%n")
         return repo.show("show", *settled, *form, *self._shown, "--", *self.paths, at=self.at, env=self.env)
 
     def show_exact(self, *form: str) -> int:
         """The same, whatever the person's settings."""
         if "--name-only" in form:
-            return self._show_exact(*form, self.since, self.whole)
+            return self._show_exact(*form, self.since, self.whole())
         for number, part in enumerate(self._shown):
             head = f"--format=tformat:{'%n' if number else ''}{HEAD}"
             if code := self._show_exact("--always", "--encoding=UTF-8", head, *form, part):
@@ -106,7 +106,7 @@ def between(
         notes += met.newer(session, ours, other, shared)
         notes += met.newer(other, theirs, session, shared)
         shown = (*conflicts, *clean)
-        yield Between(ours.at, env, met.since, shown, met.whole(shared), paths, tuple(notes))
+        yield Between(ours.at, env, met.since, shown, partial(met.whole, shared), paths, tuple(notes))
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def with_base(
         met = Crossing(maker, (base, maker.side(session, held)), tip)
         env = {**held.now.env, **env}
         shown = met.conflicts(f"Conflicts of {session.name} with {base.label}", _only(met, held.at, env, paths))
-        yield Between(held.at, env, met.since, shown, met.whole(met.disputed), paths, held.notes)
+        yield Between(held.at, env, met.since, shown, partial(met.whole, met.disputed), paths, held.notes)
 
 
 def _only(met: Crossing, at: Path, env: Mapping[str, str], paths: tuple[str, ...]) -> Set[str] | None:

@@ -44,6 +44,20 @@ class Maker:
     def git(self, *args: str, stdin: bytes | None = None) -> str:
         return self.repository.git(*args, env=self.env, stdin=stdin).text
 
+    def texts(self, contents: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """What is in these objects, but for those that are no text."""
+        if not contents:
+            return
+        asked = "".join(f"{content}\n" for content in contents).encode()
+        said = self.repository.git("cat-file", "--batch", env=self.env, stdin=asked).stdout
+        for content in contents:
+            head, _, said = said.partition(b"\n")
+            _, kind, *size = head.split(b" ")
+            length = int(size[0]) if size else -1  # a repository of its own, whose commits are elsewhere
+            if kind == b"blob":
+                yield content, said[:length]
+            said = said[length + 1 :]
+
     def side(self, session: Session, held: Comparison) -> Side:
         """All that the session holds."""
         head, tree = held.now.state(held.at)
@@ -190,10 +204,7 @@ class Crossing:
 
     def _changes_of(self, commit: str) -> list[Change]:
         """What a side has changed, renames found as a merge finds them."""
-        setting = self._maker.repository.setting
-        wanted = (setting("merge.renames") or setting("diff.renames") or "true").lower()
-        renames = ("--no-renames",) if wanted in ("false", "no", "off", "0") else ("-M", "-l7000")
-        form = ("-r", "-z", "--raw", "--no-abbrev", "--ignore-submodules=none", *renames)
+        form = ("-r", "-z", "--raw", "--no-abbrev", "--ignore-submodules=none", *self._renames)
         fields = iter(self._maker.git("diff-tree", *form, self.since, commit).split("\0"))
         found: list[Change] = []
         for field in fields:
@@ -203,6 +214,12 @@ class Crossing:
                 found.append({**gone, next(fields): None if letters == "D" else (mode, content)})
         return found
 
+    @cached_property
+    def _renames(self) -> tuple[str, ...]:
+        setting = self._maker.repository.setting
+        wanted = (setting("merge.renames") or setting("diff.renames") or "true").lower()
+        return ("--no-renames",) if wanted in ("false", "no", "off", "0") else ("-M", "-l7000")
+
     def _part(self, change: Change, message: str) -> str:
         return self._maker.changed(self.since, change, message)
 
@@ -210,24 +227,31 @@ class Crossing:
 
     def _merged(self, paths: Set[str]) -> Change:
         """What the merge has at these paths, with the sides' labels in conflict markers and names of files."""
-        there: Change = {}
+        return {self._named(path, of_file=True): self._outcome.get(path) for path in paths}
+
+    @cached_property
+    def _outcome(self) -> Change:
+        """What the merge has at all paths that conflict, or that both change."""
+        wanted = self.disputed | {path for change in self.shared for path in change}
+        there: dict[str, tuple[str, str]] = {}
         for entry in self._maker.git("ls-tree", "-r", "-z", "--full-tree", self._merging.tree).split("\0")[:-1]:
             about, _, path = entry.partition("\t")
             mode, _, content = about.split(" ")
-            if path in paths:
-                there[path] = (
-                    mode,
-                    self._labelled(content) if path in self.disputed and mode[:3] == "100" else content,
-                )
-        return {self._named(path, of_file=True): there.get(path) for path in paths}
+            if path in wanted:
+                there[path] = (mode, content)
+        marked = {content for path, (mode, content) in there.items() if path in self.disputed and mode != LINK}
+        labelled = dict(self._labelled(marked))
+        return {path: (mode, labelled.get(content, content)) for path, (mode, content) in there.items()}
 
-    def _labelled(self, content: str) -> str:
-        """The object with the labels of the sides in it."""
-        text = self._maker.repository.git("cat-file", "blob", content, env=self._maker.env).stdout
-        named = text
-        for side in self._sides:
-            named = named.replace(side.commit.encode(), side.label.encode("utf-8", "surrogateescape"))
-        return content if named == text else self._maker.git("hash-object", "-w", "--stdin", stdin=named).strip()
+    def _labelled(self, contents: Set[str]) -> Iterator[tuple[str, str]]:
+        """The objects that have a side's commit in them, each with one that has its label in place of that."""
+        labels = [(side.commit.encode(), _encoded(side.label)) for side in self._sides]
+        for content, text in self._maker.texts(sorted(contents)):
+            named_text = text
+            for commit, label in labels:
+                named_text = named_text.replace(commit, label)
+            if named_text != text:
+                yield content, self._maker.git("hash-object", "-w", "--stdin", stdin=named_text).strip()
 
     def _named(self, text: str, of_file: bool = False) -> str:
         for side in self._sides:
