@@ -265,3 +265,17 @@ def test_what_git_can_not_merge(sandbox: Sandbox, tmp_path: Path) -> None:
     old = sandbox.chatml("diff", "a", "--with", "b", code=1, env=own)
     assert re.search(r"^error: git 2\.38 or later is needed", old.err)
     assert a.exists()
+
+
+def test_repositories_in_there_that_both_have_moved(sandbox: Sandbox) -> None:
+    sandbox.git("update-index", "--add", "--cacheinfo", f"160000,{sandbox.git('rev-parse', 'HEAD')},sub")
+    (sandbox.repo / "sub").mkdir()
+    sandbox.git("commit", "-qm", "with another repository")
+    for name in "ab":
+        top = make_session(sandbox, name)
+        other = sandbox.git("commit-tree", "HEAD^{tree}", "-m", name)
+        sandbox.git("update-index", "--cacheinfo", f"160000,{other},sub", cwd=top)
+        sandbox.git("commit", "-qm", name, cwd=top)
+    told = diff(sandbox, "a", "--with", "b", "--conflicts").out
+    assert "\nCONFLICT (submodule): Merge conflict in sub\n" in told
+    assert "+Subproject commit " in told
