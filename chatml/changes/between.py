@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatml import repo
 from chatml.changes.compare import ALIKE, EXACT_ENV, SETTLED, compare
-from chatml.changes.crossing import Crossing, Maker, Side
+from chatml.changes.crossing import Crossing, Party, Workbench
 from chatml.changes.snapshot import beside
 from chatml.model import Session
 from chatml.repo import Repository, git
@@ -95,9 +95,9 @@ def between(
         compare(repository, other) as theirs,
         beside(repository.common_dir, ours.now, theirs.now) as env,
     ):
-        maker = Maker(repository, env)
-        sides = (maker.side(session, ours), maker.side(other, theirs))
-        met = Crossing(maker, sides, _tip(repository, session))
+        bench = Workbench(repository, env)
+        sides = (bench.party(session, ours), bench.party(other, theirs))
+        met = Crossing(bench, sides, _tip(repository, session))
         env = {**ours.now.env, **env}
         conflicts = met.conflicts(f"Conflicts of {session.name} and {other.name}", _only(met, ours.at, env, paths))
         clean = () if only_conflicts else met.clean()
@@ -115,11 +115,11 @@ def with_base(
 ) -> Iterator[Between]:
     """What conflicts between a session and its base as that is now. Errors as of `between`."""
     with compare(repository, session, start, paths) as held, beside(repository.common_dir, held.now) as env:
-        maker = Maker(repository, env)
+        bench = Workbench(repository, env)
         tip = _tip(repository, session)
         known = [tip, *_landed(repository, session, tip)]
-        base = Side(session.base.ref, maker.commit(f"{tip}^{{tree}}", known, session.base.ref))
-        met = Crossing(maker, (base, maker.side(session, held)), tip)
+        base = Party(session.base.ref, bench.commit(f"{tip}^{{tree}}", known, session.base.ref))
+        met = Crossing(bench, (base, bench.party(session, held)), tip)
         env = {**held.now.env, **env}
         shown = met.conflicts(f"Conflicts of {session.name} with {base.label}", _only(met, held.at, env, paths))
         yield Between(held.at, env, met.since, shown, partial(met.whole, met.disputed), paths, held.notes)

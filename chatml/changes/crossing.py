@@ -22,7 +22,7 @@ FILE, PROGRAM, LINK = "100644", "100755", "120000"
 
 
 @dataclass(frozen=True)
-class Side:
+class Party:
     """One of two that meet."""
 
     label: str
@@ -35,7 +35,7 @@ Change = dict[str, tuple[str, str] | None]
 
 
 @dataclass(frozen=True)
-class Maker:
+class Workbench:
     """Makes commits that are gone with the objects of its environment."""
 
     repository: Repository
@@ -58,10 +58,10 @@ class Maker:
                 yield content, said[:length]
             said = said[length + 1 :]
 
-    def side(self, session: Session, held: Comparison) -> Side:
+    def party(self, session: Session, held: Comparison) -> Party:
         """All that the session holds."""
         head, tree = held.now.state(held.at)
-        return Side(session.name, self.commit(tree, [head or session.base.commit], session.name))
+        return Party(session.name, self.commit(tree, [head or session.base.commit], session.name))
 
     def commit(self, tree: str, parents: Sequence[str], message: str) -> str:
         dates = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
@@ -95,11 +95,11 @@ def _encoded(text: str) -> bytes:
 class Crossing:
     """A merge of two sides; the attributes of the commit `rules` count."""
 
-    def __init__(self, maker: Maker, sides: tuple[Side, Side], rules: str) -> None:
-        self._maker, self._sides = maker, sides
+    def __init__(self, bench: Workbench, sides: tuple[Party, Party], rules: str) -> None:
+        self._bench, self._sides = bench, sides
         ours, theirs = sides
-        repository = maker.repository
-        parted = answer(repository.git("merge-base", ours.commit, theirs.commit, env=maker.env, check=False))
+        repository = bench.repository
+        parted = answer(repository.git("merge-base", ours.commit, theirs.commit, env=bench.env, check=False))
         if parted is None:
             raise ChatmlError(
                 f"'{ours.label}' and '{theirs.label}' have no commit in common: git does not merge them",
@@ -107,7 +107,7 @@ class Crossing:
             )
         self.since = parted.split("\n")[0]
         with attributes_of(repository, rules) as top:
-            (self._merging,) = merges(repository, [(ours.commit, theirs.commit)], maker.env, top)
+            (self._merging,) = merges(repository, [(ours.commit, theirs.commit)], bench.env, top)
 
     def conflicts(self, title: str, only: Set[str] | None = None) -> tuple[str, ...]:
         """A commit with what conflicts, with git's markers and words for it; none where nothing does.
@@ -141,10 +141,10 @@ class Crossing:
             yield f"{path} is executable in {program}, but not in {plain}."
 
     def _began_with(self, path: str) -> bool:
-        return bool(self._maker.git("ls-tree", "--full-tree", "--name-only", "-z", self.since, "--", path))
+        return bool(self._bench.git("ls-tree", "--full-tree", "--name-only", "-z", self.since, "--", path))
 
     def _text(self, content: str) -> str:
-        return self._maker.git("cat-file", "blob", content)
+        return self._bench.git("cat-file", "blob", content)
 
     def clean(self) -> tuple[str, ...]:
         """A commit for each side, with what it does to files that both change and that merge cleanly."""
@@ -162,7 +162,7 @@ class Crossing:
         """A note, where a session has some of this from a newer base than the other one."""
         if held.since == self.since or not shared:
             return
-        brought = self._maker.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", self.since, held.since)
+        brought = self._bench.git("diff-tree", "-r", "-z", "--name-only", "--no-renames", self.since, held.since)
         if found := sorted(shared & set(brought.split("\0"))):
             yield (
                 f"{session.name} has a newer {session.base.ref} than {other.name}: "
@@ -205,7 +205,7 @@ class Crossing:
     def _changes_of(self, commit: str) -> list[Change]:
         """What a side has changed, renames found as a merge finds them."""
         form = ("-r", "-z", "--raw", "--no-abbrev", "--ignore-submodules=none", *self._renames)
-        fields = iter(self._maker.git("diff-tree", *form, self.since, commit).split("\0"))
+        fields = iter(self._bench.git("diff-tree", *form, self.since, commit).split("\0"))
         found: list[Change] = []
         for field in fields:
             if field:
@@ -216,12 +216,12 @@ class Crossing:
 
     @cached_property
     def _renames(self) -> tuple[str, ...]:
-        setting = self._maker.repository.setting
+        setting = self._bench.repository.setting
         wanted = (setting("merge.renames") or setting("diff.renames") or "true").lower()
         return ("--no-renames",) if wanted in ("false", "no", "off", "0") else ("-M", "-l7000")
 
     def _part(self, change: Change, message: str) -> str:
-        return self._maker.changed(self.since, change, message)
+        return self._bench.changed(self.since, change, message)
 
     # --- as the person names the sides ----------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class Crossing:
         """What the merge has at all paths that conflict, or that both change."""
         wanted = self.disputed | {path for change in self.shared for path in change}
         there: dict[str, tuple[str, str]] = {}
-        for entry in self._maker.git("ls-tree", "-r", "-z", "--full-tree", self._merging.tree).split("\0")[:-1]:
+        for entry in self._bench.git("ls-tree", "-r", "-z", "--full-tree", self._merging.tree).split("\0")[:-1]:
             about, _, path = entry.partition("\t")
             mode, _, content = about.split(" ")
             if path in wanted:
@@ -246,12 +246,12 @@ class Crossing:
     def _labelled(self, contents: Set[str]) -> Iterator[tuple[str, str]]:
         """The objects that have a side's commit in them, each with one that has its label in place of that."""
         labels = [(side.commit.encode(), _encoded(side.label)) for side in self._sides]
-        for content, text in self._maker.texts(sorted(contents)):
+        for content, text in self._bench.texts(sorted(contents)):
             named_text = text
             for commit, label in labels:
                 named_text = named_text.replace(commit, label)
             if named_text != text:
-                yield content, self._maker.git("hash-object", "-w", "--stdin", stdin=named_text).strip()
+                yield content, self._bench.git("hash-object", "-w", "--stdin", stdin=named_text).strip()
 
     def _named(self, text: str, of_file: bool = False) -> str:
         for side in self._sides:
