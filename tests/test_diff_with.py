@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from tests import forked
 from tests.made import commit, files, make_session, raw, traces, write
 from tests.support import TIMEOUT, Result, Sandbox
 from tests.test_diff import HOSTILE
+from tests.trees import Tree, nested_repository
 from tests.worktree import pseudo_terminal
 
 LINES = "".join(f"line {number}\n" for number in range(1, 21))
@@ -166,27 +171,63 @@ def test_every_kind_of_conflict_is_as_git_merge_leaves_it(sandbox: Sandbox) -> N
     named = diff(sandbox, "a", "--with", "b", "--name-only").out
     assert {"driven", "union", "followed-there"} <= {*named.split("\n")}
 
-    for name, top in tops.items():
-        commit(sandbox, top, name)
+    assert len(checked_by_merge(sandbox, start, tops)) > 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(12))
+def test_what_conflicts_in_random_work_is_as_git_merge_leaves_it(sandbox: Sandbox, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    nested = nested_repository(tmp_path / "nested", sandbox.env)
+    Tree(sandbox.repo, rng, nested, sandbox.env).grow(14)
+    start = committed(sandbox, sandbox.repo)
+    tops = {name: make_session(sandbox, name) for name in "ab"}
+    for top in tops.values():
+        tree = Tree(top, rng, nested, sandbox.env)
+        tree.grow(3)
+        tree.work(12)
+    checked_by_merge(sandbox, start, tops)
+
+
+def committed(sandbox: Sandbox, top: Path) -> str:
+    """All that is there in a commit, whatever bytes its paths are made of."""
+    raw(sandbox, top, "add", "-A")
+    raw(sandbox, top, "commit", "-qm", "all")
+    return sandbox.git("rev-parse", "HEAD", cwd=top)
+
+
+def checked_by_merge(sandbox: Sandbox, start: str, tops: dict[str, Path]) -> set[bytes]:
+    """Check that the patch of what conflicts makes of `start` what the real merge leaves; returns what that leaves."""
+    patch = raw_diff(sandbox, "a", "--with", "b", "--conflicts")
+    for top in tops.values():
+        committed(sandbox, top)
     merged, shaped = sandbox.home / "merged", sandbox.home / "shaped"
-    sandbox.git("worktree", "add", "-q", "--detach", str(merged), "chatml/a")
+    raw(sandbox, sandbox.repo, "worktree", "add", "-q", "--detach", str(merged), "chatml/a")
     sandbox.git("branch", "b", "chatml/b")
-    raw(sandbox, merged, "merge", "-q", "b")
-    sandbox.git("worktree", "add", "-q", "--detach", str(shaped), start)
-    patch = subprocess.run(sandbox.command("diff", "a", "--with", "b", "--conflicts"),
-        cwd=sandbox.repo, env=sandbox.env, capture_output=True, check=True, timeout=TIMEOUT).stdout  # fmt: skip
-    subprocess.run(["git", "apply"], cwd=shaped, env=sandbox.env, input=patch, check=True, timeout=TIMEOUT)
-    unmerged = {entry.split(b"\t")[1] for entry in raw(sandbox, merged, "ls-files", "-uz").split(b"\0")[:-1]}
-    assert len(unmerged) > 10
+    said = raw(sandbox, merged, "merge", "-q", "b")
+    assert bool(patch) == (b"CONFLICT" in said)
+    raw(sandbox, sandbox.repo, "worktree", "add", "-q", "--detach", str(shaped), start)
+    subprocess.run(
+        ["git", "apply", "--allow-empty"], cwd=shaped, env=sandbox.env, input=patch, check=True, timeout=TIMEOUT
+    )
+    unmerged = {entry.split(b"\t", 1)[1] for entry in raw(sandbox, merged, "ls-files", "-uz").split(b"\0")[:-1]}
     for path in unmerged:
         name = os.fsdecode(path)
         there, here = merged / name, shaped / name.replace("~HEAD", "~a")
         assert os.path.lexists(there) == os.path.lexists(here), name
         if there.is_symlink():
             assert os.readlink(there) == os.readlink(here)
-        elif there.exists():
-            assert there.read_bytes().replace(b"<<<<<<< HEAD\n", b"<<<<<<< a\n") == here.read_bytes(), name
+        elif there.is_file():
+            ours, theirs = (file.read_bytes().replace(b"<<<<<<< HEAD", b"<<<<<<< a") for file in (there, here))
+            assert ours == theirs, name
             assert os.access(there, os.X_OK) == os.access(here, os.X_OK)
+    return unmerged
+
+
+def raw_diff(sandbox: Sandbox, *args: str) -> bytes:
+    done = forked.run(["diff", *args], cwd=sandbox.repo, env=sandbox.env, stdin=None, timeout=TIMEOUT)
+    assert done.code == 0, done
+    return done.out
 
 
 def test_a_pipe_gets_the_same_whatever_the_persons_settings(sandbox: Sandbox, tmp_path: Path) -> None:
