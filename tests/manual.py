@@ -135,6 +135,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("", "chatml diff add-rate-limiting"),
         ("Only what is in one folder:", "chatml diff add-rate-limiting -- src"),
         ("Try it in the main checkout, without the session's commits:", "chatml diff limit | git apply"),
+        ("What it and another session do to the same files:", "chatml diff limit --with login"),
+        ("The files that conflict with the base as it is now:", "chatml diff limit --conflicts --name-only"),
     ),
     "review": (
         ("Wait for the findings, and have them mended:", "chatml review add-rate-limiting --send"),

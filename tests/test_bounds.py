@@ -111,6 +111,7 @@ def offered(sandbox: Sandbox, **options: Any) -> list[str]:
     return asyncio.run(asyncio.wait_for(ask(), TIMEOUT))
 
 
+@pytest.mark.long
 def test_every_tool_that_claude_code_has_is_decided(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": ["Hello."]})
     everything = set(offered(sandbox))

@@ -81,6 +81,7 @@ def test_a_bad_limit_sends_nothing(sandbox: Sandbox, option: str, value: str) ->
     assert sandbox.session("t") == before
 
 
+@pytest.mark.long
 def test_a_limit_that_is_raised_while_the_agent_works_lets_it_go_on(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({"*": {"turns": [[held("here", CALL), CALL, "One."], ["Two."]], "on": {"interrupted": [CALL, "Two."]}}})
     sandbox.chatml("new", "first", "--name", "t", "-q", "--max-turns", "2")
@@ -153,6 +154,7 @@ def test_what_a_killed_turn_has_cost_counts_against_the_budget(sandbox: Sandbox,
     assert session["cost_usd"] == pytest.approx(sum(event["cost_usd"] for event in logged(sandbox, "t", "turn")))
 
 
+@pytest.mark.long
 def test_turns_of_a_killed_worker_count(sandbox: Sandbox, serve: Serve) -> None:
     api = serve({"*": {"turns": [[CALL, CALL, held("here", CALL), "One."], [CALL, CALL, "Two."]]}})
     sandbox.chatml("new", "first", "--name", "t", "-q", "--max-turns", "3")

@@ -127,6 +127,7 @@ def test_the_wrong_kind_of_reply_changes_nothing(sandbox: Sandbox, serve: Serve)
     assert outputs(sandbox)[0] == "decide yourself"
 
 
+@pytest.mark.long
 def test_always_holds_for_the_session_also_after_a_restart(sandbox: Sandbox, serve: Serve) -> None:
     other = {"Bash": {"command": "touch other.txt"}}
     serve({"*": {"turns": [[[TOUCH], [TOUCH], "Done."], [[TOUCH], [other], "Done again."]]}})
@@ -241,6 +242,7 @@ def test_interrupt_and_stop_withdraw_what_was_asked(sandbox: Sandbox, serve: Ser
     sandbox.chatml("approve", "t", code=1)
 
 
+@pytest.mark.long
 def test_stop_ends_a_waiting_session_and_resume_asks_again(sandbox: Sandbox, serve: Serve) -> None:
     serve({"*": {"turns": [[[TOUCH], "Done."]], "on": {"You were interrupted": [[TOUCH], "Back."]}}})
     begin(sandbox)

@@ -57,6 +57,7 @@ def test_a_review_sees_all_changes_and_touches_none(sandbox: Sandbox, serve: Ser
     assert (snapshot(worktree), sandbox.git("status", "--porcelain", cwd=worktree)) == before
 
 
+@pytest.mark.long
 def test_the_command_that_the_reviewer_is_told_shows_the_changes(sandbox: Sandbox, serve: Serve) -> None:
     base = sandbox.git("rev-parse", "main")[:12]
     serve({REVIEWER: [[bash(f"git diff {base} HEAD --name-only")], "no findings"], "*": worker_script()})
@@ -67,6 +68,7 @@ def test_the_command_that_the_reviewer_is_told_shows_the_changes(sandbox: Sandbo
     assert seen.split() == ["a.py", "staged", "untracked"]
 
 
+@pytest.mark.long
 def test_findings_as_json(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: [FOUND], "*": worker_script()})
     begin(sandbox)
@@ -119,6 +121,7 @@ def test_findings_are_sent_to_the_agent(sandbox: Sandbox, serve: Serve) -> None:
     assert FOUND in told
 
 
+@pytest.mark.long
 def test_without_findings_nothing_is_sent(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: ["There are no findings."], "*": worker_script()})
     begin(sandbox)
@@ -177,6 +180,7 @@ def test_nothing_to_review(sandbox: Sandbox, serve: Serve) -> None:
     assert sandbox.chatml("ls", "-q").out == "t\n"
 
 
+@pytest.mark.long
 def test_what_the_branch_holds_is_reviewed_where_the_worktree_is_gone(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: [FOUND], "*": worker_script()})
     worktree = begin(sandbox)
@@ -194,6 +198,7 @@ def test_the_changes_of_a_program_are_reviewed_by_claude(sandbox: Sandbox, serve
     assert sandbox.session("t-review")["agent"] == "claude"
 
 
+@pytest.mark.long
 def test_a_long_name_leaves_room(sandbox: Sandbox, serve: Serve) -> None:
     serve({REVIEWER: [FOUND], "*": worker_script()})
     name = "a" * 40

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.made import commit, make_session, write
 from tests.support import TIMEOUT, Sandbox, marked_processes, needs, wait_until
 from tests.terminal import terminal
@@ -64,6 +66,7 @@ def test_what_passes_lands_exactly_as_it_was_tried(sandbox: Sandbox) -> None:
     cleared(sandbox)
 
 
+@pytest.mark.long
 def test_a_train_of_ten_with_two_culprits_one_of_which_fails_only_together_with_a_third(sandbox: Sandbox) -> None:
     sessions(sandbox, "abcdefghij")
     check = RUNS + "echo looking; test -e d && echo d is bad && exit 3; if test -e b && test -e g; then exit 4; fi"
@@ -233,6 +236,7 @@ HANGS = (
 )
 
 
+@pytest.mark.long
 def test_two_at_once(sandbox: Sandbox) -> None:
     sessions(sandbox, "ab")
     with sandbox.start("merge", "a", "--check", HANGS) as first:

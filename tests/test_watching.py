@@ -96,6 +96,7 @@ def holding(sandbox: Sandbox) -> Path:
     return held
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["MERGED", "CLOSED"])
 def test_until_it_is_merged_or_closed(sandbox: Sandbox, github: GitHub, state: str) -> None:
     opened(sandbox, "one")
@@ -123,6 +124,7 @@ def test_stop_ends_it_and_breaks_nothing_off(sandbox: Sandbox, github: GitHub) -
     doing(sandbox, "one", "waits for a review")
 
 
+@pytest.mark.long
 def test_closing_the_terminal_stops_nothing(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     shell = subprocess.Popen(
@@ -139,6 +141,7 @@ def test_closing_the_terminal_stops_nothing(sandbox: Sandbox, github: GitHub) ->
     sandbox.until("one", "done")
 
 
+@pytest.mark.long
 def test_a_killed_worker_goes_on_watching_and_says_nothing_twice(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     github.pulls[0].threads = [thread("Why?")]
@@ -156,6 +159,7 @@ def test_a_killed_worker_goes_on_watching_and_says_nothing_twice(sandbox: Sandbo
     assert len(told(sandbox, "one")) == 1
 
 
+@pytest.mark.long
 def test_killed_amid_the_agents_turn_the_turn_goes_on_and_then_the_watch(sandbox: Sandbox, github: GitHub) -> None:
     held = holding(sandbox)
     github.pulls[0].threads = [thread("Why?")]
@@ -170,6 +174,7 @@ def test_killed_amid_the_agents_turn_the_turn_goes_on_and_then_the_watch(sandbox
     assert "You were interrupted" in (Path(sandbox.session("one")["worktree"]) / "said").read_text()
 
 
+@pytest.mark.long
 def test_a_message_reaches_the_agent_meanwhile(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     sandbox.chatml("pr", "one", "--watch", "-q")
@@ -181,6 +186,7 @@ def test_a_message_reaches_the_agent_meanwhile(sandbox: Sandbox, github: GitHub)
     doing(sandbox, "one", "waits for a review")
 
 
+@pytest.mark.long
 def test_while_the_agent_is_at_work_it_begins_once_that_rests(sandbox: Sandbox, github: GitHub) -> None:
     held = holding(sandbox)
     sandbox.chatml("send", "one", "more", "-q")
@@ -225,6 +231,7 @@ def test_what_can_not_be_watched(sandbox: Sandbox) -> None:
     assert sandbox.session("one")["status"] == "done"
 
 
+@pytest.mark.long
 def test_a_limit_holds(sandbox: Sandbox, github: GitHub) -> None:
     """A session whose limit is used up is told nothing more, and says why."""
     opened(sandbox, "one")
@@ -239,6 +246,7 @@ def test_a_limit_holds(sandbox: Sandbox, github: GitHub) -> None:
     assert sandbox.written("one")["watching"] is None
 
 
+@pytest.mark.long
 def test_it_takes_up_no_place(sandbox: Sandbox, github: GitHub) -> None:
     settings = sandbox.home / ".config" / "chatml" / "config.yaml"
     settings.write_text(f"max_parallel: 1\n{AGENT}")
@@ -278,6 +286,7 @@ def test_what_can_not_come_along_is_not_pushed(sandbox: Sandbox, github: GitHub)
     assert github.tip("octo/app", "chatml/one") == tip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_ended_while_github_is_asked(sandbox: Sandbox, github: GitHub, how: str) -> None:
     opened(sandbox, "one")
@@ -298,6 +307,7 @@ def test_ended_while_github_is_asked(sandbox: Sandbox, github: GitHub, how: str)
         doing(sandbox, "one", "waits for a review")
 
 
+@pytest.mark.long
 def test_killed_before_it_was_pushed(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     place = Path(sandbox.session("one")["worktree"])

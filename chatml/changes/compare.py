@@ -19,13 +19,17 @@ from chatml.model import Base, Changes, FileChange, Session
 from chatml.repo import Repository, git
 from chatml.repo.answers import holds
 
-EXACT = (
-    # Plumbing reads few of the person's settings; the rest of this closes those that it does read.
-    "-c", "diff.suppressBlankEmpty=false", "diff-index", "--cached", "-M",
-    "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
+SETTLED = ("-c", "diff.suppressBlankEmpty=false")
+"""Plumbing reads few of the person's settings; this and `ALIKE` close those that it does read."""
+
+ALIKE = (
+    "-M", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--submodule=short", "--no-relative",
     f"-O{os.devnull}", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
-"""A diff that is the same for everybody."""
+"""Options of plumbing for a diff that is the same for everybody."""
+
+EXACT = (*SETTLED, "diff-index", "--cached", *ALIKE)
+"""Such a diff with what the index holds."""
 
 EXACT_ENV = {"GIT_DIFF_OPTS": ""}
 """A context of -u0 set there would win over any option, and `git apply` refuses that."""

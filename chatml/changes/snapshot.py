@@ -199,3 +199,16 @@ def _quote_alternate(path: str) -> str:
     if os.pathsep not in path and not path.startswith('"'):
         return path
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@contextlib.contextmanager
+def beside(common_dir: Path, *held: Snapshot) -> Iterator[dict[str, str]]:
+    """An environment in which git has the objects of all these; new ones, and an empty index, are gone afterwards."""
+    places = [str(common_dir / "objects"), *(place for one in held if (place := one.env.get("GIT_OBJECT_DIRECTORY")))]
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "objects").mkdir()
+        yield {
+            "GIT_INDEX_FILE": str(Path(folder) / "index"),
+            "GIT_OBJECT_DIRECTORY": str(Path(folder) / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": os.pathsep.join(map(_quote_alternate, places)),
+        }

@@ -14,11 +14,12 @@ import click
 
 from chatml import output
 from chatml.changes import compare
+from chatml.changes.between import Between, between, with_base
 from chatml.changes.compare import Comparison
 from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Base
-from chatml.project import open_project
+from chatml.model import Base, Session
+from chatml.project import Project, open_project
 from chatml.sessions import find
 from chatml.text import one_line, printable
 
@@ -47,6 +48,14 @@ class PathsCommand(click.Command):
 @click.command(cls=PathsCommand)
 @options.name
 @click.argument("paths", metavar="[-- PATH…]", nargs=-1)
+@click.option(
+    "--with",
+    "other",
+    metavar="OTHER",
+    shell_complete=options.offer("names"),
+    help="What it and another session do to the same files.",
+)
+@click.option("--conflicts", is_flag=True, help="Only what conflicts: with OTHER, or else with its base.")
 @click.option("--stat", is_flag=True, help="Only how much changed in each file.")
 @click.option("--name-only", is_flag=True, help="Only the names of the changed files.")
 @click.option("-w", "--watch", is_flag=True, help="Redraw in place as the changes change.")
@@ -54,7 +63,16 @@ class PathsCommand(click.Command):
 @options.color
 @click.pass_obj
 def command(
-    at: Path, name: str | None, paths: tuple[str, ...], stat: bool, name_only: bool, watch: bool, as_json: bool
+    at: Path,
+    /,
+    name: str | None,
+    paths: tuple[str, ...],
+    other: str | None,
+    conflicts: bool,
+    stat: bool,
+    name_only: bool,
+    watch: bool,
+    as_json: bool,
 ) -> int:
     """Show a session's changes.
 
@@ -62,9 +80,16 @@ def command(
     own format. On a terminal with your git
     colours, pager and diff settings; elsewhere a complete patch that 'git apply' takes. PATHs are relative to where
     you stand in the session's worktree, or else to its top.
+
+    --with and --conflicts merge in memory all that two sessions hold, or a session and its base as it is now, and
+    touch neither. What conflicts is shown as git would leave it, with conflict markers, against where the two have
+    parted; of a file that merges cleanly, what each of them changes. Needs git 2.38 or later.
     """
     if stat + name_only + as_json > 1:
         raise UsageError("choose one of --stat, --name-only and --json")
+    beside = "--with" if other is not None else "--conflicts" if conflicts else None
+    if beside and (watch or as_json):
+        raise UsageError(f"{beside} goes without {'--watch' if watch else '--json'}")
     if watch and (as_json or not sys.stdout.isatty()):
         raise UsageError("--watch needs a terminal, without --json")
     form = ("--stat",) if stat else ("--name-only",) if name_only else ()
@@ -72,26 +97,56 @@ def command(
         return _watch(at, name, paths, form)
     project = open_project(at)
     session = find.resolve(project, name)
+    if other is not None:
+        return _with(project, session, find.resolve(project, other), at, paths, form, conflicts)
+    if conflicts:
+        with with_base(project.repo, session, at, paths) as found:
+            return _tell(found, form, f"{session.name} does not conflict with {session.base.ref}")
     with compare.compare(project.repo, session, at, paths) as comparison:
         for sentence in comparison.notes:
             output.warning(one_line(sentence))
         if as_json:
             output.json_answer(_public(session.name, session.base, comparison))
             return 0
-        return _show(comparison, form, session.base.ref)
+        if not comparison.differs():
+            if sys.stdout.isatty():
+                output.note(f"no changes against {session.base.ref}")
+            return 0
+        return _show(comparison, form)
 
 
-def _show(comparison: Comparison, form: tuple[str, ...], base: str) -> int:
+def _with(
+    project: Project,
+    session: Session,
+    other: Session,
+    at: Path,
+    paths: tuple[str, ...],
+    form: tuple[str, ...],
+    conflicts: bool,
+) -> int:
+    if session.name == other.name:
+        raise UsageError(f"'{other.name}' is that session itself", "name another one after --with")
+    with between(project.repo, session, other, at, paths, only_conflicts=conflicts) as found:
+        nothing = "do not conflict" if conflicts else "change no file in common"
+        return _tell(found, form, f"{session.name} and {other.name} {nothing}")
+
+
+def _tell(found: Between, form: tuple[str, ...], nothing: str) -> int:
+    for sentence in found.notes:
+        output.warning(one_line(sentence))
+    if found.differs():
+        return _show(found, form)
+    output.note(nothing + (" there" if found.paths else ""))
+    return 0
+
+
+def _show(shown: Comparison | Between, form: tuple[str, ...]) -> int:
     """Let git print the changes: as the person likes it on a terminal, exact elsewhere."""
     terminal = sys.stdout.isatty()
-    if not comparison.differs():
-        if terminal:
-            output.note(f"no changes against {base}")
-        return 0
     if terminal:
-        code = comparison.show_usual(*form, *_color(terminal))
+        code = shown.show_usual(*form, *_color(terminal))
     else:
-        code = comparison.show_exact(*(form or compare.PATCH), *_color(terminal))
+        code = shown.show_exact(*(form or compare.PATCH), *_color(terminal))
     code = code if code >= 0 else 128 - code  # ended by a signal, as shells have it
     if code in (0, CLOSED_PIPE):
         return 0
