@@ -29,6 +29,19 @@ class Clash:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One side of a path that is left to a person."""
+
+    mode: str
+    """As git writes it: `100644`, `120000`, …"""
+    content: str
+    """The id of the object."""
+    number: int
+    """1 is what both began with, 2 is ours, 3 is theirs."""
+    path: str
+
+
+@dataclass(frozen=True)
 class Merging:
     """What a merge of two commits gives."""
 
@@ -38,6 +51,8 @@ class Merging:
     unmerged: tuple[str, ...] = ()
     """The paths that are left to a person."""
     clashes: tuple[Clash, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    """All sides of those paths."""
 
 
 class MergeConflictError(ChatmlError):
@@ -93,7 +108,7 @@ def _singly(
     return said
 
 
-_MERGE = ("merge-tree", "--write-tree", "-z")
+_MERGE = ("merge-tree", "--write-tree", "-z", "--messages")
 
 _UNKNOWN_OPTION = 129
 """How git says that it doesn't know an option."""
@@ -105,17 +120,20 @@ def _read(fields: Iterator[str]) -> Iterator[Merging]:
         if not status:
             return
         tree = next(fields)
-        if status == "1":
-            next(fields)
-            yield Merging(tree, clean=True)
-            continue
-        entries = takewhile(bool, fields)  # "MODE OBJECT STAGE<tab>PATH", up to an empty one
-        unmerged = dict.fromkeys(entry.partition("\t")[2] for entry in entries)
+        stages = tuple(map(_stage, takewhile(bool, fields)))
+        unmerged = dict.fromkeys(stage.path for stage in stages)
         clashes = []
         for count in takewhile(bool, fields):
             paths = tuple(next(fields) for _ in range(int(count)))
             clashes.append(Clash(next(fields), paths, next(fields).rstrip("\n")))
-        yield Merging(tree, clean=False, unmerged=tuple(unmerged), clashes=tuple(clashes))
+        yield Merging(tree, status == "1", tuple(unmerged), tuple(clashes), stages)
+
+
+def _stage(entry: str) -> Stage:
+    """What `MODE OBJECT STAGE<tab>PATH` says."""
+    about, _, path = entry.partition("\t")
+    mode, content, number = about.split(" ")
+    return Stage(mode, content, int(number), path)
 
 
 def merged(repository: Repository, ours: str, theirs: str, message: str) -> str:

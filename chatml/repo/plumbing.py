@@ -88,10 +88,8 @@ def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mappin
     The recorded one is, where it holds more than the base: what the session's predecessors have brought. GitError
     where git can't tell.
     """
-    # HEAD, HEAD~2, @{upstream}: in the session's worktree they name something else than where it was started.
-    relative = re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", base_ref)
     # Of three commits, it is that of the first and a merge of the others (git-merge-base(1)).
-    both = [] if relative or base_ref == base_commit else [(base_ref, base_commit), (base_ref,)]
+    both = [] if is_relative(base_ref) or base_ref == base_commit else [(base_ref, base_commit), (base_ref,)]
     for others in (*both, (base_commit,)):
         result = git("merge-base", "--end-of-options", ours, *others, at=at, env=env, check=False)
         if result.code == 0:
@@ -99,6 +97,11 @@ def merge_base(at: Path, ours: str, base_ref: str, base_commit: str, env: Mappin
         if result.code > 1 and len(others) == 1 and _is_there(others[0], at, env):
             raise failed(result)
     return base_commit
+
+
+def is_relative(ref: str) -> bool:
+    """Whether it names something else by now than where a session was started: HEAD, HEAD~2, @{upstream}."""
+    return re.search(r"^@$|^[A-Z_]*HEAD$|[~^:]|@\{", ref) is not None
 
 
 def _is_there(name: str, at: Path, env: Mapping[str, str] | None) -> bool:

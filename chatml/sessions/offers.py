@@ -143,10 +143,11 @@ def candidates(project: Project, sessions: Sequence[Session], into: str | None) 
     if agent is not None:
         return [session for session in sessions if session.family.parent_id == agent.id and not _reads(session)]
     branches = {session.branch for session in sessions if session.checkout.owns_branch}
+    bases = {one.base.ref: base_branch(project.repo, one) for one in {one.base.ref: one for one in sessions}.values()}
     return [
         session
         for session in sessions
-        if not _reads(session) and session.branch != into and base_branch(project.repo, session) not in branches
+        if not _reads(session) and session.branch != into and bases[session.base.ref] not in branches
     ]
 
 
