@@ -36,3 +36,61 @@ def test_conflicts_overlaps_and_clean_merges_are_told_apart(sandbox: Sandbox) ->
     assert told["order"] == ["c", "a", "b"]
     assert told["check"] is None
     assert pair(sandbox, "b", "a")["files"][0]["lines"] == [[5, 6]]
+
+
+def test_every_kind_of_conflict_is_told_in_plain_words(sandbox: Sandbox) -> None:
+    top = sandbox.repo
+    long = "".join(f"a rather long line, number {number}\n" for number in range(30))
+    write(
+        top,
+        both=LINES,
+        gone=LINES,
+        moved=long,
+        moved_too=long.replace("rather", "quite other and even more"),
+        plain="x\n",
+    )
+    (top / "bits").write_bytes(b"\0\1\2" * 50)
+    (top / "link").symlink_to("plain")
+    sandbox.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(top), "sub")
+    sandbox.commit("all kinds")
+    for name in "ab":
+        work = make_session(sandbox, name)
+        own = {"a": "one\n", "b": "two\n"}[name]
+        write(work, both=LINES.replace("line 9\n", own), added=own, gone=LINES + own)
+        (work / "bits").write_bytes(b"\0\1\2" * 50 + own.encode())
+        (work / "link").unlink()
+        (work / "link").symlink_to(name)
+        (work / "moved").rename(work / f"moved-{name}")
+        if name == "a":
+            (work / "moved_too").rename(work / "elsewhere")
+            write(work, place="a file\n", tool="#!/bin/sh\n", plain="x\ny\n")
+            (work / "tool").chmod(0o755)
+        else:
+            (work / "moved_too").unlink()
+            (work / "gone").unlink()
+            write(work, place__file="in a folder\n", tool="#!/bin/sh\n")
+        made = sandbox.git("commit-tree", "HEAD^{tree}", "-m", own, cwd=top)
+        sandbox.git("add", "-A", cwd=work)
+        sandbox.git("update-index", "--cacheinfo", f"160000,{made},sub", cwd=work)
+        sandbox.git("commit", "-qm", name, cwd=work)
+    found = pair(sandbox)
+    assert found["verdict"] == "conflict"
+    kinds = {file["path"]: file["kind"] for file in found["files"]}
+    assert kinds == {
+        "both": "content",
+        "added": "add/add",
+        "gone": "modify/delete",
+        "moved": "rename/rename",
+        "moved-a": "rename/rename",
+        "moved-b": "rename/rename",
+        "elsewhere": "rename/delete",
+        "place": "file/folder",
+        "tool": "mode",
+        "bits": "binary",
+        "link": "symlink",
+        "sub": "submodule",
+    }
+    lines = {file["path"]: file["lines"] for file in found["files"] if file["lines"]}
+    assert lines == {"both": [[9, 9]], "added": [[1, 1]]}
+    shown = sandbox.chatml("conflicts").out
+    assert all(len(line) <= 80 for line in shown.splitlines())

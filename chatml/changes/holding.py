@@ -21,7 +21,7 @@ STATUS = (
 )  # fmt: skip
 
 SETTLED = 0.1
-"""Seconds that a file must have been left alone for its times to tell that it is the same: some disks count coarsely."""
+"""Seconds that a file must have been left alone for its times to tell that it is the same: disks count coarsely."""
 
 UNBORN = "(initial)"
 

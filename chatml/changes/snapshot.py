@@ -98,7 +98,7 @@ def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
 
 @contextlib.contextmanager
 def indexed(worktree: Path, env: Mapping[str, str] | None = None) -> Iterator[Snapshot]:
-    """A checkout as it is now; what git makes of it goes where `env` says, unlike with `snapshot` by default to stay."""
+    """A checkout as it is now; what git makes of it stays in the repository, or where `env` says otherwise."""
     index, _, head, branch = _look(worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         env = {**(env or {}), "GIT_INDEX_FILE": str(Path(folder) / "index")}

@@ -16,6 +16,7 @@ from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find, notice
+from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
@@ -48,7 +49,8 @@ def command(
     """List sessions and what each is doing.
 
     Sessions that need you come first. CHANGES counts all that a session would bring to its base; a star means that
-    some of it is not committed yet.
+    some of it is not committed yet. CONFLICTS names the sessions with which it is known not to merge, as
+    'chatml conflicts' and the workers have last found out.
     """
     project = open_project(at)
     if not watch:
@@ -63,10 +65,14 @@ def command(
 
 
 def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ...], every: bool) -> list[Session]:
-    """The sessions to show, with their place in the queue, pull requests and changes; of `every` one counted anew."""
+    """The sessions to show, with their place in the queue, pull requests, changes and conflicts.
+
+    Of `every` one the changes are counted anew; else these are all sessions that there are.
+    """
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    return with_pulls(project, recount(project, with_processes(find.with_places(project, wanted)), every))
+    shown = recount(project, with_processes(find.with_places(project, wanted)), every)
+    return with_pulls(project, with_conflicts(project, shown, None if every else found))
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -13,6 +13,7 @@ from chatml.model import Session, Status
 from chatml.project import Project, open_project
 from chatml.render import requests
 from chatml.sessions import find
+from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
@@ -42,7 +43,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))
         return
-    (session,) = with_pulls(project, recount(project, [session], every=True))
+    (session,) = with_pulls(project, with_conflicts(project, recount(project, [session], every=True)))
     if as_json:
         output.json_answer(session.public())
     else:

@@ -37,14 +37,20 @@ class Outlook:
     pairs: tuple[Encounter, ...] = ()
     base: tuple[Encounter, ...] = ()
     """Of each session with its base."""
-    order: tuple[str, ...] = ()
-    """The sessions that bring something, as they are best landed."""
+    ranked: tuple[str, ...] = ()
+    """All sessions as they are best landed."""
     held: Mapping[str, Held] = field(default_factory=dict)
     """What they hold, by their names."""
     tips: Mapping[str, str] = field(default_factory=dict)
     """The commits that their bases are at, by their names."""
     landed: tuple[str, ...] = ()
     """The sessions that were left out because all of them has landed."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Those of them that bring something, or may."""
+        empty = {one.a for one in self.base if one.size == 0}
+        return tuple(name for name in self.ranked if name not in empty)
 
 
 def look(
@@ -97,10 +103,10 @@ class _Look:
         made = iter(self._merger.encounters([one for one in (*pair, *home) if isinstance(one, Due)]))
         met, base = ([next(made) if isinstance(one, Due) else one for one in some] for some in (pair, home))
         tips = {one.name: self._tip(one) for one in self._sessions}
-        order = tuple(order_of(wanted, met, base))
+        ranked = tuple(_ranked(wanted, met, base))
         if focus is not None:  # it is asked for what those do to others
             met = [one if one.a in focus else one.turned() for one in met]
-        return Outlook(tuple(self._sessions), tuple(met), tuple(base), order, self._held, tips, self._landed)
+        return Outlook(tuple(self._sessions), tuple(met), tuple(base), ranked, self._held, tips, self._landed)
 
     def _due(
         self, pairs: Sequence[tuple[Session, Session]], wanted: Sequence[Session]
@@ -166,13 +172,23 @@ class _Look:
             self._cache.note_seen(session.id, (said, commit, self._merger.how(self._tip(session))))
 
 
-def order_of(sessions: Sequence[Session], pairs: Iterable[Encounter], base: Iterable[Encounter]) -> list[str]:
-    """The names of those that bring something, or may, in the order in which they are best landed."""
+def _ranked(sessions: Sequence[Session], pairs: Iterable[Encounter], base: Iterable[Encounter]) -> list[str]:
     homes = {one.a: one for one in base}
     counts = Counter(name for one in pairs if one.meeting is Meeting.CONFLICT for name in (one.a, one.b))
     counts.update(name for name, one in homes.items() if one.meeting is Meeting.CONFLICT)
-    sizes = {name: one.size for name, one in homes.items()}
-    return [one.name for one in proposed(sessions, counts, sizes) if sizes.get(one.name) != 0]
+    return [one.name for one in proposed(sessions, counts, {name: one.size for name, one in homes.items()})]
+
+
+def in_order(repository: Repository, store: Store, sessions: Sequence[Session]) -> list[Session]:
+    """The sessions as they are best landed, all of them; by what their records say where git can't merge in memory."""
+    if len(sessions) < 2:
+        return list(sessions)
+    try:
+        ranked = look(repository, store, sessions).ranked
+    except ChatmlError:
+        return proposed(sessions, {}, {})
+    by_name = {one.name: one for one in sessions}
+    return [by_name[name] for name in ranked] + [one for one in sessions if one.name not in ranked]
 
 
 def _all_held(

@@ -123,7 +123,8 @@ def _read(fields: Iterator[str]) -> Iterator[Merging]:
         stages = tuple(map(_stage, takewhile(bool, fields)))
         unmerged = dict.fromkeys(stage.path for stage in stages)
         clashes = []
-        for count in takewhile(bool, fields):
+        # Up to an empty one; or to what git 2.39 has to say about submodules, in place of that.
+        for count in takewhile(str.isdigit, fields):
             paths = tuple(next(fields) for _ in range(int(count)))
             clashes.append(Clash(next(fields), paths, next(fields).rstrip("\n")))
         yield Merging(tree, status == "1", tuple(unmerged), tuple(clashes), stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ def with_conflicts(
     None where no conflict is known and not all merges are. Nothing is merged, and git isn't asked. `others` are all
     sessions, where somebody has them already.
     """
+    if not os.path.exists(project.store.conflicts):
+        return list(found)
     from chatml.state import conflicts as state  # here alone: a single session has nothing to conflict with
 
     cache = state.read(project.store)

@@ -118,7 +118,7 @@ def land(project: Project, sessions: Sequence[Session], course: Course) -> Landi
         settling.ended(project.repo, project.store)
         into = target(project, sessions, course.into)
         checkout = checkout_of(project.repo, into)
-        ordered = in_order(sessions)
+        ordered = in_order(project, sessions)
         waiting, left = [], []
         for session in ordered:
             try:
