@@ -61,7 +61,7 @@ class Tail:
     def text(self) -> str:
         """Its last lines, without what would move a terminal's cursor or recolour it."""
         lines = bytes(self._kept).decode("utf-8", "replace").rstrip("\r\n").split("\n")
-        lines = [_harmless(line) for line in (lines[1:] or lines if self._cut else lines)[-LINES:]]
+        lines = [_cut(harmless(line)) for line in (lines[1:] or lines if self._cut else lines)[-LINES:]]
         room = TOLD
         for number in range(len(lines) - 1, -1, -1):
             room -= len(lines[number].encode("utf-8", "replace")) + 1
@@ -74,9 +74,12 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 """Colours, movements, titles (ECMA-48: CSI and OSC sequences, and those of two characters)."""
 
 
-def _harmless(line: str) -> str:
+def harmless(line: str) -> str:
     """One line as a terminal would have left it: of what was written over itself, the last."""
-    text = printable(_ESCAPES.sub("", line.rstrip("\r")).rpartition("\r")[2])
+    return printable(_ESCAPES.sub("", line.rstrip("\r")).rpartition("\r")[2])
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LINE else text[:LINE] + " …"
 
 

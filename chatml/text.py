@@ -49,6 +49,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words as a person lists them: `a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), *words[-1:]])
+
+
 def shorten(text: str, columns: int) -> str:
     """`text` in at most `columns` terminal columns, with an ellipsis where it was cut."""
     if display_width(text) <= columns:

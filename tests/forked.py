@@ -200,7 +200,7 @@ class Server:
     """The testing process's side of the server."""
 
     start_with: Mapping[str, str] | None = None
-    """The environment with which the one server of this process was started; that of the first child."""
+    """What of the environment the one server of this process starts with: as of all tests that change nothing of it."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._guard = threading.Lock()
@@ -212,10 +212,14 @@ class Server:
             subprocess.Popen(argv, cwd=root, env=own, pass_fds=[theirs.fileno()], start_new_session=True)
 
     @classmethod
-    def fits(cls, env: Mapping[str, str]) -> bool:
-        """Whether Python would start with this environment as the server has."""
+    def starts_with(cls, env: Mapping[str, str]) -> None:
+        """The first environment that is made counts, whatever becomes of it before the first child starts."""
         if cls.start_with is None:
             cls.start_with = _of_start(env)
+
+    @classmethod
+    def fits(cls, env: Mapping[str, str]) -> bool:
+        """Whether Python would start with this environment as the server has."""
         size = sum(len(key) + len(value) for key, value in env.items())
         return _of_start(env) == cls.start_with and size < ROOM // 4 and "PATH" in env
 

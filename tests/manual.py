@@ -91,6 +91,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "Every command that the agent ran:",
             "chatml logs limit --json | jq -r 'select(.name==\"Bash\").input.command'",
         ),
+        ("What the last 'merge --check' has printed:", "chatml logs --check"),
     ),
     "cost": (
         ("", "chatml cost"),
@@ -147,6 +148,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("", "chatml merge add-rate-limiting"),
         ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),
         ("All that can land; the agents of the others resolve their conflicts:", "chatml merge --all --resolve --rm"),
+        (
+            "Only what passes the tests together; each agent is told what fails with its work:",
+            "chatml merge --all --check 'make test' --resolve",
+        ),
     ),
     "pr": (
         ("", "chatml pr add-rate-limiting"),

@@ -76,6 +76,7 @@ def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
         ANTHROPIC_API_KEY="test-key",
         ANTHROPIC_BASE_URL=api_url or "http://127.0.0.1:9",
     )
+    forked.Server.starts_with(env)
     return env
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -57,14 +56,6 @@ def test_what_a_room_has_noted_comes_back(sandbox: Sandbox, store: SessionStore,
     store.write(noted)
     assert room in sandbox.written("t")
     assert store.read() == noted
-
-
-def test_a_record_from_before_the_rooms_keeps_its_notes(store: SessionStore) -> None:
-    data = json.loads(json.dumps(replace(store.read(), **NOTES).to_json()))
-    notes = [data.pop(room) for room in NOTES]
-    flat = {"agent_started" if key == "started" else key: value for note in notes for key, value in note.items()}
-    flat["agent_cost_usd"] = flat.pop("reported_usd")
-    assert Session.from_json({**data, **flat}) == replace(store.read(), **NOTES)
 
 
 def test_what_was_only_seen_is_never_written(sandbox: Sandbox, store: SessionStore) -> None:

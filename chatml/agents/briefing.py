@@ -35,7 +35,7 @@ def instruction(session: Session) -> str:
     if session.terms.check is not None:
         said.append(
             "When you have ended your answer, this command runs in your worktree; your task is done only once it "
-            f"passes:\n\n{_indented(session.terms.check)}"
+            f"passes:\n\n{indented(session.terms.check)}"
         )
     if session.terms.instruction is not None:
         said.append(session.terms.instruction)
@@ -164,7 +164,7 @@ def refused(into: str, why: str, output: str) -> str:
     """Asks to mend what kept the work from landing."""
     return (
         f"{OTHERS} Your work was not landed in {one_line(into)}: {one_line(why)}.\n\n"
-        f"The last of what it printed:\n\n{_indented(printable(output)[-4000:] or '(nothing)')}\n\n"
+        f"The last of what it printed:\n\n{indented(printable(output)[-4000:] or '(nothing)')}\n\n"
         "Find the cause and mend it, and commit that."
     )
 
@@ -193,14 +193,15 @@ def out_of_scope(paths: Sequence[str], scope: Sequence[str], most: int) -> str:
 def check_failed(command: str, said: str, output: str) -> str:
     """Asks to mend what the check has found; `said` is how it ended."""
     return (
-        f"Your work is done only once this command passes in your worktree:\n\n{_indented(command)}\n\n"
-        f"It {said}. The last of what it printed:\n\n{_indented(output or '(nothing)')}\n\n"
+        f"Your work is done only once this command passes in your worktree:\n\n{indented(command)}\n\n"
+        f"It {said}. The last of what it printed:\n\n{indented(output or '(nothing)')}\n\n"
         "Find the cause and mend it, and commit that. Don't change what the command tests only to make it pass. It "
         "runs again when you have ended your answer. If it can't pass, say why in your answer."
     )
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """A command or what it printed, set off from the words around it."""
     return "\n".join(f"    {line}".rstrip() for line in text.split("\n"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chatml.model.clash import Lines, SharedFile
 from chatml.repo import Repository, git
-from chatml.repo.merging import Merging, Stage
+from chatml.repo.merging import Merging, Side
 
 MARKER = 61
 """How long conflict markers are while we read them, so that no heading in a text is taken for one."""
@@ -59,13 +59,13 @@ def shared_files(
 
     GitError where git can't tell.
     """
-    texts: dict[tuple[int, str], tuple[Stage, Stage]] = {}
+    texts: dict[tuple[int, str], tuple[Side, Side]] = {}
     files: list[list[SharedFile]] = []
     for number, (one, labels) in enumerate(zip(found, pairs, strict=True)):
         conflicts = {} if one.clean else _conflicts(one, labels)
-        for path, (kind, stages) in conflicts.items():
+        for path, (kind, versions) in conflicts.items():
             if kind in IN_LINES:
-                texts[number, path] = (stages[2], stages[3])
+                texts[number, path] = (versions[2], versions[3])
         shared = [SharedFile(path, kind) for path, (kind, _) in conflicts.items()]
         files.append(shared or [SharedFile(path) for path in _automatic(one)])
     lines = _lines(repository, found, texts, env) if texts else {}
@@ -88,23 +88,23 @@ def _automatic(one: Merging) -> Iterator[str]:
 # --- what they don't agree on -----------------------------------------------------------------------------------
 
 
-Sides = dict[int, Stage]
+Versions = dict[int, Side]
 """The sides of a path by their numbers."""
 
 
-def _conflicts(one: Merging, labels: tuple[str, str]) -> dict[str, tuple[str, Sides]]:
+def _conflicts(one: Merging, labels: tuple[str, str]) -> dict[str, tuple[str, Versions]]:
     """Each path in conflict, with the kind of it."""
-    sides: dict[str, Sides] = {}
-    for stage in one.stages:
-        sides.setdefault(stage.path, {})[stage.number] = stage
+    unmerged: dict[str, Versions] = {}
+    for side in one.sides:
+        unmerged.setdefault(side.path, {})[side.number] = side
     told: dict[str, list[str]] = {}
     for clash in one.clashes:
         if clash.kind.startswith("CONFLICT"):
             for path in clash.paths:
                 told.setdefault(path, []).append(clash.kind)
-    found: dict[str, tuple[str, Sides]] = {}
-    for path, stages in sides.items():
-        found.setdefault(_as_it_was(path, labels), (_kind(told.get(path, []), stages), stages))
+    found: dict[str, tuple[str, Versions]] = {}
+    for path, versions in unmerged.items():
+        found.setdefault(_as_it_was(path, labels), (_kind(told.get(path, []), versions), versions))
     if not found:  # such as a folder that was renamed to several
         found = {_as_it_was(path, labels): (_kind(kinds, {}), {}) for path, kinds in told.items()}
     return found
@@ -115,8 +115,8 @@ def _as_it_was(path: str, labels: tuple[str, str]) -> str:
     return re.sub(rf"~(?:{'|'.join(map(re.escape, labels))})(?:_\d+)?$", "", path)
 
 
-def _kind(told: Sequence[str], stages: Sides) -> str:
-    modes = {stage.mode for stage in stages.values()}
+def _kind(told: Sequence[str], versions: Versions) -> str:
+    modes = {side.mode for side in versions.values()}
     for kind, words in KINDS.items():
         if kind in told:
             return words
@@ -124,14 +124,14 @@ def _kind(told: Sequence[str], stages: Sides) -> str:
         return "submodule"
     if LINK in modes:
         return "symlink"
-    ours, theirs = stages.get(2), stages.get(3)
+    ours, theirs = versions.get(2), versions.get(3)
     if "CONFLICT (distinct modes)" in told:
         return "mode"
     if ours is None or theirs is None:
-        return "modify/delete" if 1 in stages else "content"
+        return "modify/delete" if 1 in versions else "content"
     if ours.content == theirs.content and ours.mode != theirs.mode:
         return "mode"
-    return "content" if 1 in stages else "add/add"
+    return "content" if 1 in versions else "add/add"
 
 
 # --- in which lines ---------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def _kind(told: Sequence[str], stages: Sides) -> str:
 def _lines(
     repository: Repository,
     found: Sequence[Merging],
-    texts: Mapping[tuple[int, str], tuple[Stage, Stage]],
+    texts: Mapping[tuple[int, str], tuple[Side, Side]],
     env: Mapping[str, str],
 ) -> dict[tuple[int, str], tuple[list[Lines], list[Lines]]]:
     """The lines in conflict, in the first version and in the second.
@@ -155,9 +155,9 @@ def _lines(
         return {}
     before, after = [], []
     for number, (line, sides) in enumerate(zip(merged, texts.values(), strict=True)):
-        for side, stage in zip("ab", sides, strict=True):
-            before.append(f"100644 blob {stage.content}\t{side}{number}\n")
-            after.append(f"100644 blob {line.split(' ')[0]}\t{side}{number}\n")
+        for letter, side in zip("ab", sides, strict=True):
+            before.append(f"100644 blob {side.content}\t{letter}{number}\n")
+            after.append(f"100644 blob {line.split(' ')[0]}\t{letter}{number}\n")
     trees = "\n".join("".join(sorted(entries, key=lambda one: one.split("\t")[1])) for entries in (before, after))
     made = repository.git("mktree", "--batch", stdin=trees.encode(), env=env).text.split()
     said = repository.git(*_COMPARE, *made, env={**env, "GIT_DIFF_OPTS": ""}).stdout

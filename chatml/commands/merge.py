@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,7 +20,8 @@ from chatml.sessions import find, landing, offers
 from chatml.sessions.caller import hands_off
 from chatml.sessions.landing import Course, Landing
 from chatml.sessions.offers import Left, Reason
-from chatml.text import printable
+from chatml.sessions.vetting import Testing
+from chatml.text import printable, shorten
 
 
 @click.command()
@@ -37,6 +39,11 @@ from chatml.text import printable
 @click.option("--rebase", "mode", flag_value="rebase", help="Each of their commits anew, one on top of the other.")
 @click.option("--commit", metavar="MESSAGE", help="Commit everything uncommitted first, as you, with your hooks.")
 @click.option("--edit", is_flag=True, help="Change each message in your editor first.")
+@click.option(
+    "--check",
+    metavar="CMD",
+    help="Land only what passes this command, run on the merge of all; leave out those with which it fails.",
+)
 @click.option("--resolve", is_flag=True, help="Send each that is left out what went wrong; its agent mends it.")
 @click.option("--rm", "remove", is_flag=True, help="Remove what has landed; it stays recoverable.")
 @options.dry_run("Only say what would land, in which order, and what conflicts.")
@@ -53,6 +60,7 @@ def command(
     mode: str,
     commit: str | None,
     edit: bool,
+    check: str | None,
     resolve: bool,
     remove: bool,
     dry_run: bool,
@@ -68,9 +76,15 @@ def command(
 
     The author of a squashed commit is who wrote the session's commits; it names the session (Chatml-Session:). Your
     hooks commit-msg, pre-merge-commit and post-merge run, and commits are signed where commit.gpgSign says so.
-    Exit code 1 where something was left that you named, or that conflicts. Needs git 2.38 or later.
+
+    With --check, all that merges is tried first, as it would land, in a clean checkout of its own. Where the command
+    fails, it is found out by further runs which sessions make it fail, alone or only together with others; those are
+    left out, and the rest lands. A failure is tried once more, and called flaky if it passes then. --dry-run runs the
+    check too. 'chatml logs --check' shows what each run has printed.
+
+    Exit code 1 where something was left that you named, or that conflicts or fails. Needs git 2.38 or later.
     """
-    _check(commit, edit, mode, dry_run and (resolve or remove))
+    _check(commit, check, edit, mode, dry_run and (resolve or remove))
     each = Each(open_project(at))
     for sentence in removing.finish_interrupted(each.project):
         output.warning(printable(sentence))
@@ -80,8 +94,12 @@ def command(
             output.json_answer({"into": into, "order": [], "landed": [], "left": [], "flaky": []})
         output.narrator(quiet)("nothing to land")
         return each.code
-    course = Course(Mode(mode), into, commit, dry_run, _in_editor if edit else None)
-    done = landing.land(each.project, sessions, course)
+    course = Course(Mode(mode), into, commit, dry_run, _in_editor if edit else None, check)
+    with output.progress() as show:
+        done = landing.land(each.project, sessions, course, _progress(show, quiet))
+    if not quiet:
+        for unsure in done.flaky:
+            output.note(landings.flaky(unsure, done.into, check or ""))
     _tell(done, dry_run, as_json, quiet, everyone)
     if as_json:
         output.json_answer(landings.data(done, dry_run))
@@ -93,9 +111,11 @@ def command(
     return max([each.code, *(_code(one, everyone) for one in done.left)])
 
 
-def _check(commit: str | None, edit: bool, mode: str, acting: bool) -> None:
+def _check(commit: str | None, check: str | None, edit: bool, mode: str, acting: bool) -> None:
     if commit is not None and not commit.strip():
         raise UsageError("--commit is empty")
+    if check is not None and not check.strip():
+        raise UsageError("--check is empty")
     if edit and mode not in ("squash", "no-ff"):
         raise UsageError(f"--edit goes without --{mode}", "its commits keep their messages")
     if acting:
@@ -131,6 +151,16 @@ def _tell(done: Landing, dry_run: bool, as_json: bool, quiet: bool, everyone: bo
         output.note("nothing to land")
     if done.advanced is not None and done.advanced.remark and not quiet:
         output.note(printable(done.advanced.remark))
+
+
+def _progress(show: Callable[[str], None], quiet: bool) -> Callable[[Testing], None]:
+    """Tells on a terminal what is tested, on one line."""
+
+    def tell(run: Testing) -> None:
+        if not quiet:
+            show(shorten(landings.testing(run), output.width() - 1))
+
+    return tell
 
 
 def _code(left: Left, everyone: bool) -> int:

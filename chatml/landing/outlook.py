@@ -68,13 +68,13 @@ def look(
     cache = state.read(store)
     with scratch_objects(repository.common_dir) as env:
         env = settled(env) | (OFFLINE if offline else {})
-        found = _Look(repository, cache, env, ordered).outlook(focus)
+        found = _Survey(repository, cache, env, ordered).outlook(focus)
     if cache.changed:
         _remember(store, cache)
     return found
 
 
-class _Look:
+class _Survey:
     """One look at sessions."""
 
     def __init__(

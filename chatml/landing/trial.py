@@ -88,7 +88,7 @@ class Trial:
         self._repository, self._store, self._worktrees = repository, store, worktrees
         self.command = command
         self._timeout, self._contained = timeout, contained
-        self._seen: dict[str, Tried] = {} if fresh else {key: replace(one, cached=True) for key, one in self._read()}
+        self._seen: dict[str, Tried] = {} if fresh else {key: _of_before(one) for key, one in self._read()}
         self._scratch: Scratch | None = None
         self._lasting = False
         """Whether the last run has come to its end by itself, and so says something of the tree."""
@@ -131,7 +131,7 @@ class Trial:
         if self._scratch is None:
             self._scratch = Scratch(self._repository, self._store, self._worktrees)
         said = self._scratch.hold(commit)
-        log = TrialLog(self._store, self.command, tree, names)
+        log = TrialLog(self._store, self.command, tree, names, self._scratch.mark)
         if said:
             log.hear(f"{said}\n".encode("utf-8", "surrogateescape"))
         ran = checking.execute(
@@ -181,6 +181,11 @@ def _bounded(known: dict[str, Tried]) -> list[tuple[str, Tried]]:
             break
         kept.append((key, one))
     return kept[::-1]
+
+
+def _of_before(one: Tried) -> Tried:
+    """What another command has seen: a failure can be doubted anew, since it may have been the machine's doing."""
+    return replace(one, cached=True, failures=min(one.failures, SURE - 1))
 
 
 def _plain(one: Tried) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from chatml.model import now
 from chatml.state.paths import StatePaths
 from chatml.state.store import write_json
 
-LOGS = 30
+LOGS = 60
 """Runs whose output is kept."""
 
 SIZE = 4 << 20
@@ -35,15 +35,18 @@ class TrialRun:
     """How it ended, in words that follow the command; None where it did not, or runs yet."""
     ok: bool | None
     output: Path
+    trial: str = ""
+    """Which command of chatml's it belonged to: the same for all runs of one `merge`."""
 
 
 class TrialLog:
     """The output of one run while it is written. A disk that can't take it stops no run."""
 
-    def __init__(self, paths: StatePaths, command: str, tree: str, names: Sequence[str]) -> None:
+    def __init__(self, paths: StatePaths, command: str, tree: str, names: Sequence[str], trial: str = "") -> None:
         self.name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.log"
         self._path = paths.trial_logs / self.name
-        self._about = {"command": command, "tree": tree, "names": [*names], "at": now(), "said": None, "ok": None}
+        about = {"command": command, "tree": tree, "names": [*names], "at": now(), "trial": trial}
+        self._about = {**about, "said": None, "ok": None}
         self._room = SIZE
         self._left_out = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, fields, replace
+from dataclasses import field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -182,26 +182,13 @@ class Session:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Session:
         """The session of a record; TypeError or ValueError, naming the key, where it is damaged."""
-        session = typed.build(cls, _roomed(data), "the record")
+        session = typed.build(cls, data, "the record")
         seen = session.pr.at if session.pr is not None else None
         for stamp in (session.created_at, session.updated_at, *([seen] if seen is not None else [])):
             parse_time(stamp)
         if not session.name or "\0" in session.worktree + session.repository + session.branch:
             raise ValueError("name, worktree, repository or branch is none")
         return session
-
-
-RENAMED = {"started": "agent_started", "reported_usd": "agent_cost_usd"}
-"""What a note was called when it stood beside all others."""
-
-
-def _roomed(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The data of a record from before its notes had rooms, with them: who keeps a branch for its owner, keeps it."""
-    if not isinstance(data, dict) or "owns_branch" not in data:
-        return data
-    kinds = zip(ROOMS, (Exchange, Checkout, Queueing, Family), strict=True)
-    names = {room: {field.name: RENAMED.get(field.name, field.name) for field in fields(kind)} for room, kind in kinds}
-    return {**data, **{room: {new: data[old] for new, old in names[room].items() if old in data} for room in ROOMS}}
 
 
 def _noted(part: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 from chatml import proc
 from chatml.changes import carrying
 from chatml.errors import ChatmlError
-from chatml.landing import landed, settling
+from chatml.landing import landed, scratch, settling
 from chatml.model import Session
 from chatml.project import Project
 from chatml.removal import inner, planning, safety, trash
@@ -237,6 +237,10 @@ def _remove_damaged(project: Project, name: str) -> Removed:
 def finish_interrupted(project: Project) -> list[str]:
     """Clear up after an `rm` or a `merge` that was killed; returns what could not be, and what a person has to know."""
     trouble = settling.recover(project.repo, project.store)
+    try:
+        scratch.clear(project.store)
+    except (ChatmlError, OSError) as error:
+        trouble.append(f"can't clear up after an interrupted check: {error}")
     try:
         left = [path for path in project.store.sessions.iterdir() if path.name.startswith((GONE, DONE))]
     except FileNotFoundError:

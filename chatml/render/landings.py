@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chatml.sessions.landing import Landing, Stacked
+from chatml.sessions.landing import Landing
 from chatml.sessions.offers import Left
-from chatml.text import counted, one_line, printable
+from chatml.sessions.stacking import Stacked
+from chatml.sessions.vetting import Testing
+from chatml.text import counted, listed, one_line, printable
 
 SHOWN = 5
 """Files that a line names, of those that it counts."""
@@ -36,6 +38,18 @@ def left(one: Left) -> Iterator[str]:
         yield f"  {line}"
 
 
+def testing(run: Testing) -> str:
+    """What is tried now, and how many runs are left at the most."""
+    most = "" if run.most is None else f" of at most {run.number + run.most}"
+    return f"check {run.number}{most}: {', '.join(run.names) or one_line(run.into)}"
+
+
+def flaky(names: tuple[str, ...], into: str, command: str) -> str:
+    """That a check has failed, and passed when it was tried once more."""
+    of = listed(names) if names else f"{one_line(into)} itself"
+    return f"flaky: '{one_line(command)}' failed once with {of}, and passed when it was tried once more"
+
+
 def data(landing: Landing, dry_run: bool) -> dict[str, Any]:
     """The same for scripts."""
     return {
@@ -49,9 +63,16 @@ def data(landing: Landing, dry_run: bool) -> dict[str, Any]:
                 "name": one.name,
                 "reason": one.reason.value,
                 "files": list(one.files),
-                "output": one.why if one.output is None else one.output,
+                "output": _output(one),
             }
             for one in landing.left
         ],
-        "flaky": list(landing.flaky),
+        "flaky": [name for name in landing.order if any(name in names for names in landing.flaky)],
     }  # fmt: skip
+
+
+def _output(one: Left) -> str:
+    """What a program has said, or why the session was left; both where the output alone doesn't tell with whom."""
+    if one.output is None:
+        return one.why
+    return f"{one.why}\n{one.output}" if one.failed and one.failed.together else one.output

@@ -29,7 +29,7 @@ class Clash:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Side:
     """One side of a path that is left to a person."""
 
     mode: str
@@ -51,7 +51,7 @@ class Merging:
     unmerged: tuple[str, ...] = ()
     """The paths that are left to a person."""
     clashes: tuple[Clash, ...] = ()
-    stages: tuple[Stage, ...] = ()
+    sides: tuple[Side, ...] = ()
     """All sides of those paths."""
 
 
@@ -120,21 +120,21 @@ def _read(fields: Iterator[str]) -> Iterator[Merging]:
         if not status:
             return
         tree = next(fields)
-        stages = tuple(map(_stage, takewhile(bool, fields)))
-        unmerged = dict.fromkeys(stage.path for stage in stages)
+        sides = tuple(map(_side, takewhile(bool, fields)))
+        unmerged = dict.fromkeys(side.path for side in sides)
         clashes = []
         # Up to an empty one; or to what git 2.39 has to say about submodules, in place of that.
         for count in takewhile(str.isdigit, fields):
             paths = tuple(next(fields) for _ in range(int(count)))
             clashes.append(Clash(next(fields), paths, next(fields).rstrip("\n")))
-        yield Merging(tree, status == "1", tuple(unmerged), tuple(clashes), stages)
+        yield Merging(tree, status == "1", tuple(unmerged), tuple(clashes), sides)
 
 
-def _stage(entry: str) -> Stage:
+def _side(entry: str) -> Side:
     """What `MODE OBJECT STAGE<tab>PATH` says."""
     about, _, path = entry.partition("\t")
     mode, content, number = about.split(" ")
-    return Stage(mode, content, int(number), path)
+    return Side(mode, content, int(number), path)
 
 
 def merged(repository: Repository, ours: str, theirs: str, message: str) -> str:

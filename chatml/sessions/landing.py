@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chatml.agents import briefing
-from chatml.errors import ChatmlError, GitError
+from chatml.agents import briefing, merge_briefing
+from chatml.errors import ChatmlError
 from chatml.landing import advance, settling
 from chatml.landing.advance import Advanced, InTheWayError, MovedError
 from chatml.landing.checkout import checkout_of
-from chatml.landing.hooks import HookError, Hooks
-from chatml.landing.merge import Edit, Maker, Mode, NotForwardError, NothingNewError, Offer
+from chatml.landing.hooks import Hooks
+from chatml.landing.merge import Edit, Maker, Mode, Offer
 from chatml.landing.move import Mark
 from chatml.model import Landed, Session
 from chatml.project import Project
-from chatml.repo.merging import MergeConflictError
-from chatml.sessions import control
+from chatml.sessions import control, vetting
 from chatml.sessions.offers import Left, LeftError, Reason, in_order, offer, target
+from chatml.sessions.stacking import Stacked, Stacker
+from chatml.sessions.vetting import BaseFailsError, Testing, Vetting
 from chatml.state.locks import lock
 
 PATIENCE = 600.0
-"""Seconds to wait for another `merge` in this repository: hooks may take minutes."""
+"""Seconds to wait for another `merge` in this repository: hooks and checks may take minutes."""
 
 TRIES = 5
 """How often commits are made anew because somebody else has moved the branch."""
@@ -38,16 +40,8 @@ class Course:
     """The message under which uncommitted work is committed first."""
     dry_run: bool = False
     edit: Edit | None = None
-
-
-@dataclass(frozen=True)
-class Stacked:
-    """A session's work as a commit on top of another one, on no branch yet."""
-
-    session: Session
-    offer: Offer
-    onto: str
-    commit: str
+    check: str | None = None
+    """The command that must pass on what is to land."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,8 @@ class Landing:
     order: tuple[str, ...]
     landed: tuple[Stacked, ...] = ()
     left: tuple[Left, ...] = ()
-    flaky: tuple[str, ...] = ()
-    """The sessions whose check failed once, and then passed."""
+    flaky: tuple[tuple[str, ...], ...] = ()
+    """The sets of sessions whose check failed once, and then passed; an empty one for the branch itself."""
     advanced: Advanced | None = None
 
 
@@ -68,25 +62,27 @@ class _Train:
     """The sessions that are on their way onto one branch, and those that fell off."""
 
     project: Project
-    maker: Maker
+    into: str
+    stacker: Stacker
     waiting: list[tuple[Session, Offer]]
     left: list[Left] = field(default_factory=list)
+    vetting: Vetting | None = None
 
-    def made(self, onto: str) -> tuple[list[Stacked], list[Left]]:
-        """The commits of all that can be made, each on top of the one before; and which sessions can't."""
-        done: list[Stacked] = []
-        left: list[Left] = []
-        tips: dict[str, str] = {}
-        for session, one in self.waiting:
-            known = (*one.known, *(tips[name] for name in session.terms.after if name in tips))
-            try:
-                commit = self.maker.make(Offer(one.name, one.branch, one.tip, one.title, known), onto)
-            except (MergeConflictError, NothingNewError, NotForwardError, HookError, GitError) as error:
-                left.append(_left(one.name, self.maker.into, error))
-                continue
-            done.append(Stacked(session, one, onto, commit))
-            tips[one.name], onto = one.tip, commit
-        return done, left
+    def settled(self, tip: str, dry_run: bool) -> tuple[list[Stacked], list[Left]]:
+        """The commits of those that can land on top of `tip`, as they pass the check; and why the others can't."""
+        failing: list[Left] = []
+        while True:
+            gone = {one.name for one in failing}
+            made, left = self.stacker.stacked([pair for pair in self.waiting if pair[0].name not in gone], tip)
+            if made and (dry_run or self.vetting):
+                blocked = advance.blocked(self.project.repo, self.project.store, self.into, tip, made[-1].commit)
+                if blocked is not None:
+                    self.without_those_in(blocked, made)
+                    continue
+            more = self.vetting.failing(tip, made) if made and self.vetting else []
+            if not more:
+                return made, [*self.left, *failing, *left]
+            failing += more
 
     def without_those_in(self, blocked: InTheWayError, made: Sequence[Stacked]) -> None:
         """Leave those out that would touch what a person has in these files. ChatmlError where it is none of them."""
@@ -108,54 +104,90 @@ def _meets(path: str, touched: set[str]) -> bool:
     return any(path == one or one.startswith(f"{path}/") or path.startswith(f"{one}/") for one in touched if one)
 
 
-def land(project: Project, sessions: Sequence[Session], course: Course) -> Landing:
+def land(
+    project: Project, sessions: Sequence[Session], course: Course, tell: Callable[[Testing], None] = lambda _: None
+) -> Landing:
     """Land the sessions in one branch; those that can't are left as they are, and the rest still lands.
 
-    ChatmlError, and nothing landed, where there is no branch that they could land in, or it can't be moved.
+    `tell` hears of each run of the check. ChatmlError, and nothing landed, where there is no branch that they could
+    land in, where it can't be moved, or fails the check by itself.
     """
     project.store.root.mkdir(parents=True, exist_ok=True)
     with lock(project.store.merge_lock, PATIENCE):
         settling.ended(project.repo, project.store)
         into = target(project, sessions, course.into)
-        checkout = checkout_of(project.repo, into)
         ordered = in_order(project, sessions)
-        waiting, left = [], []
-        for session in ordered:
-            try:
-                waiting.append((session, offer(project, session, into, course.commit, course.dry_run)))
-            except LeftError as error:
-                left.append(error.left)
-        home = project.repo.home if project.repo.home != project.repo.common_dir else None
-        hooks = Hooks(project.repo, into, checkout.top if checkout else home, settling.rooms(project.store))
-        maker = Maker(project.repo, course.mode, into, None if course.dry_run else hooks, course.edit)
+        waiting, left = _offered(project, ordered, into, course)
         try:
-            done, advanced, fell = _through(_Train(project, maker, waiting, left), into, course.dry_run)
+            with _train(project, into, waiting, course, tell) as train:
+                train.left = left
+                done, advanced, fell = _through(train, course.dry_run)
+                flaky = tuple(train.vetting.flaky) if train.vetting else ()
         finally:
             settling.clear(project.store)
-    return Landing(into, tuple(one.name for one in ordered), tuple(done), tuple(fell), advanced=advanced)
+    order = tuple(one.name for one in ordered)
+    return Landing(into, order, tuple(done), tuple(fell), flaky, advanced)
 
 
-def _through(train: _Train, into: str, dry_run: bool) -> tuple[list[Stacked], Advanced | None, list[Left]]:
+def _offered(
+    project: Project, ordered: Sequence[Session], into: str, course: Course
+) -> tuple[list[tuple[Session, Offer]], list[Left]]:
+    """What each brings, and which of them bring nothing now."""
+    waiting, left = [], []
+    for session in ordered:
+        try:
+            waiting.append((session, offer(project, session, into, course.commit, course.dry_run)))
+        except LeftError as error:
+            left.append(error.left)
+    return waiting, left
+
+
+@contextlib.contextmanager
+def _train(
+    project: Project,
+    into: str,
+    waiting: list[tuple[Session, Offer]],
+    course: Course,
+    tell: Callable[[Testing], None],
+) -> Iterator[_Train]:
+    """The train before it sets off; at its end, nothing is left of where its check has run."""
+    checkout = checkout_of(project.repo, into)
+    home = project.repo.home if project.repo.home != project.repo.common_dir else None
+    hooks = Hooks(project.repo, into, checkout.top if checkout else home, settling.rooms(project.store))
+    rough = Stacker(Maker(project.repo, course.mode, into))
+    stacker = rough if course.dry_run else Stacker(Maker(project.repo, course.mode, into, hooks, course.edit))
+    train = _Train(project, into, stacker, waiting)
+    if course.check is None or not waiting:
+        yield train
+        return
+    with vetting.trial_of(project, [session for session, _ in waiting], course.check) as trial:
+        train.vetting = Vetting(trial, rough, into, tell)
+        yield train
+
+
+def _through(train: _Train, dry_run: bool) -> tuple[list[Stacked], Advanced | None, list[Left]]:
     """Make the commits and move the branch, again where it was moved meanwhile."""
     for _ in range(TRIES):
-        tip = train.project.repo.tip(into)
+        tip = train.project.repo.tip(train.into)
         if tip is None:
-            raise ChatmlError(f"the branch {into} was deleted just now", "say where to land with --into BRANCH")
-        made, left = train.made(tip)
-        if not made:
-            return [], None, [*train.left, *left]
+            raise ChatmlError(f"the branch {train.into} was deleted just now", "say where to land with --into BRANCH")
         try:
-            if dry_run:
-                blocked = advance.blocked(train.project.repo, train.project.store, into, tip, made[-1].commit)
-                if blocked is not None:
-                    raise blocked
-                return made, None, [*train.left, *left]
-            return made, put(train.project, into, tip, made), [*train.left, *left]
+            made, left = train.settled(tip, dry_run)
+        except BaseFailsError:
+            if train.project.repo.tip(train.into) == tip:
+                raise
+            continue
+        if not made and train.project.repo.tip(train.into) != tip:
+            continue  # what they failed with is not there any more
+        if dry_run or not made:
+            return made, None, left
+        try:
+            return made, put(train.project, train.into, tip, made), left
         except InTheWayError as blocked:
             train.without_those_in(blocked, made)
         except MovedError:
             continue
-    raise ChatmlError(f"{into} is moved again and again by somebody else", "try again when it stands still")
+    raise ChatmlError(f"{train.into} is moved again and again by somebody else", "try again when it stands still")
 
 
 def put(project: Project, into: str, old: str, made: Sequence[Stacked]) -> Advanced:
@@ -168,28 +200,23 @@ def put(project: Project, into: str, old: str, made: Sequence[Stacked]) -> Advan
     return advance.advance(project.repo, project.store, into, old, made[-1].commit, why, marks)
 
 
-def _left(name: str, into: str, error: ChatmlError) -> Left:
-    """Why no commit could be made."""
-    if isinstance(error, MergeConflictError):
-        hint = f"let its agent resolve it: chatml merge --resolve {name}"
-        return Left(name, Reason.CONFLICT, f"it conflicts with {into}", hint, tuple(error.files))
-    if isinstance(error, NothingNewError):
-        return Left(name, Reason.EMPTY, error.message)
-    if isinstance(error, HookError):
-        return Left(name, Reason.CHECK, error.message, error.hint, output=error.output)
-    return Left(name, Reason.CONFLICT, error.message, error.hint)
-
-
 def resolve(project: Project, landing: Landing, tell: Callable[[str], None]) -> None:
     """Send each session that was left out what went wrong, where its agent can do something about it. ChatmlError."""
     tip = project.repo.tip(landing.into) or ""
     for one in landing.left:
         if not one.own or one.reason in (Reason.EMPTY, Reason.RUNNING):
             continue
-        text = {
-            Reason.CONFLICT: briefing.conflicts(landing.into, tip, one.files),
-            Reason.CHECK: briefing.refused(landing.into, one.why, one.output or ""),
-            Reason.DIRTY: briefing.uncommitted(landing.into, one.files),
-        }[one.reason]
-        control.send(project, one.name, text)
+        control.send(project, one.name, _told(landing.into, tip, one))
         tell(one.name)
+
+
+def _told(into: str, tip: str, left: Left) -> str:
+    """What the agent of a session is told that was left out."""
+    if left.failed is not None:
+        failed = left.failed
+        return merge_briefing.unfit(into, tip, failed.command, failed.said, left.output or "", failed.together)
+    return {
+        Reason.CONFLICT: briefing.conflicts(into, tip, left.files),
+        Reason.CHECK: briefing.refused(into, left.why, left.output or ""),
+        Reason.DIRTY: briefing.uncommitted(into, left.files),
+    }[left.reason]

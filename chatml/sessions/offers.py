@@ -35,6 +35,17 @@ class Reason(str, Enum):
 
 
 @dataclass(frozen=True)
+class CheckFailure:
+    """A check that a session has made fail."""
+
+    command: str
+    said: str
+    """How it ended, in words that follow the command."""
+    together: tuple[str, ...]
+    """The sessions without which it passes, so that this one was left out for what they do together; none: alone."""
+
+
+@dataclass(frozen=True)
 class Left:
     """A session that was left as it was."""
 
@@ -48,6 +59,7 @@ class Left:
     """What a program has said."""
     own: bool = True
     """Its agent can do something about it."""
+    failed: CheckFailure | None = None
 
 
 class LeftError(Exception):
