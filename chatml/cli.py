@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "diff": "Show a session's changes.",
         "review": "Have another agent review a session's changes.",
         "path": "Print the path of a session's worktree.",
+        "conflicts": "Tell which sessions don't merge with each other.",
         "sync": "Bring sessions up to their base as it is now.",
         "merge": "Land sessions in their base, here and now.",
         "pr": "Push the branch and open the pull request.",

@@ -138,14 +138,14 @@ def test_what_conflicts_is_left_and_the_rest_lands(sandbox: Sandbox) -> None:
         )
     commit(sandbox, Path(f"{sandbox.repo}.chatml") / "b", "Other", **{odd: "b\n"})
     dry = sandbox.chatml("merge", "--all", "-n", code=1)
-    assert dry.out == "would land a in main\nwould land c in main\n"
+    assert dry.out == "would land c in main\nwould land a in main\n"
     assert tip(sandbox, "main") == tip(sandbox, "chatml/a~1")
     told = sandbox.chatml("merge", "--all", "--json", code=1)
     commits = [tip(sandbox, "main~1"), tip(sandbox)]
     assert told.json == {
         "into": "main",
-        "order": ["a", "b", "c"],
-        "landed": [{"name": "a", "commit": commits[0]}, {"name": "c", "commit": commits[1]}],
+        "order": ["c", "a", "b"],
+        "landed": [{"name": "c", "commit": commits[0]}, {"name": "a", "commit": commits[1]}],
         "left": [{"name": "b", "reason": "conflict", "files": [odd], "output": "it conflicts with main"}],
         "flaky": [],
     }
@@ -343,7 +343,7 @@ def test_an_agent_lands_its_own_children_in_its_own_branch(sandbox: Sandbox) -> 
     ).err  # fmt: skip
     assert sandbox.chatml("merge", "--all", env=env, cwd=parent).out.startswith("landed child in chatml/parent as")
     assert (parent / "child").read_text() == "c\n"
-    assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["x", "parent"]
+    assert [one["name"] for one in sandbox.chatml("merge", "--all", "--json").json["landed"]] == ["parent", "x"]
 
 
 def test_what_landed_is_removed(sandbox: Sandbox, worktree: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chatml.landing.merge import Maker, Mode, NothingNewError, Offer
 from chatml.repo import Repository
 from chatml.repo.merging import MergeConflictError
+from tests.histories import begin, work
 from tests.made import commit, files, make_session
 from tests.support import Sandbox
 from tests.worktree import sealed
@@ -20,41 +21,6 @@ from tests.worktree import sealed
 __all__ = ["sealed"]
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("sealed")]
-
-NAMES = ("a", "b", "sub/c", "sub/deep/d", "new\nline")
-
-
-def work(sandbox: Sandbox, chance: random.Random, who: str, top: Path, commits: bool = True) -> None:
-    """One to three commits of changed, added, removed, renamed and linked files; or the same, staged."""
-    for number in range(chance.randint(1, 3)):
-        for _ in range(chance.randint(1, 3)):
-            path = top / chance.choice([*NAMES, f"{who}{number}", f"own/{who}"])
-            if any(above.is_file() or above.is_symlink() for above in path.parents) or path.is_dir():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            what = chance.choice(["line", "line", "line", "remove", "rename", "mode", "binary", "link"])
-            there = path.is_file() and not path.is_symlink()
-            if what == "line" or not there:
-                lines = path.read_bytes().split(b"\n") if there else []
-                lines.insert(chance.randint(0, len(lines)), f"{who} {number} {chance.random()}".encode())
-                if path.is_symlink():
-                    path.unlink()
-                path.write_bytes(b"\n".join(lines))
-            elif what == "rename":
-                target = path.with_name(f"{path.name}-{who}")
-                if not target.exists():
-                    path.rename(target)
-            elif what == "mode":
-                path.chmod(0o755)
-            elif what == "binary":
-                path.write_bytes(bytes(chance.randrange(256) for _ in range(50)) + b"\0")
-            else:
-                path.unlink()
-                if what == "link":
-                    path.symlink_to(who)
-        sandbox.git("add", "-A", cwd=top)
-        if commits:
-            sandbox.git("commit", "-q", "--allow-empty", "-m", f"{who} {number}", cwd=top)
 
 
 def _lines(sandbox: Sandbox, commit: str) -> set[str]:
@@ -84,15 +50,11 @@ def test_random_histories(sandbox: Sandbox, tmp_path: Path, seed: int, mode: Mod
     shutil.rmtree(sandbox.repo)
     shutil.copytree(saved, sandbox.repo, symlinks=True)
     chance = random.Random(seed)
-    for name in NAMES:
-        path = sandbox.repo / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{name} {number} 0.\n" for number in range(chance.randint(2, 12))))
-    start = sandbox.commit("start")
+    start = begin(sandbox, chance)
     sandbox.git("checkout", "-qb", "x")
-    work(sandbox, chance, "x", sandbox.repo)
+    work(sandbox, chance, "x")
     sandbox.git("checkout", "-q", "main")
-    work(sandbox, chance, "main", sandbox.repo)
+    work(sandbox, chance, "main")
     onto, theirs = sandbox.git("rev-parse", "main"), sandbox.git("rev-parse", "x")
     maker = Maker(Repository.discover(sandbox.repo), mode, "main")
     try:

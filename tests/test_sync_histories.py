@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.histories import NAMES, work
 from tests.made import make_session, state
 from tests.support import Sandbox
-from tests.test_merge_histories import NAMES, lines_in, work
+from tests.test_merge_histories import lines_in
 from tests.worktree import sealed
 
 __all__ = ["sealed"]

@@ -90,7 +90,9 @@ def test_a_train_of_ten_with_two_culprits_one_of_which_fails_only_together_with_
 
 def test_what_conflicts_with_a_culprit_alone_lands_after_all(sandbox: Sandbox) -> None:
     commit(sandbox, make_session(sandbox, "bad", agent="quick", command=("true",)), "Bad", same="bad\n", bad="\n")
-    commit(sandbox, make_session(sandbox, "good", agent="quick", command=("true",)), "Good", same="good\n")
+    commit(
+        sandbox, make_session(sandbox, "good", agent="quick", command=("true",)), "Good", same="good\n", good="1\n2\n"
+    )
     done = told(sandbox, RUNS + "test ! -e bad", code=1)
     assert [one["name"] for one in done["landed"]] == ["good"]
     assert [(one["name"], one["reason"]) for one in done["left"]] == [("bad", "check")]

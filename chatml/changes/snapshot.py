@@ -59,13 +59,7 @@ def snapshot(common_dir: Path, worktree: Path, offline: bool = False) -> Iterato
     index, objects, commit, branch = _look(worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
         own = Path(folder)
-        (own / "objects").mkdir()
-        env = {
-            "GIT_INDEX_FILE": str(own / "index"),
-            "GIT_OBJECT_DIRECTORY": str(own / "objects"),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects),
-            **(OFFLINE if offline else {}),
-        }
+        env = {**aside(own, objects), "GIT_INDEX_FILE": str(own / "index"), **(OFFLINE if offline else {})}
         filled = _begin(worktree, Path(index), commit, env)
         # They go when this block ends: not worth compressing.
         left_out = add_all(worktree, env, "-c", "core.looseCompression=0", "-c", "core.fsync=none") if filled else ()
@@ -76,6 +70,20 @@ def state_of(common_dir: Path, worktree: Path) -> State:
     """What a worktree holds now; nothing is left of looking. Errors as of `snapshot`."""
     with snapshot(common_dir, worktree) as held:
         return held.state(worktree)
+
+
+@contextlib.contextmanager
+def scratch_objects(common_dir: Path) -> Iterator[dict[str, str]]:
+    """An environment in which git's new objects go to a folder that is gone afterwards: looking leaves no trace."""
+    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
+        yield aside(Path(folder), str(common_dir / "objects"))
+
+
+def aside(folder: Path, objects: str) -> dict[str, str]:
+    """An environment in which git's new objects go to a folder of ours, beside those that are in `objects`."""
+    own = folder / "objects"
+    own.mkdir()
+    return {"GIT_OBJECT_DIRECTORY": str(own), "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote_alternate(objects)}
 
 
 def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
@@ -89,11 +97,11 @@ def commit_of(common_dir: Path, worktree: Path) -> tuple[str, tuple[str, ...]]:
 
 
 @contextlib.contextmanager
-def indexed(worktree: Path) -> Iterator[Snapshot]:
-    """A checkout as it is now; unlike with `snapshot`, what git makes of it stays in the repository."""
+def indexed(worktree: Path, env: Mapping[str, str] | None = None) -> Iterator[Snapshot]:
+    """A checkout as it is now; what git makes of it stays in the repository, or where `env` says otherwise."""
     index, _, head, branch = _look(worktree)
     with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
-        env = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        env = {**(env or {}), "GIT_INDEX_FILE": str(Path(folder) / "index")}
         left_out = add_all(worktree, env) if _begin(worktree, Path(index), head, env) else ()
         yield Snapshot(env, head, branch, left_out)
 
@@ -110,7 +118,8 @@ def commit_in(worktree: Path, now: Snapshot) -> str:
         parents = ("-p", now.head)
     # Nobody but chatml makes such a commit; it must work where no identity is configured.
     dates = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
-    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=NOBODY | dates)
+    env = {**now.env, **NOBODY, **dates}
+    made = git("commit-tree", tree, *parents, "-m", "All that the worktree holds", at=worktree, env=env)
     return made.text.strip()
 
 

@@ -17,6 +17,7 @@ from chatml.project import Project, open_project
 from chatml.removal.homecoming import with_landed
 from chatml.render import rows
 from chatml.sessions import find, notice
+from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
@@ -50,7 +51,8 @@ def command(
 
     Sessions that need you come first. CHANGES counts all that a session would bring to its base; a star means that
     some of it is not committed yet. STATUS says of a session at rest that it has landed where all that it has is in
-    its base, here or as last fetched, also squashed or rebased.
+    its base, here or as last fetched, also squashed or rebased. CONFLICTS names the sessions with which it is known
+    not to merge, as 'chatml conflicts' and the workers have last found out.
     """
     project = open_project(at)
     if not watch:
@@ -65,11 +67,15 @@ def command(
 
 
 def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ...], every: bool) -> list[Session]:
-    """The sessions to show, with their place in the queue, pull requests and changes; of `every` one counted anew."""
+    """The sessions to show, with their place in the queue, pull requests, changes and conflicts.
+
+    Of `every` one the changes are counted anew; else these are all sessions that there are.
+    """
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
     counted = recount(project, with_processes(find.with_places(project, wanted)), every)
-    return with_landed(project, with_pulls(project, counted), every)
+    shown = with_conflicts(project, counted, None if every else found)
+    return with_landed(project, with_pulls(project, shown), every)
 
 
 def _print(found: list[Session], as_json: bool, quiet: bool) -> None:

@@ -14,6 +14,7 @@ from chatml.project import Project, open_project
 from chatml.removal.homecoming import with_landed
 from chatml.render import requests
 from chatml.sessions import find
+from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
 from chatml.sessions.running import with_processes
@@ -43,7 +44,8 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
             raise ChatmlError(f"'{session.name}' has made no plan", "start one with --permission-mode plan")
         output.answer(printable(text.rstrip("\n")))
         return
-    (session,) = with_landed(project, with_pulls(project, recount(project, [session], every=True)), every=True)
+    counted = with_conflicts(project, recount(project, [session], every=True))
+    (session,) = with_landed(project, with_pulls(project, counted), every=True)
     if session.checkout.resolving is not None:
         from chatml.sessions import resolving  # here alone: few have a conflict
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from chatml.changes.snapshot import scratch_objects
 from chatml.errors import ChatmlError, GitError
 from chatml.model import Session
 from chatml.proc import Result
@@ -195,7 +195,7 @@ def _same_tree(asked: _Question) -> bool:
 def _merges_to_nothing(asked: _Question) -> bool:
     """Whether a merge would change nothing; not where it has conflicts, and not with a git before 2.38."""
     repository = asked.repository
-    with _scratch_objects(repository) as env:
+    with scratch_objects(repository.common_dir) as env:
         merged = git(
             f"--git-dir={repository.common_dir}", "merge-tree", "--write-tree", asked.ref, asked.tip,
             at=repository.common_dir, env={**env, **OFFLINE}, check=False,
@@ -203,15 +203,6 @@ def _merges_to_nothing(asked: _Question) -> bool:
     if merged.code == 129:  # how git says that it doesn't know an option
         return False
     return holds(merged) and merged.text.split("\n")[0] == asked.tree(asked.ref)
-
-
-@contextlib.contextmanager
-def _scratch_objects(repository: Repository) -> Iterator[dict[str, str]]:
-    """An environment in which git's new objects go to a folder that is gone afterwards: looking leaves no trace."""
-    own = repository.git("rev-parse", "--path-format=absolute", "--git-path", "objects").text.rstrip("\n")
-    quoted = '"' + own.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    with tempfile.TemporaryDirectory(prefix="chatml-", ignore_cleanup_errors=True) as folder:
-        yield {"GIT_OBJECT_DIRECTORY": folder, "GIT_ALTERNATE_OBJECT_DIRECTORIES": quoted}
 
 
 def _copied_whole(asked: _Question) -> bool:

@@ -23,6 +23,9 @@ STATUS_COLORS: Mapping[Status, str] = {
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
 
+LONGEST_NAME = 16
+"""Columns for the name of a session in the row of another one."""
+
 
 def base_text(session: Session) -> str:
     """What it starts from: `main (1234abcde)`, or the commit alone."""
@@ -41,6 +44,12 @@ def changes(session: Session) -> str:
     star = " *" if counted.uncommitted else ""
     left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
     return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
+
+
+def conflicts(session: Session) -> str:
+    """`other`, or `other +2`: the sessions with which it is known not to merge."""
+    first, *more = session.conflicts or ("",)
+    return shorten(one_line(first), LONGEST_NAME) + (f" +{len(more)}" if more else "")
 
 
 def activity(session: Session) -> str:
@@ -142,13 +151,14 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
 
     Not by tabulate, which takes longer to load than all the rest of `ls`.
     """
-    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "COST", "AGE", "PR"]
+    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "CONFLICTS", "COST", "AGE", "PR"]
     rows = [
         [
             f"{'  ' * (depth - 1)}└ {session.name}" if depth else session.name,
             status(session),
             activity(session),
             changes(session),
+            conflicts(session),
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
             pulls.short(session.pr),

@@ -116,7 +116,7 @@ def land(
     with lock(project.store.merge_lock, PATIENCE):
         settling.ended(project.repo, project.store)
         into = target(project, sessions, course.into)
-        ordered = in_order(sessions)
+        ordered = in_order(project, sessions)
         waiting, left = _offered(project, ordered, into, course)
         try:
             with _train(project, into, waiting, course, tell) as train:

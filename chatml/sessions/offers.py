@@ -12,7 +12,7 @@ from chatml.changes import compare
 from chatml.changes.snapshot import commit_of
 from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.landing import describe
+from chatml.landing import describe, outlook
 from chatml.landing.merge import Offer
 from chatml.model import Session
 from chatml.project import Project
@@ -155,10 +155,11 @@ def candidates(project: Project, sessions: Sequence[Session], into: str | None) 
     if agent is not None:
         return [session for session in sessions if session.family.parent_id == agent.id and not _reads(session)]
     branches = {session.branch for session in sessions if session.checkout.owns_branch}
+    bases = {one.base.ref: base_branch(project.repo, one) for one in {one.base.ref: one for one in sessions}.values()}
     return [
         session
         for session in sessions
-        if not _reads(session) and session.branch != into and base_branch(project.repo, session) not in branches
+        if not _reads(session) and session.branch != into and bases[session.base.ref] not in branches
     ]
 
 
@@ -166,20 +167,9 @@ def _reads(session: Session) -> bool:
     return session.terms.reads_only or session.terms.reviews is not None
 
 
-def in_order(sessions: Sequence[Session]) -> list[Session]:
-    """The sessions in the order in which they land: as they come, but each behind those that it comes after."""
-    by_name = {session.name: session for session in sessions}
-    done: dict[str, Session] = {}
-
-    def take(session: Session, above: tuple[str, ...] = ()) -> None:
-        for name in session.terms.after:
-            if name in by_name and name not in above:
-                take(by_name[name], (*above, session.name))
-        done.setdefault(session.name, session)
-
-    for session in sessions:
-        take(session)
-    return list(done.values())
+def in_order(project: Project, sessions: Sequence[Session]) -> list[Session]:
+    """The sessions in the order in which they land: as `conflicts` proposes."""
+    return outlook.in_order(project.repo, project.store, sessions)
 
 
 # --- what one of them brings ------------------------------------------------------------------------------------

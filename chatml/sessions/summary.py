@@ -19,6 +19,7 @@ from chatml.project import Project
 from chatml.record import record
 from chatml.sessions import find
 from chatml.sessions.byhand import ByHand
+from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.recount import filled, recount
 from chatml.sessions.tested import RanTests, runs_of
 from chatml.state import log
@@ -102,7 +103,7 @@ def summarize(project: Project, found: Sequence[Session]) -> list[Summary]:
     """What came of these sessions, in their order."""
     from concurrent.futures import ThreadPoolExecutor  # here alone: the names of commands are listed without
 
-    sessions = recount(project, find.with_places(project, found))
+    sessions = with_conflicts(project, recount(project, find.with_places(project, found)))
     look = _Look(project)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         summaries = list(pool.map(look.summary, sessions))

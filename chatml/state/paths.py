@@ -115,6 +115,16 @@ class StatePaths:
         return self.root / "landed.lock"
 
     @property
+    def conflicts(self) -> Path:
+        """What merges of sessions in memory have come to."""
+        return self.root / "conflicts.json"
+
+    @property
+    def conflicts_lock(self) -> Path:
+        """Held by whoever merges sessions in memory, or writes that down."""
+        return self.root / "conflicts.lock"
+
+    @property
     def merge_lock(self) -> Path:
         """Held by the `merge` that is at work."""
         return self.root / "merge.lock"

@@ -28,6 +28,9 @@ def main(argv: list[str]) -> int:
     finally:
         let_next(store)
         tell_stuck(store)
+    from chatml.worker.foresight import refresh  # here alone: nothing that anybody waits for needs it
+
+    refresh(store)
     return 0
 
 

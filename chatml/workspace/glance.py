@@ -46,6 +46,17 @@ def looks_the_same(session: Session) -> bool:
     return now is not None and now.partition(" ")[2] == exact
 
 
+def recorded(session: Session) -> str | None:
+    """What the record says of what the worktree holds: another text means that it may be another by now.
+
+    None where nobody has looked.
+    """
+    if session.changes_seen is None or session.changes is None:
+        return None
+    counted = vars(session.changes).values()
+    return f"{session.changes_seen.partition(' ')[2]} {','.join(map(str, counted))}"
+
+
 def _quick(worktree: str, admin: str) -> str:
     return f"{_mtime(worktree)},{_mtime(f'{worktree}/.git')},{_mtime(admin)}"
 
