@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import time
+from pathlib import Path
 from typing import Any
 
-from tests.made import commit, make_session, write
-from tests.support import Sandbox
+from tests.made import commit, files, make_session, state, write
+from tests.support import Sandbox, wait_until
+from tests.test_halfmade import wrap, wrapped
+
+__all__ = ["wrapped"]
 
 
 def pair(sandbox: Sandbox, *names: str) -> dict[str, Any]:
@@ -94,3 +101,196 @@ def test_every_kind_of_conflict_is_told_in_plain_words(sandbox: Sandbox) -> None
     assert lines == {"both": [[9, 9]], "added": [[1, 1]]}
     shown = sandbox.chatml("conflicts").out
     assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def two(sandbox: Sandbox, **start: str) -> tuple[Path, Path]:
+    """Two sessions that start from these files."""
+    sandbox.commit("start", **start)
+    return make_session(sandbox, "a"), make_session(sandbox, "b")
+
+
+def untouched(sandbox: Sandbox) -> object:
+    """All that looking could change."""
+    return (
+        {name: state(sandbox, name, Path(f"{sandbox.repo}.chatml") / name) for name in "ab"},
+        [path.read_bytes() for path in sorted((sandbox.repo / ".git").rglob("index"))],
+        sandbox.git("for-each-ref"),
+        sorted((sandbox.repo / ".git" / "objects").rglob("*")),
+        files(sandbox.repo),
+    )
+
+
+def test_what_is_not_committed_counts_and_nothing_is_touched(sandbox: Sandbox) -> None:
+    a, b = two(sandbox, text=LINES)
+    write(a, text=LINES.replace("line 3\n", "a\n"), new="a\n", staged="a\n")
+    sandbox.git("add", "staged", cwd=a)
+    write(b, text=LINES.replace("line 3\n", "b\n"), new="b\n", staged="b\n", ignored="b\n")
+    before = untouched(sandbox)
+    kinds = {file["path"]: (file["kind"], file["lines"]) for file in pair(sandbox)["files"]}
+    assert kinds == {"text": ("content", [[3, 3]]), "new": ("add/add", [[1, 1]]), "staged": ("add/add", [[1, 1]])}
+    assert untouched(sandbox) == before
+
+
+def test_a_base_that_has_moved_conflicts_too(sandbox: Sandbox) -> None:
+    a, _ = two(sandbox, text=LINES)
+    commit(sandbox, a, "a", text=LINES.replace("line 3\n", "a\n"))
+    sandbox.commit("main", text=LINES.replace("line 3\n", "main\n"))
+    told = sandbox.chatml("conflicts", "--json").json
+    assert told["base"] == [
+        {
+            "name": "a", "base": "main", "verdict": "conflict", "reason": None,
+            "files": [{"path": "text", "kind": "content", "lines": [[3, 3]], "driver": None}],
+        },
+        {"name": "b", "base": "main", "verdict": "clean", "reason": None, "files": []},
+    ]  # fmt: skip
+    assert [one["verdict"] for one in told["pairs"]] == ["clean"]
+    assert told["order"] == ["a"]  # b brings nothing
+
+
+def test_merge_drivers_and_attributes_are_honoured_and_named(sandbox: Sandbox) -> None:
+    start = {"joined": LINES, "whole": LINES, "own": LINES, "text": LINES}
+    sandbox.commit("attributes", _dot_gitattributes="joined merge=union\nwhole -merge\nown merge=mine\n")
+    sandbox.git("config", "merge.mine.driver", "cat %B > %A")
+    for name, top in zip("ab", two(sandbox, **start), strict=True):
+        write(top, **{file: LINES.replace("line 3\n", f"{name}\n") for file in ("joined", "whole", "own")})
+    found = pair(sandbox)
+    assert found["files"] == [{"path": "whole", "kind": "binary", "lines": [], "driver": None}]
+    write(Path(f"{sandbox.repo}.chatml/b"), whole=LINES)
+    found = pair(sandbox)
+    assert found["verdict"] == "overlap"
+    assert {file["path"]: file["driver"] for file in found["files"]} == {"joined": "union", "own": "mine"}
+    shown = sandbox.chatml("conflicts").out
+    assert "overlap   a + b: joined (by the merge driver union), own (by the merge driver mine)\n" in shown
+    assert "note: a forge does not run merge drivers of yours: mine\n" in shown
+    sandbox.git("config", "merge.mine.driver", "exit 1")  # other settings, other merges
+    assert [(file["path"], file["kind"]) for file in pair(sandbox)["files"]] == [("own", "content")]
+
+
+def test_what_can_not_be_known_is_said_with_its_reason(sandbox: Sandbox) -> None:
+    a, b = two(sandbox, text=LINES)
+    commit(sandbox, a, "a", text="a\n")
+    sandbox.git("checkout", "-qb", "other", cwd=b)
+    commit(sandbox, b, "b", text="b\n")
+    sandbox.git("merge", "-q", "chatml/a", cwd=b, check=False)
+    found = pair(sandbox)
+    assert (found["verdict"], found["files"]) == ("unknown", [])
+    assert found["reason"] == "b: it is in the middle of a merge with conflicts in 1 file"
+    shown = sandbox.chatml("conflicts").out
+    assert shown.count("unknown   b: it is in the middle of a merge with conflicts in 1 file\n") == 1
+    assert sandbox.chatml("ls", "--json", "a").json[0]["conflicts"] is None
+
+
+def test_of_a_worktree_that_is_gone_its_branch_counts(sandbox: Sandbox) -> None:
+    a, b = two(sandbox, text=LINES)
+    for name, top in (("a", a), ("b", b)):
+        commit(sandbox, top, name, text=f"{name}\n")
+    shutil.rmtree(a)
+    done = sandbox.chatml("conflicts", "--json")
+    assert done.json["pairs"][0]["verdict"] == "conflict"
+    assert "this is what its branch holds" in done.err
+    sandbox.git("worktree", "prune")
+    sandbox.git("branch", "-D", "chatml/a")
+    assert pair(sandbox)["verdict"] == "unknown"
+
+
+# --- names ------------------------------------------------------------------------------------------------------
+
+
+def test_one_name_is_met_with_all_and_several_with_each_other(sandbox: Sandbox) -> None:
+    a, b = two(sandbox, text=LINES)
+    commit(sandbox, a, "a", text=LINES.replace("line 3\n", "a\n"))
+    commit(sandbox, b, "b", text="first\n" + LINES.replace("line 3\n", "b\n"))
+    make_session(sandbox, "c")
+    told = sandbox.chatml("conflicts", "b", "--json").json
+    assert [(one["a"], one["b"], one["verdict"]) for one in told["pairs"]] == [
+        ("b", "a", "conflict"), ("b", "c", "clean"),
+    ]  # fmt: skip
+    assert told["pairs"][0]["files"][0]["lines"] == [[4, 4]]
+    assert [one["name"] for one in told["base"]] == ["b"]
+    told = sandbox.chatml("conflicts", "a", "c", "--json").json
+    assert [(one["a"], one["b"]) for one in told["pairs"]] == [("a", "c")]
+    done = sandbox.chatml("conflicts", "a", "x", code=1)
+    assert done.err.startswith("error: no session named 'x'")
+    assert "a + main" not in done.out
+
+
+def test_a_git_that_can_not_merge_in_memory_is_said_to_be_too_old(sandbox: Sandbox, wrapped: Path) -> None:
+    a, b = two(sandbox, text=LINES)
+    for name, top in (("a", a), ("b", b)):
+        commit(sandbox, top, name, text=f"{name}\n")
+    wrap(wrapped, '#!/bin/sh\ncase "$*" in *merge-tree*) exit 129;; esac\nexec {git} "$@"\n')
+    done = sandbox.chatml("conflicts", code=1)
+    assert done.err == "error: git 2.38 or later is needed to merge several branches\nhint: install it\n"
+    assert sandbox.chatml("ls", "-q").out.split() == ["b", "a"], "the newest first"
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------
+
+
+def test_what_was_merged_is_not_merged_again(sandbox: Sandbox, wrapped: Path) -> None:
+    wrap(wrapped, '#!/bin/sh\necho "$*" >> {folder}/said\nexec {git} "$@"\n')
+    a, b = two(sandbox, text=LINES)
+    write(a, text=LINES.replace("line 3\n", "a\n"), untracked="x\n")
+    commit(sandbox, b, "b", text=LINES.replace("line 3\n", "b\n"))
+    settle(a)
+    first = sandbox.chatml("conflicts", "--json").json
+    (wrapped / "said").unlink()
+    assert sandbox.chatml("conflicts", "--json").json == first
+    assert not [line for line in (wrapped / "said").read_text().splitlines() if re.search("merge-tree| add ", line)]
+    assert listed(sandbox) == {"a": ["b"], "b": ["a"]}
+    write(a, text=LINES)
+    assert pair(sandbox)["verdict"] == "clean"
+    assert listed(sandbox) == {"a": [], "b": []}
+    (sandbox.repo / ".git" / "chatml" / "conflicts.json").write_text("{")
+    assert listed(sandbox) == {"a": None, "b": None}
+    assert pair(sandbox)["verdict"] == "clean"
+
+
+def listed(sandbox: Sandbox) -> dict[str, list[str] | None]:
+    """What `ls` knows of each: with whom it conflicts."""
+    return {one["name"]: one["conflicts"] for one in sandbox.chatml("ls", "--json").json}
+
+
+def settle(top: Path) -> None:
+    """Let all files of a worktree be some seconds old; of what was written just now, times tell nothing."""
+    wait_until(lambda: time.time() - max(path.stat().st_ctime for path in top.iterdir()) > 0.2, "some time to pass")
+
+
+def test_a_worker_finds_out_at_the_end_of_its_turn(sandbox: Sandbox) -> None:
+    folder = sandbox.home / ".config" / "chatml"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text("agents: {sh: {command: [sh, -c, '{prompt}']}}\nagent: sh\n")
+    sandbox.commit("text", text=LINES)
+    for name in "ab":
+        sandbox.chatml("new", "-q", "--wait", "--name", name, f"echo {name} > text")
+    wait_until(lambda: listed(sandbox) == {"a": ["b"], "b": ["a"]}, "it to be known", lambda: listed(sandbox))
+    table = sandbox.chatml("ls").out.splitlines()
+    place = table[0].index("CONFLICTS")
+    assert [line[place:].split()[0] for line in table[1:3]] in (["a", "b"], ["b", "a"])
+    assert [one["conflicts"] for one in sandbox.chatml("summary", "--json").json] == [["a"], ["b"]]
+    assert "conflicts" in sandbox.chatml("summary", "a").out
+
+
+# --- the order --------------------------------------------------------------------------------------------------
+
+
+def test_sessions_land_in_the_order_that_is_proposed(sandbox: Sandbox) -> None:
+    """The fewest conflicts first, then the smallest, then the oldest; and none before one that it comes after."""
+    sandbox.commit("text", text=LINES)
+    for name, text, after in (
+        ("a", LINES.replace("line 3\n", "a\n"), ()),
+        ("b", LINES.replace("line 3\n", "b\n"), ()),
+        ("large", LINES + "1\n2\n3\n", ()),
+        ("late", "new\n" + LINES, ("large",)),
+        ("small", LINES.replace("line 15\n", ""), ()),
+    ):
+        commit(sandbox, make_session(sandbox, name, after=after), name, text=text)
+    order = ["small", "large", "late", "a", "b"]
+    assert sandbox.chatml("conflicts", "--json").json["order"] == order
+    shown = sandbox.chatml("conflicts").out.splitlines()
+    assert shown[-2:] == ["order     small, large, late, a, b", "next      chatml merge -n small large late a b"]
+    done = sandbox.chatml("merge", "--all", "--json", code=1).json
+    assert [one["name"] for one in done["landed"]] == order[:-1]
+    told = sandbox.chatml("conflicts", "--json").json
+    assert (told["sessions"], told["order"]) == (["b"], ["b"])
+    assert told["base"][0]["verdict"] == "conflict"

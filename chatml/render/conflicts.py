@@ -19,6 +19,9 @@ OVERLAPS = 10
 RANGES = 6
 """Ranges of lines that are shown of a file."""
 
+BUILT_IN = {"text", "binary", "union"}
+"""The merge drivers that git has itself (gitattributes(5))."""
+
 INDENT = "  "
 
 
@@ -84,9 +87,9 @@ def _unknown(found: Sequence[Encounter], width: int | None) -> Iterator[str]:
 
 
 def _remarks(outlook: Outlook) -> Iterator[str]:
-    drivers = sorted({file.driver for one in (*outlook.pairs, *outlook.base) for file in one.files if file.driver})
+    drivers = {file.driver for one in (*outlook.pairs, *outlook.base) for file in one.files if file.driver} - BUILT_IN
     if drivers:
-        yield f"note: a forge does not run merge drivers of yours: {one_line(', '.join(drivers))}"
+        yield f"note: a forge does not run merge drivers of yours: {one_line(', '.join(sorted(drivers)))}"
     if outlook.landed:
         yield f"note: landed already: {', '.join(outlook.landed)}"
 
