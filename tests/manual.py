@@ -151,6 +151,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("All at rest; the agents of those that conflict resolve that:", "chatml sync --all --resolve"),
         ("By a merge, so that no commit is made anew:", "chatml sync --merge add-rate-limiting"),
     ),
+    "conflicts": (
+        ("", "chatml conflicts"),
+        ("Do all of them together still pass, and if not, who is it?", "chatml conflicts --check 'make test'"),
+        ("Who is in the way of one?", "chatml conflicts add-rate-limiting"),
+    ),
     "merge": (
         ("", "chatml merge add-rate-limiting"),
         ("What would land, in which order, and what conflicts:", "chatml merge --all --dry-run"),

@@ -294,3 +294,44 @@ def test_sessions_land_in_the_order_that_is_proposed(sandbox: Sandbox) -> None:
     told = sandbox.chatml("conflicts", "--json").json
     assert (told["sessions"], told["order"]) == (["b"], ["b"])
     assert told["base"][0]["verdict"] == "conflict"
+
+
+# --- the check --------------------------------------------------------------------------------------------------
+
+
+def checked(sandbox: Sandbox, command: str, code: int = 0) -> dict[str, Any]:
+    told: dict[str, Any] = sandbox.chatml("conflicts", "--check", command, "--json", code=code).json["check"]
+    return told
+
+
+def test_a_check_names_who_fails_alone_and_who_only_together(sandbox: Sandbox) -> None:
+    """Also by what is not committed; what conflicts with others is left out of it, and nothing is touched."""
+    sandbox.commit("text", text=LINES)
+    for name in "abcde":
+        write(make_session(sandbox, name, agent="quick", command=("sh", "-c", "echo done")), **{name: f"{name}\n"})
+    for name in "de":
+        write(Path(f"{sandbox.repo}.chatml/{name}"), text=LINES.replace("line 3\n", f"{name}\n"))
+    before = sorted(Path(f"{sandbox.repo}.chatml").iterdir()), sandbox.git("status", "--porcelain")
+    fine = checked(sandbox, "test -e a && test -e d || test ! -e a")
+    assert (fine["ok"], fine["culprits"], fine["output"]) == (True, [], "")
+    assert (fine["sessions"], fine["left_out"]) == (["a", "b", "c", "d"], ["e"])
+    found = checked(sandbox, "echo no; ! test -e b && ! { test -e a && test -e c; }", code=1)
+    assert (found["ok"], sorted(found["culprits"]), found["output"]) == (False, [["a", "c"], ["b"]], "no")
+    shown = sandbox.chatml("conflicts", "--check", "echo no; ! test -e b && ! { test -e a && test -e c; }", code=1)
+    assert "b fails alone\n" in shown.out
+    assert "a + c fail only together\n" in shown.out
+    assert "without what conflicts: e\n" in shown.out
+    assert (sorted(Path(f"{sandbox.repo}.chatml").iterdir()), sandbox.git("status", "--porcelain")) == before
+    assert "no" in sandbox.chatml("logs", "--check").out
+
+
+def test_a_check_that_fails_without_any_is_nobodys_fault(sandbox: Sandbox) -> None:
+    write(make_session(sandbox, "a", agent="quick", command=("sh", "-c", "echo done")), a="a\n")
+    found = checked(sandbox, "echo base; false", code=1)
+    assert (found["ok"], found["culprits"], found["output"]) == (False, [], "base")
+    shown = sandbox.chatml("conflicts", "--check", "echo base; false", code=1).out
+    assert "check     echo base; false fails on main itself: it exited with code 1\n" in shown
+    missing = sandbox.chatml("conflicts", "--check", "no-such-program", code=1)
+    assert missing.err.startswith("error: the check can't be run: ")
+    assert "conflict" not in missing.out
+    assert sandbox.chatml("conflicts", "--check", " ", code=2).err.startswith("error: --check is empty")

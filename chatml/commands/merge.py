@@ -96,7 +96,7 @@ def command(
         return each.code
     course = Course(Mode(mode), into, commit, dry_run, _in_editor if edit else None, check)
     with output.progress() as show:
-        done = landing.land(each.project, sessions, course, _progress(show, quiet))
+        done = landing.land(each.project, sessions, course, tell_runs(show, quiet))
     if not quiet:
         for unsure in done.flaky:
             output.note(landings.flaky(unsure, done.into, check or ""))
@@ -153,7 +153,7 @@ def _tell(done: Landing, dry_run: bool, as_json: bool, quiet: bool, everyone: bo
         output.note(printable(done.advanced.remark))
 
 
-def _progress(show: Callable[[str], None], quiet: bool) -> Callable[[Testing], None]:
+def tell_runs(show: Callable[[str], None], quiet: bool = False) -> Callable[[Testing], None]:
     """Tells on a terminal what is tested, on one line."""
 
     def tell(run: Testing) -> None:

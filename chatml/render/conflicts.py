@@ -8,7 +8,8 @@ from typing import Any
 
 from chatml.landing.outlook import Outlook
 from chatml.model.clash import Encounter, Lines, Meeting, SharedFile
-from chatml.text import counted, one_line, paint, shorten
+from chatml.sessions.meetings import Checked
+from chatml.text import counted, listed, one_line, paint, printable, shorten
 
 FILES = 5
 """Files of a pair that are shown, of those that it counts."""
@@ -22,10 +23,13 @@ RANGES = 6
 BUILT_IN = {"text", "binary", "union"}
 """The merge drivers that git has itself (gitattributes(5))."""
 
+OUTPUT = 10
+"""Lines shown of what a check has printed: its end."""
+
 INDENT = "  "
 
 
-def page(outlook: Outlook, width: int | None) -> Iterator[str]:
+def page(outlook: Outlook, checked: Checked | None, width: int | None) -> Iterator[str]:
     """What was found, painted: conflicts first; fitted into so many columns, None for a pipe."""
     found = [*outlook.base, *outlook.pairs]
     for one in _of(found, Meeting.CONFLICT):
@@ -42,6 +46,7 @@ def page(outlook: Outlook, width: int | None) -> Iterator[str]:
         other = "other " if clean < len(found) else ""
         yield f"{paint('clean', fg='green')}     {counted(clean, f'{other}merge')}"
     yield from _remarks(outlook)
+    yield from _check(checked, width) if checked is not None else ()
     yield from _order(outlook, width)
 
 
@@ -94,6 +99,25 @@ def _remarks(outlook: Outlook) -> Iterator[str]:
         yield f"note: landed already: {', '.join(outlook.landed)}"
 
 
+def _check(checked: Checked, width: int | None) -> Iterator[str]:
+    """How the check went, and who makes it fail."""
+    mark = paint("check", fg="green" if checked.ok else "red")
+    command = one_line(checked.command)
+    if checked.ok:
+        yield _fitted(f"{mark}     {command} passes with {listed(checked.names)}", width)
+    elif checked.base_fails:
+        yield _fitted(f"{mark}     {command} fails on {one_line(checked.base)} itself: it {checked.said}", width)
+    else:
+        yield _fitted(f"{mark}     {command} fails: it {checked.said}", width)
+    for names in checked.culprits:
+        alone = "fails alone" if len(names) == 1 else "fail only together"
+        yield _fitted(f"{INDENT * 5}{paint(' + '.join(names), fg='red')} {alone}", width)
+    for line in printable(checked.output).splitlines()[-OUTPUT:]:
+        yield _fitted(f"{INDENT * 5}| {line}", width)
+    if checked.left_out:
+        yield _fitted(f"{INDENT * 5}without what conflicts: {listed(checked.left_out)}", width)
+
+
 def _order(outlook: Outlook, width: int | None) -> Iterator[str]:
     if len(outlook.order) > 1:
         yield _fitted(f"order     {', '.join(outlook.order)}", width)
@@ -110,7 +134,7 @@ def _fitted(line: str, width: int | None) -> str:
     return line if width is None else shorten(line, width)
 
 
-def data(outlook: Outlook, check: dict[str, Any] | None) -> dict[str, Any]:
+def data(outlook: Outlook, checked: Checked | None) -> dict[str, Any]:
     """The same for scripts."""
     return {
         "sessions": [one.name for one in outlook.sessions],
@@ -123,7 +147,15 @@ def data(outlook: Outlook, check: dict[str, Any] | None) -> dict[str, Any]:
             for one in outlook.base
         ],
         "order": list(outlook.order),
-        "check": check,
+        "check": checked
+        and {
+            "command": checked.command,
+            "ok": checked.ok,
+            "culprits": [list(names) for names in checked.culprits],
+            "output": checked.output,
+            "sessions": list(checked.names),
+            "left_out": list(checked.left_out),
+        },
     }
 
 

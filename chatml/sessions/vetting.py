@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chatml.agents.confining import confined
 from chatml.errors import ChatmlError
 from chatml.landing import culprits
-from chatml.landing.culprits import Culprit, Names
+from chatml.landing.culprits import Culprit, Findings, Names
 from chatml.landing.trial import Ending, Trial, Tried
 from chatml.model import Session
 from chatml.project import Project
@@ -52,6 +52,12 @@ def trial_of(project: Project, sessions: Sequence[Session], command: str) -> Tri
     )
 
 
+def cannot_run(tried: Tried, said: str) -> ChatmlError:
+    """That a command is at fault, not what it was tried on."""
+    hint = "it runs in a clean checkout, so it needs all that it calls in the repository or in PATH"
+    return ChatmlError(f"{said}: {tried.output.strip().rpartition(chr(10))[2] or tried.said}", hint)
+
+
 class Vetting:
     """A check that must pass on what is to land in a branch."""
 
@@ -65,8 +71,17 @@ class Vetting:
     def failing(self, base: str, made: Sequence[Stacked]) -> list[Left]:
         """Those that make it fail on top of `base`; none where it passes with all of them, as they were made.
 
-        ChatmlError where the command can't be run, BaseFailsError where it fails without any of them.
+        A failure counts that is seen twice. ChatmlError where the command can't be run, BaseFailsError where it fails
+        without any of them.
         """
+        found, tried = self.search(base, made, twice=True)
+        self.flaky += [names for names in found.flaky if names not in self.flaky]
+        if found.base_fails:
+            raise self._base_fails(tried[()])
+        return [self._left(one, tried[one.names]) for one in found.culprits]
+
+    def search(self, base: str, made: Sequence[Stacked], twice: bool = False) -> tuple[Findings, dict[Names, Tried]]:
+        """Why it fails on top of `base` with all of them, where it does, and each run; `twice`: it must fail again."""
         order = tuple(one.session.name for one in made)
         tried: dict[Names, Tried] = {}
         most: int | None = None
@@ -85,11 +100,9 @@ class Vetting:
             del count  # of this search alone
             most = max(0, left - 1)
 
-        found = culprits.train(order, fails, lambda names: fails(names, again=True) is not False, progress)
-        self.flaky += [names for names in found.flaky if names not in self.flaky]
-        if found.base_fails:
-            raise self._base_fails(tried[()])
-        return [self._left(one, tried[one.names]) for one in found.culprits]
+        if twice:
+            return culprits.train(order, fails, lambda names: fails(names, again=True) is not False, progress), tried
+        return culprits.find(order, fails, progress), tried
 
     def _union(self, names: Names, base: str, made: Sequence[Stacked]) -> str | None:
         """A commit with these alone on the base; None where they can't be merged without the others."""
@@ -99,9 +112,7 @@ class Vetting:
 
     def _base_fails(self, tried: Tried) -> ChatmlError:
         if tried.ending is Ending.NOT_RUN:
-            hint = "it runs in a clean checkout, so it needs all that it calls in the repository or in PATH"
-            last = tried.output.strip().rpartition("\n")[2]
-            return ChatmlError(f"the check can't be run, so nothing was landed: {last or tried.said}", hint)
+            return cannot_run(tried, "the check can't be run, so nothing was landed")
         said = f"{self._into} itself fails the check, which {tried.said}; nothing was landed"
         return BaseFailsError(said, "mend that first; what it printed: chatml logs --check")
 
