@@ -14,6 +14,7 @@ from rich.text import Text
 
 from chatml.scripted import sample, todo
 from chatml.scripted.api import ScriptedApi
+from tests.made import commit, make_session
 from tests.support import ROOT, Sandbox, sealed_env, wait_until
 from tests.terminal import Terminal, terminal
 
@@ -33,6 +34,7 @@ def take(home: Path) -> dict[str, str]:
         try:
             with terminal(box, COLUMNS) as window:
                 screens = {"ls": _ls(window, api), "attach": _attach(window, api)}
+            screens["conflicts"] = _conflicts(home)
         finally:
             box.chatml("stop", "--all", "-q", code=None)
     # A temporary folder is nobody's home.
@@ -58,6 +60,44 @@ def _attach(window: Terminal, api: ScriptedApi) -> str:
     api.release(sample.HOLD)
     window.expect("turn ended")
     return window.colours()
+
+
+PAGE = """\
+from flask import Flask, request
+
+app = Flask(__name__)
+limit = 10
+
+
+@app.get("/search")
+def search():
+    return find(request.args["q"])[:limit]
+"""
+
+WORK = {
+    "rate-limit": {"app_dot_py": PAGE.replace("limit = 10", "limit = 20\nper_minute = 60")},
+    "log-in": {"app_dot_py": PAGE.replace("limit = 10", "limit = 25\nusers = {}")},
+    "search-page": {"app_dot_py": PAGE + "\n\napp.run()\n", "search_dot_py": "import users_of_old\n"},
+    "list-users": {"users_dot_py": "ada = 1\n"},
+}
+"""What each session of the picture has made."""
+
+
+def _conflicts(home: Path) -> str:
+    """Of sessions whose work is made here: their agents have nothing to do with how they meet."""
+    box = Sandbox(home, home / "shop", sealed_env(home))
+    box.repo.mkdir()
+    box.git("init", "-q", "-b", "main")
+    box.git("config", "user.name", "Ada")
+    box.git("config", "user.email", "ada@example.com")
+    box.commit("Begin", app_dot_py=PAGE)
+    for name, files in WORK.items():
+        commit(box, make_session(box, name, agent="sh", command=("true", "{prompt}")), f"Do {name}", **files)
+    with terminal(box, COLUMNS) as window:
+        window.press("C-l")
+        window.type("chatml conflicts --check '! test -e users.py -a -e search.py'")
+        window.expect("next  ")
+        return window.colours()
 
 
 def svg(screen: str, title: str) -> str:

@@ -9,8 +9,7 @@ import click
 
 from chatml import output
 from chatml.commands import options
-from chatml.commands.each import Each
-from chatml.commands.merge import tell_runs
+from chatml.commands.each import Each, tell_runs
 from chatml.errors import UsageError
 from chatml.project import open_project
 from chatml.render import conflicts as render

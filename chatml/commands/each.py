@@ -14,9 +14,11 @@ from chatml.model.outcome import FAILED, Outcome
 from chatml.project import Project
 from chatml.render import rows
 from chatml.sessions import find
+from chatml.text import shorten
 
 if TYPE_CHECKING:
     from chatml.sessions.limits import NewLimits
+    from chatml.sessions.vetting import Testing
 
 T = TypeVar("T")
 
@@ -116,3 +118,14 @@ def there(project: Project, names: Iterable[str]) -> list[Session]:
         with suppress(ChatmlError, OSError):
             found.append(find.load(project, name))
     return found
+
+
+def tell_runs(show: Callable[[str], None], quiet: bool = False) -> Callable[[Testing], None]:
+    """Tells on a terminal what a check is run on, on one line."""
+    from chatml.render.landings import testing  # here alone: most commands that name sessions land none
+
+    def tell(run: Testing) -> None:
+        if not quiet:
+            show(shorten(testing(run), output.width() - 1))
+
+    return tell

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from chatml import output
 from chatml.commands import options
-from chatml.commands.each import Each
+from chatml.commands.each import Each, tell_runs
 from chatml.errors import ChatmlError, UsageError
 from chatml.landing.merge import Mode
 from chatml.model import Session
@@ -20,8 +19,7 @@ from chatml.sessions import find, landing, offers
 from chatml.sessions.caller import hands_off
 from chatml.sessions.landing import Course, Landing
 from chatml.sessions.offers import Left, Reason
-from chatml.sessions.vetting import Testing
-from chatml.text import printable, shorten
+from chatml.text import printable
 
 
 @click.command()
@@ -151,16 +149,6 @@ def _tell(done: Landing, dry_run: bool, as_json: bool, quiet: bool, everyone: bo
         output.note("nothing to land")
     if done.advanced is not None and done.advanced.remark and not quiet:
         output.note(printable(done.advanced.remark))
-
-
-def tell_runs(show: Callable[[str], None], quiet: bool = False) -> Callable[[Testing], None]:
-    """Tells on a terminal what is tested, on one line."""
-
-    def tell(run: Testing) -> None:
-        if not quiet:
-            show(shorten(landings.testing(run), output.width() - 1))
-
-    return tell
 
 
 def _code(left: Left, everyone: bool) -> int:
