@@ -50,6 +50,14 @@ FIGURES = (
     Figure("send-import", "`send`, until the CLI has it", "`python -c 'import click'`", "ms", 2.2),
     Figure("attach-rest", "CPU of `attach` on a session at rest", None, "% of a core", 0.3),
     Figure("watch-rest", "CPU of `ls --watch` on ten at rest", None, "% of a core", 0.5),
+    Figure(
+        "conflicts-cold",
+        "`conflicts`, 50 sessions on 1,000 files",
+        "50 snapshots, and `git merge-tree --stdin` of the same 1,275 merges",
+        "ms",
+        1.3,
+    ),
+    Figure("conflicts-warm", "`conflicts` again", "`ls`, and `git status` in each worktree", "ms", 1.2),
     Figure("merge", "`merge` of one session, 1,000 files", "`git merge --squash && git commit`", "ms", 2),
     Figure("diff-large", "`diff --stat`, 50,000 files with 3 changed", "`git status` there", "ms", 4),
 )

@@ -331,6 +331,44 @@ def merge(samples: Samples, runs: int) -> None:
                 samples.add("merge", took["ours"], took["other"])
 
 
+BARE = """
+for top in "$0"/*; do
+    admin=$(git -C "$top" rev-parse --absolute-git-dir)
+    export GIT_INDEX_FILE="$admin/bare"
+    cp "$admin/index" "$GIT_INDEX_FILE" && git -C "$top" add -A && tree=$(git -C "$top" write-tree) || exit 1
+    unset GIT_INDEX_FILE
+    made="$made $(git -C "$top" commit-tree "$tree" -p HEAD -m -)" || exit 1
+done
+for a in $made; do
+    for b in $made; do
+        test "$a" = "$b" && break
+        echo "$a $b"
+    done
+    echo "$a main"
+done | git merge-tree --write-tree -z --messages --stdin
+"""
+"""All that is merged, by git alone: a commit of each worktree, then each two of them and each with its base."""
+
+LOOK = 'for top in "$0"/*; do git -C "$top" status --porcelain || exit 1; done'
+
+
+def conflicts(samples: Samples, runs: int) -> None:
+    """Fifty sessions with uncommitted work, met with each other for the first time, and again."""
+    for _ in range(runs):
+        with chatml_side(AT_ONCE) as side:
+            fill(side, 1_000)
+            sandbox = side.sandbox
+            for number in range(FIFTY):
+                top = make_session(sandbox, f"s{number}")
+                (top / "part000" / f"file{number % 40:02}.txt").write_text(f"{number}\n")
+                (top / f"new{number}").write_text("new\n")
+            tops = f"{sandbox.repo}.chatml"
+            bare = side.run(["sh", "-c", BARE, tops], cwd=sandbox.repo)[0]
+            samples.add("conflicts-cold", side.run(sandbox.command("conflicts", "--json"))[0], bare)
+            listed = side.run(side.list_argv())[0] + side.run(["sh", "-c", LOOK, tops], cwd=sandbox.repo)[0]
+            samples.add("conflicts-warm", side.run(sandbox.command("conflicts", "--json"))[0], listed)
+
+
 def fill(side: Side, files: int) -> None:
     """Commit so many small files to the side's repository, a hundred a folder, and check them out."""
     stream = [
@@ -397,6 +435,7 @@ STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     start: ("new-returns", "first-request"),
     large: ("new-large",),
     merge: ("merge",),
+    conflicts: ("conflicts-cold", "conflicts-warm"),
     diff: ("diff-large",),
     fifty: ("list-returns",),
     from_a_list: ("list-started",),
