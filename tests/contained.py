@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatml import containment
+from tests.made import REMEMBERED
 from tests.support import Sandbox
 
 _LACK = containment.lack()
@@ -43,6 +44,7 @@ def outside(sandbox: Sandbox, name: str) -> dict[str, str | bytes]:
         git / "chatml" / "sessions" / name,
         git / "refs" / "heads" / "chatml" / name,
         git / "logs" / "refs" / "heads" / "chatml" / name,
+        *(git / "chatml" / name for name in REMEMBERED),
         # Claude Code's own, and what it writes itself once it has a sandbox.
         sandbox.home / ".claude",
         sandbox.home / ".npm",

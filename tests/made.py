@@ -77,6 +77,10 @@ def commit(sandbox: Sandbox, folder: Path, message: str, **files: str) -> str:
     return sandbox.git("rev-parse", "HEAD", cwd=folder)
 
 
+REMEMBERED = ("landed.json", "landed.lock", "conflicts.json", "conflicts.lock")
+"""What is only remembered, and found out again where it is gone: any command may write it."""
+
+
 def traces(sandbox: Sandbox) -> dict[str, object]:
     """All that a session could leave behind in and around the repository, but for the trash."""
     git_dir = sandbox.repo / ".git"
@@ -84,7 +88,8 @@ def traces(sandbox: Sandbox) -> dict[str, object]:
         os.path.relpath(path, git_dir)
         for part in ("chatml", "worktrees", "refs", "logs")
         for path in (git_dir / part).rglob("*")
-        if path.name not in ("repo.lock", "ORIG_HEAD") and not re.search("refs/chatml|chatml/trash", str(path))
+        if path.name not in (*REMEMBERED, "repo.lock", "ORIG_HEAD")
+        and not re.search("refs/chatml|chatml/trash", str(path))
     }
     return {
         "worktrees": sandbox.git("worktree", "list", "--porcelain"),

@@ -181,6 +181,10 @@ def seen(sandbox: Sandbox, name: str) -> str:
     return sandbox.repo.with_name("app.chatml").joinpath(name, "seen").read_text()
 
 
+def made_so_far(sandbox: Sandbox) -> list[tuple[str, str]]:
+    return [(one["name"], one["updated_at"]) for one in sandbox.chatml("ls", "--json").json]
+
+
 def became(result: Result) -> list[tuple[str, str]]:
     """The name of each, and what became of it."""
     return [(one["name"], one["outcome"]) for one in result.json]
@@ -251,10 +255,10 @@ def test_a_session_for_each_issue_that_is_found(sandbox: Sandbox, github: GitHub
     assert re.search(r"and \d+ lines more: chatml logs 2-two\n", sandbox.chatml("show", "2-two").out)
     closed = sandbox.chatml("new", "--issues", "is:closed", "-q", "--wait")
     assert closed.out == "4-four\n"
-    before = sandbox.chatml("ls", "--json").json
+    before = made_so_far(sandbox)
     none = sandbox.chatml("new", "--issues", "label:bug")
     assert (none.out, none.err) == ("", "2 there already\n")
-    assert sandbox.chatml("ls", "--json").json == before
+    assert made_so_far(sandbox) == before
     nothing = sandbox.chatml("new", "--issues", "label:nobody")
     assert (nothing.out, nothing.err) == ("", "no open issue is found\n")
     assert len(sandbox.chatml("ls", "--json").json) == 3
