@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -362,6 +363,15 @@ def test_tasks_with_the_same_beginning_keep_their_numbers(shell: Sandbox) -> Non
     ]  # fmt: skip
 
 
+def _opened(pid: int) -> list[str]:
+    """Names of the files that a process has open; it may close any of them meanwhile."""
+    names = []
+    for number in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            names.append(os.path.basename(os.readlink(number)))
+    return names
+
+
 def test_a_number_of_the_same_can_be_raised_and_each_can_be_stopped(shell: Sandbox) -> None:
     """Also that what is forked is seen, signalled and swept like any worker."""
     assert shell.chatml("new", "-n", "2", "try to sleep", "-q").out.split() == ["try-to-sleep-1", "try-to-sleep-2"]
@@ -371,8 +381,7 @@ def test_a_number_of_the_same_can_be_raised_and_each_can_be_stopped(shell: Sandb
     for name in names:
         pid = shell.until(name, "running")["pid"]
         assert os.getsid(pid) == os.getpgid(pid) == pid
-        opened = [os.path.basename(os.readlink(path)) for path in Path(f"/proc/{pid}/fd").iterdir()]
-        assert opened.count("worker.lock") == 1
+        assert _opened(pid).count("worker.lock") == 1
     shell.chatml("stop", names[1])
     assert [shell.session(name)["status"] for name in names] == ["running", "stopped", "running"]
     shell.chatml("stop", "--all")

@@ -53,11 +53,16 @@ class Mail:
         return between[:1] if idle else []
 
     def hand_over(self, ready: Sequence[Message]) -> list[Message]:
-        """Those of the messages that nobody has taken back. From here on nobody can: it is marked under one lock."""
+        """Those of the messages that nobody has taken back. From here on nobody can: it is marked under one lock.
+
+        None where another worker has replaced this one, whose lock was removed by hand: they are for that one.
+        """
         if not ready:
             return []
         self._forget({message.id for message in ready})
         with self._store.lock():
+            if not self._store.worker_lock.ours():
+                return []
             back = taken_back(entries(self._store))
             handed = [message for message in ready if message.id not in back]
             if handed:
