@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from chatml import environment, proc
 from chatml.errors import ChatmlError
@@ -83,7 +83,12 @@ class GitLabProject:
             "title": f"Draft: {title}" if draft and not DRAFT.match(title) else title,
             "description": body,
         }
-        made = self._ask(f"{project(source)}/merge_requests", "POST", asked)
+        try:
+            made = self._ask(f"{project(source)}/merge_requests", "POST", asked)
+        except glab.RefusedError as error:
+            if error.said or self._has(base):
+                raise
+            raise ChatmlError(f"{self.name} has no target branch '{base}'", error.hint) from error
         return made["iid"], made["web_url"]
 
     def edit(self, pull: Pull, changes: Mapping[str, str]) -> None:
@@ -116,6 +121,16 @@ class GitLabProject:
 
     def _id(self, name: str) -> int:
         return int(self._ask(project(name))["id"])
+
+    def _has(self, branch: str) -> bool:
+        """Whether there is such a branch, as far as anybody can tell."""
+        try:
+            self._ask(f"{project(self.name)}/repository/branches/{quote(branch, safe='')}")
+        except glab.UnseenError:
+            return False
+        except ChatmlError:
+            return True
+        return True
 
     def _place(self, number: int) -> str:
         return f"{project(self.name)}/merge_requests/{number}"

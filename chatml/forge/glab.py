@@ -46,7 +46,7 @@ _TOKENS = ("GITLAB_TOKEN", "GITLAB_ACCESS_TOKEN", "OAUTH_TOKEN")
 
 
 @dataclass(frozen=True)
-class Answer:
+class GitLabAnswer:
     """What GitLab has answered."""
 
     status: int
@@ -73,6 +73,10 @@ class Answer:
             raise ChatmlError(f"glab gave no proper answer: {said}", "try it yourself: glab api user") from error
 
 
+class UnseenError(ChatmlError):
+    """It is not there, or this login may not see it: GitLab tells nobody which of the two."""
+
+
 class RefusedError(ChatmlError):
     """GitLab does not do what it was asked, for a reason of its own."""
 
@@ -80,6 +84,7 @@ class RefusedError(ChatmlError):
         super().__init__(message, hint)
         self.status = status
         self.said = said
+        """Empty where glab has kept it to itself: it passes on no list of reasons."""
 
 
 def project(name: str) -> str:
@@ -92,7 +97,7 @@ def login(host: str) -> str:
     return f"log in with: glab auth login --hostname {host}"
 
 
-def ask(host: str, path: str, at: Path, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> Answer:
+def ask(host: str, path: str, at: Path, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> GitLabAnswer:
     """What GitLab answers where all is well.
 
     ForgeBusyError where it has been asked too often, ChatmlError, with what to do, where it gives no answer otherwise.
@@ -163,7 +168,7 @@ def _ran(args: list[str], at: Path, stdin: str | None, drop: tuple[str, ...] = (
         raise ChatmlError(f"glab gave no answer within {TIMEOUT:.0f} s", "check the network and call again") from error
 
 
-def _parsed(said: str) -> Answer | None:
+def _parsed(said: str) -> GitLabAnswer | None:
     """What `glab api --include` prints; None where no answer came."""
     head, _, body = said.replace("\r\n", "\n").partition("\n\n")
     first, *lines = head.split("\n")
@@ -171,14 +176,17 @@ def _parsed(said: str) -> Answer | None:
     if status is None:
         return None
     pairs = (line.partition(":") for line in lines)
-    return Answer(int(status[1]), {name.lower(): value.strip() for name, _, value in pairs}, body)
+    return GitLabAnswer(int(status[1]), {name.lower(): value.strip() for name, _, value in pairs}, body)
 
 
 def _unanswered(host: str, result: proc.Result) -> ChatmlError:
     said = result.errors.strip()
     if re.search(r"unknown (flag|command|shorthand)", said, re.IGNORECASE):
         return ChatmlError(f"this glab is too old: {one_line(said.splitlines()[0])}", INSTALL)
-    lost = re.search(r"dial tcp.*|proxyconnect.*|no such host|i/o timeout|TLS handshake.*|x509:.*|EOF\b.*", said)
+    lost = re.search(
+        r"dial tcp.*|proxyconnect.*|no such host|error connecting to.*|i/o timeout|TLS handshake.*|x509:.*|EOF\b.*",
+        said,
+    )
     if lost is not None:
         return ChatmlError(
             f"{_called(host)} could not be reached: {shorten(one_line(lost[0]), 200)}",
@@ -189,9 +197,10 @@ def _unanswered(host: str, result: proc.Result) -> ChatmlError:
     return ChatmlError(f"glab api: {last}", "see 'glab auth status'")
 
 
-def _refused(host: str, at: Path, answer: Answer) -> ChatmlError:
+def _refused(host: str, at: Path, answer: GitLabAnswer) -> ChatmlError:
     """Why an answer is none, by its status: https://docs.gitlab.com/api/rest/troubleshooting."""
     said, status = _words(answer.text), answer.status
+    shown = said or f"HTTP {status}"
     if status == 429:
         until = _until(answer.headers)
         clock = datetime.fromtimestamp(until).strftime("%H:%M:%S")
@@ -199,28 +208,27 @@ def _refused(host: str, at: Path, answer: Answer) -> ChatmlError:
             f"{_called(host)} was asked too often by this login", f"it may be asked again at {clock}", until
         )
     if status == 404:
-        return _unseen(host, at, said)
+        return _unseen(host, at, shown)
     if status == 401:
         if not _logged_in(host, at):
             return ChatmlError(f"glab is not logged in to {host}", login(host))
-        return ChatmlError(f"{_called(host)} does not accept glab's login: {said}", login(host))
+        return ChatmlError(f"{_called(host)} does not accept glab's login: {shown}", login(host))
     if status == 403:
         return ChatmlError(
-            f"this login may not do that on {_called(host)}: {said}",
+            f"this login may not do that on {_called(host)}: {shown}",
             "see 'glab auth status'; a token needs the scope api, and the role of a developer there",
         )
     if status >= 500:
-        return ChatmlError(f"{_called(host)} has a problem of its own: {said}", "call it again later")
+        return ChatmlError(f"{_called(host)} has a problem of its own: {shown}", "call it again later")
     return RefusedError(
-        status, said, f"{_called(host)} refused that: {said}", "see what it says, and 'glab auth status'"
+        status, said, f"{_called(host)} refused that: {shown}", "see what it says, and 'glab auth status'"
     )
 
 
 def _unseen(host: str, at: Path, said: str) -> ChatmlError:
-    """GitLab tells nobody whether what they may not see is there."""
     if not _logged_in(host, at):
         return ChatmlError(f"glab is not logged in to {host}", login(host))
-    return ChatmlError(
+    return UnseenError(
         f"{_called(host)} shows this login no such thing: {said}",
         "is the remote's address right (git remote -v), and may this account see it (glab auth status)?",
     )
@@ -252,7 +260,7 @@ def _words(text: str) -> str:
             said = "; ".join(map(str, said))
     except (ValueError, AttributeError):
         said = text
-    return shorten(one_line(str(said)), 200) or "it said nothing"
+    return shorten(one_line(str(said)), 200)
 
 
 def _listed(said: Any) -> list[Any]:

@@ -130,7 +130,9 @@ def merge(ref: PullRef, head: str, method: str, at: Path) -> None:
                   "agent"),
             409: "somebody has pushed to it just now: look at what came in, and call it again",
         }  # fmt: skip
-        raise ChatmlError(f"GitLab does not merge it: {error.said}", known.get(error.status, error.hint)) from error
+        raise ChatmlError(
+            f"GitLab does not merge it: {error.said or error.message}", known.get(error.status, error.hint)
+        ) from error
 
 
 def _place(ref: PullRef) -> str:
