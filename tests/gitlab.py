@@ -225,6 +225,10 @@ class GitLab(Served):
         return {"data": {"project": {"repository": {"blobs": {"nodes": nodes}}}}}
 
     def state(self, merge: Merge) -> dict[str, Any]:
+        """As GraphQL shows it: only with a pipeline of its newest commit."""
+        pipeline = merge.pipeline
+        if pipeline and pipeline.get("sha") not in (None, self.sha(merge)):
+            pipeline = None
         return {
             "iid": str(merge.number), "state": merge.state, "draft": merge.draft,
             "conflicts": merge.status == "CONFLICT", "detailedMergeStatus": merge.status,
@@ -232,7 +236,10 @@ class GitLab(Served):
             "approved": merge.status != "NOT_APPROVED",
             "approvedBy": {"nodes": [{"username": name} for name in merge.approved_by]},
             "reviewers": {"nodes": [{"mergeRequestInteraction": {"reviewState": one}} for one in merge.reviewers]},
-            "headPipeline": merge.pipeline and {"status": merge.pipeline["status"].upper()},
+            "headPipeline": pipeline and {
+                "id": f"gid://gitlab/Ci::Pipeline/{1000 + merge.number}", "status": pipeline["status"].upper(),
+                "project": {"fullPath": merge.source},
+            },
         }  # fmt: skip
 
 

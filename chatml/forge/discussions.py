@@ -40,11 +40,11 @@ FILES = 20
 def feedback(ref: PullRef, at: Path, moment: float) -> Feedback:
     """What there is against it at that moment; see `Forge`."""
     left_out: list[str] = []
-    pull = state_of(ref, shown_of(ref, at), moment)
-    one = glab.ask(ref.host, _place(ref), at).data
+    one = shown_of(ref, at)
+    pull = state_of(ref, one, moment)
     try:
-        commit = one["sha"]
-        checks = _checks(ref, one, at, left_out) if pull.checks == "failing" else []
+        commit = one["diffHeadSha"] or ""
+        checks = _checks(ref, one["headPipeline"], at, left_out) if pull.checks in ("failing", "pending") else []
         unresolved = [*_unresolved(ref, at, left_out)] if pull.open else []
         threads = bounded(_threads(ref, unresolved, commit, at), left_out)
         general = [notes for notes in unresolved if not notes[0].get("position")]
@@ -53,7 +53,7 @@ def feedback(ref: PullRef, at: Path, moment: float) -> Feedback:
         reviews = [Remark(_login(notes[0]), _said(notes)) for notes in general[:MAX_REVIEWS]]
         place = f"{ref.repository} on GitLab"
         found = (tuple(checks), tuple(threads), tuple(reviews))
-        return Feedback(pull, place, one["target_branch"], commit, *found, left_out=tuple(left_out))
+        return Feedback(pull, place, one["targetBranch"], commit, *found, left_out=tuple(left_out))
     except (LookupError, TypeError, AttributeError) as error:
         raise ChatmlError(f"glab gave no proper answer about {ref.label}: {error}", glab.INSTALL) from error
 
@@ -65,15 +65,11 @@ def _place(ref: PullRef) -> str:
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 
-def _checks(ref: PullRef, one: Mapping[str, Any], at: Path, left_out: list[str]) -> list[FailedCheck]:
-    """The jobs of its newest pipeline that have failed and may not; the pipeline of a fork is the fork's."""
-    pipeline = one.get("head_pipeline") or {}
-    if not pipeline:
-        left_out.append("its jobs, which this login may not see")
-        return []
-    place = f"projects/{pipeline.get('project_id') or one['project_id']}"
+def _checks(ref: PullRef, pipeline: Mapping[str, Any], at: Path, left_out: list[str]) -> list[FailedCheck]:
+    """The jobs of its newest commit's pipeline that have failed and may not; the pipeline of a fork is the fork's."""
+    place = project((pipeline.get("project") or {}).get("fullPath") or ref.repository)
     try:
-        failed = _failed(ref, f"{place}/pipelines/{pipeline['id']}", at)
+        failed = _failed(ref, f"{place}/pipelines/{pipeline['id'].rpartition('/')[2]}", at)
     except ChatmlError as error:
         left_out.append(f"what this login may not see: {shorten(one_line(error.message), 200)}")
         return []

@@ -19,7 +19,7 @@ AT_ONCE = 50
 STATE = (
     "iid state draft conflicts detailedMergeStatus diffHeadSha targetBranch approved "
     "approvedBy(first:1){nodes{username}} reviewers(first:20){nodes{mergeRequestInteraction{reviewState}}} "
-    "headPipeline{status}"
+    "headPipeline{id status project{fullPath}}"
 )
 _UNKNOWN = frozenset({"CHECKING", "UNCHECKED", "PREPARING"})
 """What GitLab says of one that it has not tried to merge yet."""
