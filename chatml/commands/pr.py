@@ -74,8 +74,9 @@ def command(
     without --force.
 
     The description is the agent's last answer, then the list of commits where there are several, then your
-    repository's pull request template. Needs gh, logged in; the repository that the pull request is made in is the
-    one that gh takes ('gh repo set-default' chooses another).
+    repository's pull request template. Needs gh, logged in, and on GitLab, where it is a merge request, glab. The
+    repository that it is made in is the one that they take ('gh repo set-default' or 'glab repo set-default' chooses
+    another).
 
     --merge merges it there as it is: with checks that pass, without a conflict, and with all that the session has.
     Branch and worktree stay, until 'chatml rm'.
