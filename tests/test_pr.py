@@ -706,7 +706,7 @@ def test_a_template_that_is_a_link(sandbox: Sandbox, github: GitHub, case: str) 
 
 
 def test_a_remote_elsewhere(sandbox: Sandbox, github: GitHub) -> None:
-    sandbox.git("remote", "set-url", "origin", "https://gitlab.example.com/octo/app.git")
+    sandbox.git("remote", "set-url", "origin", "https://code.example.com/octo/app.git")
     fails(sandbox.chatml("pr", NAME, code=1), "none of this repository's remotes is on a GitHub")
     assert github.asked == []
 

@@ -84,7 +84,7 @@ def asked(github: GitHub) -> int:
 def cell(sandbox: Sandbox, name: str) -> str:
     """What `ls` has in its last column."""
     (line,) = (line for line in sandbox.chatml("ls").out.splitlines() if line.startswith(f"{name} "))
-    return line[line.index("#") :]
+    return line[re.search(r"[#!]\d", line).start() :]  # type: ignore[union-attr]
 
 
 # --- seen -------------------------------------------------------------------------------------------------------

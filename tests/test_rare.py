@@ -11,7 +11,7 @@ from pytest_subprocess import FakeProcess
 from chatml import containment
 from chatml.checks import Level, machine
 from chatml.errors import ChatmlError
-from chatml.forge.github import Hub
+from chatml.forge.github import GitHubRepository
 
 REPO_VIEW = ["gh", "repo", "view", "--json", "nameWithOwner,url,defaultBranchRef"]
 
@@ -32,7 +32,7 @@ def test_half_an_answer_of_gh_is_an_error_that_says_so(
 ) -> None:
     fp.register(REPO_VIEW, returncode=code, stdout=out, stderr=err)
     with pytest.raises(ChatmlError) as caught:
-        Hub.find(tmp_path)
+        GitHubRepository.find(tmp_path)
     assert caught.value.message.startswith(said)
     assert caught.value.hint
 

@@ -15,11 +15,11 @@ MAX_FILES = 50
 
 def feedback(found: Feedback) -> str:
     """All of that as one message; whatever others wrote is marked on each of its lines."""
-    number, url = found.pull.number, one_line(found.pull.url)
+    kind, label, url = found.pull.kind, found.pull.label, one_line(found.pull.url)
     said = [
-        f"Your branch is to be landed by pull request #{number} of {found.place}, and something is in its way: {url}\n"
+        f"Your branch is to be landed by {kind} {label} of {found.place}, and something is in its way: {url}\n"
         f"What follows is about its newest commit there, {found.commit[:12]}.",
-        from_others("or printed by programs, at that pull request", "the pull request"),
+        from_others(f"or printed by programs, at that {kind}", f"the {kind}"),
     ]
     said += _checks(found)
     for place, thread in enumerate(found.threads, 1):

@@ -41,7 +41,7 @@ from chatml.text import one_line
     help="Replace what chatml pushed before, unless somebody else has pushed since.",
 )
 @click.option("--force", is_flag=True, help="Publish although something can't come along; merge all the same.")
-@click.option("--merge", "merge", is_flag=True, help="Merge it on GitHub; nothing here is removed.")
+@click.option("--merge", "merge", is_flag=True, help="Merge it on its forge; nothing here is removed.")
 @click.option("--squash", "method", flag_value="squash", help="With --merge: as one commit (default).")
 @click.option("--no-ff", "method", flag_value="merge", help="With --merge: with a merge commit.")
 @click.option("--rebase", "method", flag_value="rebase", help="With --merge: its commits, one by one.")
@@ -74,8 +74,9 @@ def command(
     without --force.
 
     The description is the agent's last answer, then the list of commits where there are several, then your
-    repository's pull request template. Needs gh, logged in; the repository that the pull request is made in is the
-    one that gh takes ('gh repo set-default' chooses another).
+    repository's pull request template. Needs gh, logged in, and on GitLab, where it is a merge request, glab. The
+    repository that it is made in is the one that they take ('gh repo set-default' or 'glab repo set-default' chooses
+    another).
 
     --merge merges it there as it is: with checks that pass, without a conflict, and with all that the session has.
     Branch and worktree stay, until 'chatml rm'.
@@ -128,15 +129,15 @@ def _merged(work: pull.Work, method: str | None, as_json: bool) -> int:
 
 def _sent(project: Project, work: pull.Work, as_json: bool) -> int:
     found = pull_fix.gather(work)
-    number, what = found.pull.number, pull_fix.told(found)
+    label, what = found.pull.label, pull_fix.told(found)
     message = None
     if found.any:
         message = control.send(project, work.session.name, pull_briefing.feedback(found), about=pull_fix.keys(found))
     if message is None:
         pending = "; checks are still running" if found.pull.checks == "pending" else ""
-        work.tell(f"nothing to fix on #{number}{pending}")
+        work.tell(f"nothing to fix on {label}{pending}")
     else:
-        work.tell(f"sent to {work.session.name}, about #{number}: {what}")
+        work.tell(f"sent to {work.session.name}, about {label}: {what}")
     for one in found.left_out:
         work.tell(f"left out: {one_line(one)}")
     if as_json:

@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.forge import gh
-from chatml.forge.pulls import STATE, PullRef, state_of
+from chatml.forge.cut import (
+    HUNK,
+    LINES,
+    MAX_CHECKS,
+    MAX_REVIEWS,
+    OUTPUT,
+    REMARK,
+    REVIEW,
+    beginning,
+    bounded,
+    ending,
+    talk,
+)
+from chatml.forge.door import PullRef
+from chatml.forge.pulls import STATE, state_of
 from chatml.model import FailedCheck, Feedback, Remark, ReviewThread
-from chatml.text import counted, one_line, printable, shorten
-
-MAX_CHECKS = 5
-"""Failing checks whose output is told; what comes after them mostly fails for the same reasons."""
-
-LINES = 150
-"""Lines of an output, its last ones."""
-
-LINE = 500
-"""Characters of one such line."""
-
-OUTPUT = 12_000
-"""Bytes of an output: five of them leave half of what a program can be given in one argument to all else."""
-
-MAX_THREADS = 30
-THREADS = 16_000
-"""Bytes of all that is said about lines."""
-
-REMARK = 2_000
-MAX_REVIEWS = 5
-REVIEW = 1_000
-"""Bytes of what somebody says, about a line and in general."""
-
-HUNK = 6
-"""Lines of code that are quoted, up to the one that somebody writes about."""
+from chatml.text import counted, one_line, shorten
 
 PAGE = 100
 """Checks and threads that are asked for; GitHub gives no more at once."""
@@ -136,31 +126,13 @@ def _threads(data: Mapping[str, Any], left_out: list[str]) -> list[ReviewThread]
     nodes = data.get("nodes") or []
     if (more := data.get("totalCount", 0) - len(nodes)) > 0:
         left_out.append(f"{counted(more, 'older comment')}, resolved or not")
-    found: list[ReviewThread] = []
-    unresolved = [thread for one in nodes if not one["isResolved"] and (thread := _thread(one)).remarks]
-    room = THREADS
-    for thread in unresolved[:MAX_THREADS]:
-        room -= sum(len(text.encode("utf-8", "replace")) for text in (thread.path, thread.code, *_said(thread)))
-        if room < 0:
-            break
-        found.append(thread)
-    if rest := len(unresolved) - len(found):
-        left_out.append(counted(rest, "other unresolved comment"))
-    return found
-
-
-def _said(thread: ReviewThread) -> Iterator[str]:
-    for remark in thread.remarks:
-        yield remark.author
-        yield remark.text
+    return bounded([thread for one in nodes if not one["isResolved"] and (thread := _thread(one)).remarks], left_out)
 
 
 def _thread(one: Mapping[str, Any]) -> ReviewThread:
     comments = (one.get("comments") or {}).get("nodes") or []
     hunk = str(comments[0].get("diffHunk") or "") if comments else ""
-    shown = [comment for comment in comments if not comment.get("isMinimized") and str(comment["body"]).strip()]
-    first, last = shown[:1], shown[1:][-3:]  # where many talk, it is the question and how far they have come
-    remarks = tuple(Remark(_login(comment), beginning(comment["body"], REMARK)) for comment in (*first, *last))
+    remarks = talk([(_login(one), str(one["body"])) for one in comments if not one.get("isMinimized")])
     line = one.get("line") or one.get("originalLine")
     return ReviewThread(one["path"], line, bool(one["isOutdated"]), ending(hunk, HUNK, REMARK), remarks)
 
@@ -175,33 +147,3 @@ def _reviews(nodes: Sequence[Mapping[str, Any]], left_out: list[str]) -> Iterabl
 def _login(data: Mapping[str, Any]) -> str:
     """Who wrote it; GitHub calls somebody whose account is gone `ghost`."""
     return (data.get("author") or {}).get("login") or "ghost"
-
-
-# --- cut --------------------------------------------------------------------------------------------------------
-
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def ending(text: str, most: int, size: int) -> str:
-    """The last lines, each cut, and as many as fit into so many bytes; a first line says where more was."""
-    lines = [*_harmless(text)]
-    kept = lines[-most:]
-    while kept and sum(len(line.encode("utf-8", "replace")) + 1 for line in kept) > size:
-        del kept[0]
-    dropped = len(lines) - len(kept)
-    return "\n".join([*([f"(… {counted(dropped, 'line')} before this)"] if dropped else []), *kept])
-
-
-def beginning(text: str, size: int) -> str:
-    """As much of a text as fits into so many bytes; a last line says how much more there was."""
-    whole = printable(_COLOURS.sub("", text).replace("\r\n", "\n")).strip()
-    kept = whole.encode("utf-8", "replace")[:size].decode("utf-8", "ignore")
-    more = len(whole) - len(kept)
-    return f"{kept}\n(… and {counted(more, 'character')} more)" if more > 0 else kept
-
-
-def _harmless(text: str) -> Iterator[str]:
-    """The lines of a text without what would colour it, each cut where it's long."""
-    for line in _COLOURS.sub("", text).strip("\r\n").splitlines():
-        plain = printable(line)
-        yield plain if len(plain) <= LINE else f"{plain[:LINE]} …"

@@ -12,26 +12,35 @@ from typing import Any
 
 from chatml import environment, proc
 from chatml.errors import ChatmlError
+from chatml.forge.door import ForgeBusyError, Words
 
 TIMEOUT = 120.0
 """Seconds for one answer; gh itself waits for ever, and its slowest request here takes a few."""
 
 INSTALL = "install gh 2.0 or later: https://cli.github.com"
 LOGIN = "log in with: gh auth login"
+WORDS = Words(
+    forge="GitHub",
+    sign="#",
+    kind="pull request",
+    tool="gh",
+    status="gh auth status",
+    git_login="gh auth setup-git",
+    fork="gh repo fork --remote",
+    choose="gh repo set-default",
+    ready="gh pr ready",
+    undo_ready="gh pr ready --undo",
+    # https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests
+    templates=(".github", "", "docs"),
+    template=re.compile(r"pull_request_template(\.md|\.txt)?", re.IGNORECASE),
+    aliases=("ssh.", "www."),
+)
 EXIT_AUTH = 4
 """`gh help exit-codes`: the command needs a login."""
 
 
 class NoGitHubError(ChatmlError):
     """None of the remotes is on GitHub."""
-
-
-class ForgeBusyError(ChatmlError):
-    """GitHub does not want to be asked before `until`, in seconds since the epoch."""
-
-    def __init__(self, message: str, hint: str | None, until: float) -> None:
-        super().__init__(message, hint)
-        self.until = until
 
 
 _NO_REMOTE = (

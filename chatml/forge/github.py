@@ -11,6 +11,7 @@ from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.forge import gh
+from chatml.forge.door import Pull, Words
 from chatml.model import Issue, IssueComment, IssueRef
 from chatml.text import counted, one_line
 
@@ -29,19 +30,7 @@ _FAILED = frozenset({"ERROR", "FAILURE", "CANCELLED", "TIMED_OUT", "ACTION_REQUI
 
 
 @dataclass(frozen=True)
-class Pull:
-    """A pull request as GitHub has it; `state` is open, closed or merged."""
-
-    number: int
-    url: str
-    state: str
-    base: str
-    head_commit: str
-    draft: bool
-
-
-@dataclass(frozen=True)
-class Hub:
+class GitHubRepository:
     """A repository on GitHub, asked for in the directory `at`."""
 
     at: Path
@@ -50,11 +39,23 @@ class Hub:
     default_branch: str | None
 
     @property
+    def words(self) -> Words:
+        return gh.WORDS
+
+    @property
     def owner(self) -> str:
         return self.name.partition("/")[0]
 
+    def named(self, path: str) -> str:
+        """OWNER/NAME: what stands before that is of the server that it was fetched from."""
+        return "/".join(path.split("/")[-2:])
+
+    def other(self, host: str, name: str) -> GitHubRepository:
+        """The repository of that name that gh can see."""
+        return self.find(self.at, f"{host}/{name}")
+
     @classmethod
-    def find(cls, at: Path, address: str | None = None) -> Hub:
+    def find(cls, at: Path, address: str | None = None) -> GitHubRepository:
         """The repository at that address, or the one that gh takes for the base of pull requests made in `at`.
 
         That is what `gh repo set-default` chose, else the remote `upstream`, `github` or `origin`, in this order.
@@ -64,8 +65,9 @@ class Hub:
         host = re.sub(r"^https?://([^/]+)/.*$", r"\1", data["url"])
         return cls(at, host, data["nameWithOwner"], (data.get("defaultBranchRef") or {}).get("name") or None)
 
-    def pulls(self, branch: str, owner: str) -> list[Pull]:
-        """The pull requests from that owner's branch of that name, newest first."""
+    def pulls(self, branch: str, source: str) -> list[Pull]:
+        """The pull requests from the branch of that name of that repository's owner, newest first."""
+        owner = source.partition("/")[0]
         fields = "number,url,state,baseRefName,headRefOid,headRepositoryOwner,isDraft"
         asked = ["--head", branch, "--state", "all", "--limit", str(MAX_PULLS), "--json", fields]
         found = gh.answer(["pr", "list", *self._here(), *asked], self.at)
@@ -82,8 +84,10 @@ class Hub:
             if ((one["headRepositoryOwner"] or {}).get("login") or "").lower() == owner.lower()
         ]
 
-    def open(self, *, head: str, base: str, title: str, body: str, draft: bool) -> tuple[int, str]:
+    def open(self, *, source: str, head: str, base: str, title: str, body: str, draft: bool) -> tuple[int, str]:
         """Open a pull request; returns its number and address."""
+        owner = source.partition("/")[0]
+        head = head if owner == self.owner else f"{owner}:{head}"
         flags = ["--draft"] if draft else []
         argv = ["pr", "create", *self._here(), "--head", head, "--base", base, "--title", title, "--body-file", "-"]
         url = gh.run([*argv, *flags], self.at, body).text.strip()
@@ -92,13 +96,13 @@ class Hub:
             raise ChatmlError(f"gh opened a pull request, but gave no address: {url!r}", "call it again to find it")
         return int(number[1]), url
 
-    def edit(self, number: int, changes: Mapping[str, str]) -> None:
+    def edit(self, pull: Pull, changes: Mapping[str, str]) -> None:
         """Change title, body or base.
 
         Through the REST API, because `gh pr edit` fails on github.com up to gh 2.82 even where only the title
         changes (https://github.com/cli/cli/issues/11983).
         """
-        path = f"repos/{self.name}/pulls/{number}"
+        path = f"repos/{self.name}/pulls/{pull.number}"
         gh.run(["api", "--hostname", self.host, "-X", "PATCH", path, "--input", "-"], self.at, json.dumps(changes))
 
     def checks(self, number: int, commit: str) -> str | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chatml.errors import ChatmlError
 from chatml.forge import gh
+from chatml.forge.door import Candidate, PullRef
 from chatml.model import PullRequest, stamp
-from chatml.record import record
 
 AT_ONCE = 100
 """Pull requests asked for by one question: GitHub answers one of this size in a second or two."""
@@ -21,29 +20,6 @@ _CHECKS = {
 _MERGEABLE = {"MERGEABLE": True, "CONFLICTING": False}
 
 STATE = "number url state isDraft reviewDecision mergeable commits(last:1){nodes{commit{oid statusCheckRollup{state}}}}"
-
-
-@record(frozen=True)
-class PullRef:
-    """Where a pull request is."""
-
-    host: str
-    repository: str
-    """OWNER/NAME"""
-    number: int
-    url: str
-
-    @classmethod
-    def of(cls, url: str) -> PullRef | None:
-        """The one at that address; None where it is no pull request's of GitHub."""
-        found = re.fullmatch(r"https?://([^/]+)/([^/]+/[^/]+)/pull/(\d{1,9})", url)
-        return None if found is None else cls(found[1], found[2], int(found[3]), url)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What a question about its repository needs to know."""
-        owner, _, name = self.repository.partition("/")
-        return {"owner": owner, "name": name}
 
 
 def states(refs: Sequence[PullRef], at: Path, moment: float) -> tuple[list[PullRequest], float]:
@@ -77,22 +53,6 @@ METHODS = {"squash": "squashMergeAllowed", "merge": "mergeCommitAllowed", "rebas
 
 _READERS = ("READ", "TRIAGE")
 """What GitHub calls the rights of those who may not merge."""
-
-
-@record(frozen=True)
-class Candidate:
-    """A pull request that is to be merged."""
-
-    pull: PullRequest
-    base: str
-    head: str
-    """The newest commit of it that GitHub has."""
-    commit: str | None
-    """What it was merged as."""
-    methods: tuple[str, ...]
-    """Those that its repository allows."""
-    refused: bool
-    """Whether this login may not merge there."""
 
 
 def candidate(ref: PullRef, at: Path, moment: float) -> Candidate:

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from chatml.forge.door import Words
 from chatml.model import IssueRef, Session
 from chatml.repo import Repository, objects
 from chatml.repo.objects import Commit
@@ -19,11 +20,6 @@ MAX_BODY = 65_000
 
 MAX_LISTED = 100
 """Commits listed in a body."""
-
-TEMPLATE = re.compile(r"pull_request_template(\.md|\.txt)?", re.IGNORECASE)
-TEMPLATE_FOLDERS = (".github", "", "docs")
-"""Where GitHub looks for a repository's only template, in its order:
-https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests"""
 
 
 def title(session: Session, commits: Sequence[Commit]) -> str:
@@ -49,9 +45,9 @@ def body(session: Session, commits: Sequence[Commit], template_text: str) -> str
     return "\n\n".join([part for part in (answer, *rest) if part])[:MAX_BODY]
 
 
-def template(repository: Repository, tip: str) -> str:
+def template(repository: Repository, tip: str, words: Words) -> str:
     """The pull request template of the branch; nothing without one, or with several to choose from."""
-    content = objects.file(repository.common_dir, tip, TEMPLATE_FOLDERS, TEMPLATE)
+    content = objects.file(repository.common_dir, tip, words.templates, words.template)
     return (content or b"").decode("utf-8", "replace")
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from chatml import proc
 from chatml.errors import ChatmlError, GitError
-from chatml.forge.github import Hub
+from chatml.forge import forges
+from chatml.forge.door import Hub, PullRef, Words
+from chatml.forge.github import GitHubRepository
+from chatml.forge.gitlab import GitLabProject
 from chatml.repo import git
 from chatml.text import nearest
 
@@ -24,13 +27,15 @@ HERE = "."
 
 @dataclass(frozen=True)
 class Destination:
-    """What `git push` takes, and the repository on GitHub that it means."""
+    """What `git push` takes, and the repository on a forge that it means."""
 
     remote: str
     """The name of a remote, or an address."""
-    owner: str
+    repository: str
+    """OWNER/NAME there, or with all groups."""
     branch: str
     """The branch's name there."""
+    words: Words
 
     @property
     def shown(self) -> str:
@@ -64,7 +69,7 @@ def choose(at: Path, branch: str, wanted: str | None, hub: Hub, base: str | None
     remote = choose_remote(at, branch, wanted)
     name = _repository(at, remote, hub)
     there = _branch(at, branch, remote, base if name == hub.name else None)
-    return Destination(remote, name.partition("/")[0], there)
+    return Destination(remote, name, there, hub.words)
 
 
 # --- which remote -----------------------------------------------------------------------------------------------
@@ -108,41 +113,86 @@ def remotes(at: Path) -> list[str]:
     return git("remote", at=at).text.splitlines()
 
 
-def is_of(at: Path, remote: str, host: str, repository: str) -> bool:
-    """Whether a remote is that repository (OWNER/NAME) on that host, by what stands in the settings."""
+def is_of(at: Path, remote: str, ref: PullRef) -> bool:
+    """Whether a remote is the repository that a pull request is in, by what stands in the settings."""
     named = [found for url in settings(at, f"remote.{remote}.url") if (found := _named(url)) is not None]
-    wanted = repository.lower()
-    return any("/".join(one[2:]).lower() == wanted and _real_host(one[0], one[1], host) == host for one in named)
+    hub, host = forges.of(ref).hub(ref, at), ref.host.partition(":")[0]
+    wanted = ref.repository.lower()
+    return any(
+        hub.named(path).lower() == wanted and _real_host(scheme, there, host, hub.words) == host
+        for scheme, there, path in named
+    )
 
 
 # --- which repository -------------------------------------------------------------------------------------------
 
 
+def hub(at: Path, remote: str) -> Hub:
+    """The repository that pull requests are made in, of the forge that a push to this remote reaches.
+
+    On GitHub that is the one that gh takes; on GitLab what `glab repo set-default` chose, else the remote `upstream`
+    or `origin` where it is on the same host. ChatmlError where the forge can't be asked.
+    """
+    found = _gitlab(at, remote)
+    if found is None:
+        return GitHubRepository.find(at)
+    host, path = found
+    chosen = [one for one in remotes(at) if setting(at, f"remote.{one}.glab-resolved")]
+    for other in (*chosen, "upstream", "origin"):
+        named = _gitlab(at, other) if other in remotes(at) else None
+        if named is not None and named[0] == host:
+            path = named[1]
+            break
+    return GitLabProject.find(at, host, path)
+
+
+def _gitlab(at: Path, remote: str) -> tuple[str, str] | None:
+    """Host and path of the project that a remote is, where it is on a GitLab."""
+    named = _place(at, remote)
+    if named is None:
+        return None
+    scheme, host, path = named
+    if not forges.is_gitlab(host, at):
+        host = _ssh_host(host) if "ssh" in scheme else host
+        if not forges.is_gitlab(host, at):
+            return None
+    return re.sub(r"^(alt)?ssh\.(?=gitlab\.com$)", "", host), path
+
+
+def _place(at: Path, remote: str) -> tuple[str, str, str] | None:
+    """Scheme, host and path of the first address of a remote that is none of a folder."""
+    return next(filter(None, map(_named, (*_reached(at, remote), *_written(at, remote)))), None)
+
+
+def _written(at: Path, remote: str) -> list[str]:
+    """What stands in the settings: where git reaches it by a path on this machine (pushInsteadOf), it is what it is."""
+    return settings(at, f"remote.{remote}.pushurl") or settings(at, f"remote.{remote}.url") or [remote]
+
+
 def _repository(at: Path, remote: str, hub: Hub) -> str:
-    """OWNER/NAME of the repository on GitHub that a push to this remote reaches."""
+    """The name of the repository on the forge that a push to this remote reaches."""
     reached = _reached(at, remote)
     if len(reached) > 1:
         raise ChatmlError(
             f"'{remote}' pushes to several places: {', '.join(map(without_password, reached))}",
             "give the one for pull requests a name of its own (git remote add NAME URL), and take --remote NAME",
         )
-    # Where git reaches it by a path on this machine (pushInsteadOf), what stands in the settings is what it is.
-    written = settings(at, f"remote.{remote}.pushurl") or settings(at, f"remote.{remote}.url") or [remote]
-    named = next(filter(None, map(_named, (*reached, *written))), None)
+    written, words = _written(at, remote), hub.words
+    named = _place(at, remote)
     if named is not None:
-        host, name = _real_host(named[0], named[1], hub.host), "/".join(named[2:])
+        host, name = _real_host(named[0], named[1], hub.host, words), hub.named(named[2])
         if host == hub.host and name.lower() == hub.name.lower():
             return hub.name
     try:
         if named is None:
             raise ChatmlError("it is a folder")
-        found = Hub.find(hub.at, f"{host}/{name}")
+        found = hub.other(host, name)
         if found.host != hub.host:
-            raise ChatmlError(f"pull requests are made on {hub.host}", "'gh repo set-default' chooses where")
+            raise ChatmlError(f"{words.kind}s are made on {hub.host}", f"'{words.choose}' chooses where")
     except ChatmlError as error:
         place = f"remote '{remote}' ({without_password(written[-1])})" if written != [remote] else f"'{written[-1]}'"
         raise ChatmlError(
-            f"{without_password(place)} is no repository on GitHub that gh can see: {error.message}",
+            f"{without_password(place)} is no repository on {words.forge} that {words.tool} can see: {error.message}",
             error.hint or "choose another with --remote",
         ) from error
     return found.name
@@ -159,27 +209,31 @@ def _reached(at: Path, remote: str) -> list[str]:
             line.endswith(" (push)")]  # fmt: skip
 
 
-def _named(address: str) -> tuple[str, str, str, str] | None:
-    """Scheme, host, owner and name of an address; None for a path."""
+def _named(address: str) -> tuple[str, str, str] | None:
+    """Scheme, host and path of an address; None for a folder."""
     full = re.fullmatch(r"(\w[\w+.-]*)://(?:[^/@]*@)?([^/:]+)(?::\d*)?/(.+)", address)
     short = re.fullmatch(r"()(?:[^/:@]+@)?([^/:]+):(?!//)(.+)", address)
     found = full or short
     if found is None or found[1] == "file":
         return None
-    owner, _, name = found[3].strip("/").removesuffix(".git").rpartition("/")
-    owner = owner.rpartition("/")[2]
-    return (found[1] or "ssh", found[2].lower(), owner, name) if owner else None
+    path = found[3].strip("/").removesuffix(".git")
+    return (found[1] or "ssh", found[2].lower(), path) if "/" in path else None
 
 
-def _real_host(scheme: str, host: str, forge: str) -> str:
+def _real_host(scheme: str, host: str, forge: str, words: Words) -> str:
     """The host that an address means: `forge` under its other names, and what ssh's own settings call it."""
     if "ssh" in scheme and host != forge:
-        try:
-            told = proc.run(["ssh", "-G", "--", host]).text
-        except FileNotFoundError:
-            told = ""
-        host = next((line.split()[1] for line in told.splitlines() if line.startswith("hostname ")), host).lower()
-    return forge if host in (f"ssh.{forge}", f"www.{forge}") else host
+        host = _ssh_host(host)
+    return forge if host in [f"{alias}{forge}" for alias in words.aliases] else host
+
+
+def _ssh_host(host: str) -> str:
+    """What ssh's own settings call a host."""
+    try:
+        told = proc.run(["ssh", "-G", "--", host]).text
+    except FileNotFoundError:
+        return host
+    return next((line.split()[1] for line in told.splitlines() if line.startswith("hostname ")), host).lower()
 
 
 # --- which branch -----------------------------------------------------------------------------------------------
@@ -236,7 +290,7 @@ def _upstream(at: Path, branch: str, remote: str) -> str | None:
 
 
 def pull_request(at: Path, branch: str) -> int | None:
-    """The pull request that the branch was made from, as `gh pr checkout` writes it down where it may not push."""
+    """The pull request that the branch was made from, as gh and glab write it down where they may not push."""
     merge = setting(at, f"branch.{branch}.merge") or ""
-    found = re.fullmatch(r"refs/pull/(\d+)/head", merge)
+    found = re.fullmatch(r"refs/(?:pull|merge-requests)/(\d+)/head", merge)
     return int(found[1]) if found else None

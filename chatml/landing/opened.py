@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chatml.errors import ChatmlError
-from chatml.forge.pulls import PullRef
+from chatml.forge.door import PullRef
 from chatml.landing.pull import Work
 from chatml.model import PullRequest
 
@@ -26,4 +26,4 @@ def remember(work: Work, pull: PullRequest) -> None:
 
 def ended(work: Work, pull: PullRequest) -> ChatmlError:
     """Why nothing can be done any more with one that is closed or merged."""
-    return ChatmlError(f"#{pull.number} is {pull.state}", f"to open another one: chatml pr {work.session.name}")
+    return ChatmlError(f"{pull.label} is {pull.state}", f"to open another one: chatml pr {work.session.name}")

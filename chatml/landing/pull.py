@@ -1,6 +1,6 @@
 """Opens a session's pull request, or brings the one it has up to date.
 
-Invariant: each step first finds out what is there already, on the remote and on GitHub, so calling again finishes
+Invariant: each step first finds out what is there already, on the remote and on its forge, so calling again finishes
 what an interrupted or failed call began; and nothing is committed or pushed before all that can be checked has been.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from chatml import repo
 from chatml.changes import compare
 from chatml.errors import ChatmlError, GitError
-from chatml.forge.github import Hub, Pull
+from chatml.forge.door import Hub, Pull
 from chatml.landing import describe, destination, push
 from chatml.landing.destination import Destination
 from chatml.landing.order import Order
@@ -51,18 +51,17 @@ class Work:
 def land(work: Work) -> tuple[Hub, PullRequest, bool]:
     """Push the session's branch, open its pull request or update the one that exists, and record it.
 
-    Returns the repository on GitHub, the pull request, and whether it was opened now. ChatmlError, with what to do,
+    Returns the repository on its forge, the pull request, and whether it was opened now. ChatmlError, with what to do,
     where that is not possible.
     """
     with lock(work.store.pr_lock, PATIENCE):
         worktree = _worktree(work)
         uncommitted = _uncommitted(work, worktree)
         at = worktree.path if worktree else work.repository.home
-        destination.choose_remote(at, work.session.branch, work.order.remote)  # cheap, and worth saying first
-        hub = Hub.find(at)
+        hub = destination.hub(at, destination.choose_remote(at, work.session.branch, work.order.remote))
         base = _base(work, hub)
         to = destination.choose(at, work.session.branch, work.order.remote, hub, base)
-        pulls = hub.pulls(to.branch, to.owner)
+        pulls = hub.pulls(to.branch, to.repository)
         _check_origin(work, at, hub, pulls)
         if uncommitted:
             _commit_all(work, at, work.order.commit or "")
@@ -70,21 +69,21 @@ def land(work: Work) -> tuple[Hub, PullRequest, bool]:
         found = next((pull for pull in pulls if pull.state == "open"), None)
         landed = next((pull for pull in pulls if pull.state == "merged" and _contains(work, pull, tip)), None)
         if found is None and landed is not None:
-            work.tell(f"#{landed.number} is merged, and nothing new came since")
+            work.tell(f"{landed.label} is merged, and nothing new came since")
             return hub, _record(work, landed, hub.checks(landed.number, tip)), False
         if found is not None:
             _push(work, at, to, tip)
             _update(work, hub, found)
             return hub, _record(work, found, hub.checks(found.number, tip)), False
         commits = _commits(work, tip)
-        if (to.owner, to.branch) == (hub.owner, base):
+        if (to.repository, to.branch) == (hub.name, base):
             raise ChatmlError(
                 f"{work.session.branch} would be pushed to {base}, the very branch that the pull request is for",
                 f"name another: {work.again('--base BRANCH')}; or commit to a branch of its own",
             )
         _push(work, at, to, tip)
         opened, created = _open(work, hub, to, base, commits, tip)
-        work.tell(f"opened #{opened.number}" if created else f"#{opened.number} is open already")
+        work.tell(f"opened {opened.label}" if created else f"{opened.label} is open already")
         return hub, _record(work, opened, None), created
 
 
@@ -234,9 +233,9 @@ def _check_origin(work: Work, at: Path, hub: Hub, pulls: Sequence[Pull]) -> None
     """ChatmlError where the branch is a pull request's whose own branch can't be pushed to: no second one is opened."""
     number = destination.pull_request(at, work.session.branch)
     if number is not None and number not in [pull.number for pull in pulls]:
-        branch = shlex.quote(work.session.branch)
+        branch, what = shlex.quote(work.session.branch), f"{hub.words.kind} {hub.words.sign}{number}"
         raise ChatmlError(
-            f"{work.session.branch} is pull request #{number} of {hub.name}, and git has no place to push it to",
+            f"{work.session.branch} is {what} of {hub.name}, and git has no place to push it to",
             f"to open one of your own instead: git branch --unset-upstream {branch}; then call it again",
         )
 
@@ -261,10 +260,10 @@ def _update(work: Work, hub: Hub, pull: Pull) -> None:
     wanted = {"title": order.title, "body": body, "base": order.base if order.base != pull.base else None}
     changes = {key: value for key, value in wanted.items() if value is not None}
     if changes:
-        hub.edit(pull.number, changes)
-    work.tell(f"updated {' and '.join(changes)} of #{pull.number}" if changes else f"#{pull.number} is open already")
+        hub.edit(pull, changes)
+    work.tell(f"updated {' and '.join(changes)} of {pull.label}" if changes else f"{pull.label} is open already")
     if order.draft and not pull.draft:
-        work.tell(f"--draft changes nothing on one that is open: gh pr ready --undo {pull.number}")
+        work.tell(f"--draft changes nothing on one that is open: {hub.words.undo_ready} {pull.number}")
 
 
 def _open(work: Work, hub: Hub, to: Destination, base: str, commits: Sequence[Commit], tip: str) -> tuple[Pull, bool]:
@@ -273,19 +272,19 @@ def _open(work: Work, hub: Hub, to: Destination, base: str, commits: Sequence[Co
     title = order.title or describe.title(work.session, commits)
     body = order.body
     if body is None:
-        body = describe.body(work.session, commits, describe.template(work.repository, tip))
+        body = describe.body(work.session, commits, describe.template(work.repository, tip, hub.words))
     body = describe.closing(body, work.session.issue, hub.host, hub.name)
-    head = to.branch if to.owner == hub.owner else f"{to.owner}:{to.branch}"
     try:
-        number, url = hub.open(head=head, base=base, title=title, body=body, draft=order.draft)
+        asked = {"source": to.repository, "head": to.branch, "base": base, "title": title, "body": body}
+        number, url = hub.open(**asked, draft=order.draft)
         return Pull(number, url, "open", base, tip, order.draft), True
     except ChatmlError as error:
         with suppress(ChatmlError):
-            for pull in hub.pulls(to.branch, to.owner):
+            for pull in hub.pulls(to.branch, to.repository):
                 if pull.state == "open":
                     return pull, False
-        wrong_base = re.search(r"\bbase\b", error.message, re.IGNORECASE)
-        first = f"is '{base}' a branch on GitHub? another one: --base BRANCH" if wrong_base else error.hint
+        wrong_base = re.search(r"\b(base|target.branch)\b", error.message, re.IGNORECASE)
+        first = f"is '{base}' a branch on {hub.words.forge}? another one: --base BRANCH" if wrong_base else error.hint
         raise ChatmlError(
             error.message, f"{first}; the branch is pushed, and '{work.again()}' goes on from there"
         ) from error

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-from chatml.forge.feedback import feedback
-from chatml.forge.pulls import PullRef
+from chatml.forge import forges
+from chatml.forge.door import PullRef
 from chatml.landing import destination
 from chatml.landing.opened import ended, reference, remember
 from chatml.landing.pull import Work
@@ -35,7 +35,7 @@ def look(work: Work) -> Feedback:
     ChatmlError where the session has none, and where the forge can't be asked.
     """
     ref = reference(work)
-    found = feedback(ref, work.repository.home, time.time())
+    found = forges.of(ref).feedback(ref, work.repository.home, time.time())
     remember(work, found.pull)
     if not found.pull.open or found.pull.mergeable is not False:
         return found
@@ -100,7 +100,7 @@ def _conflict(work: Work, ref: PullRef, base: str) -> BaseConflict:
 def _remote(at: Path, ref: PullRef) -> str:
     """The remote that the pull request's repository is. ChatmlError without one."""
     for remote in destination.remotes(at):
-        if destination.is_of(at, remote, ref.host, ref.repository):
+        if destination.is_of(at, remote, ref):
             return remote
     raise ChatmlError(
         f"none of the remotes is {ref.repository}, whose branch the pull request is for",

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-from chatml.forge import pulls
-from chatml.forge.pulls import Candidate
+from chatml.forge import forges
+from chatml.forge.door import Candidate, Words
 from chatml.landing.opened import ended, reference, remember
 from chatml.landing.pull import PATIENCE, Work
 from chatml.model import PullRequest
@@ -29,44 +29,45 @@ def merge(work: Work, method: str | None = None) -> tuple[PullRequest, str | Non
     """
     with lock(work.store.pr_lock, PATIENCE):
         ref = reference(work)
-        found = pulls.candidate(ref, work.repository.home, time.time())
+        forge = forges.of(ref)
+        found = forge.candidate(ref, work.repository.home, time.time())
         if found.pull.state == "merged":
             remember(work, found.pull)
             _check_contained(work, found)
-            work.tell(f"#{ref.number} is merged already")
+            work.tell(f"{ref.label} is merged already")
             return found.pull, found.commit
         if found.pull.state != "open":
             remember(work, found.pull)
             raise ended(work, found.pull)
-        how = _method(found, method)
+        how = _method(found, method, forge.words)
         _check_contained(work, found)
-        for reason, hint in _lacks(work, found):
-            raise ChatmlError(f"#{ref.number} is not merged: {reason}", hint)
-        pulls.merge(ref, found.head, how, work.repository.home)
-        merged = pulls.candidate(ref, work.repository.home, time.time())
+        for reason, hint in _lacks(work, found, forge.words):
+            raise ChatmlError(f"{ref.label} is not merged: {reason}", hint)
+        forge.merge(ref, found.head, how, work.repository.home)
+        merged = forge.candidate(ref, work.repository.home, time.time())
         remember(work, merged.pull)
         if merged.pull.state == "merged":
-            work.tell(f"merged #{ref.number} into {merged.base} ({how})")
+            work.tell(f"merged {ref.label} into {merged.base} ({how})")
         else:
-            work.tell(f"#{ref.number} waits to be merged into {merged.base}: 'chatml ls' shows when it is")
+            work.tell(f"{ref.label} waits to be merged into {merged.base}: 'chatml ls' shows when it is")
         return merged.pull, merged.commit
 
 
-def _method(found: Candidate, asked: str | None) -> str:
-    number, allowed = found.pull.number, found.methods
+def _method(found: Candidate, asked: str | None, words: Words) -> str:
+    label, allowed = found.pull.label, found.methods
     if found.refused:
-        raise ChatmlError(f"this login may not merge #{number}", "'gh auth status' says whose it is")
+        raise ChatmlError(f"this login may not merge {label}", f"'{words.status}' says whose it is")
     if asked is not None and allowed and asked not in allowed:
         raise ChatmlError(
-            f"#{number} can't be merged so: its repository allows {' and '.join(allowed)}", "leave the method out"
+            f"{label} can't be merged so: its repository allows {' and '.join(allowed)}", "leave the method out"
         )
     return asked or (allowed[0] if allowed else "squash")
 
 
-def _lacks(work: Work, found: Candidate) -> Iterator[tuple[str, str]]:
+def _lacks(work: Work, found: Candidate, words: Words) -> Iterator[tuple[str, str]]:
     """Why it should not be merged as it is, and what to do about that."""
     pull, name = found.pull, work.session.name
-    ready = f"once it is ready: gh pr ready {pull.url}"
+    ready = f"once it is ready: {words.ready} {pull.url}"
     fix = f"give that to its agent: chatml pr {name} --fix"
     if pull.draft:
         yield "it is a draft", ready
@@ -74,7 +75,7 @@ def _lacks(work: Work, found: Candidate) -> Iterator[tuple[str, str]]:
         yield f"it conflicts with {found.base}", fix
     if work.order.force:
         return
-    again = f"or merge it all the same, where GitHub lets you: chatml pr {name} --merge --force"
+    again = f"or merge it all the same, where {words.forge} lets you: chatml pr {name} --merge --force"
     if pull.checks == "failing":
         yield "checks are failing", f"{fix}; {again}"
     if pull.checks == "pending":
@@ -89,11 +90,11 @@ def _check_contained(work: Work, found: Candidate) -> None:
     left = None if work.order.force else _left_behind(work, found)
     if left is None:
         return
-    (why, command), number = left, found.pull.number
+    (why, command), label = left, found.pull.label
     if found.pull.state == "merged":
-        raise ChatmlError(f"#{number} is merged already, and {why}", f"to open another one: {command}")
+        raise ChatmlError(f"{label} is merged already, and {why}", f"to open another one: {command}")
     force = f"chatml pr {work.session.name} --merge --force"
-    raise ChatmlError(f"#{number} is not merged: {why}", f"{command}; or merge what it has: {force}")
+    raise ChatmlError(f"{label} is not merged: {why}", f"{command}; or merge what it has: {force}")
 
 
 def _left_behind(work: Work, found: Candidate) -> tuple[str, str] | None:

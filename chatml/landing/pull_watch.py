@@ -8,8 +8,8 @@ from pathlib import Path
 
 from chatml.agents import pull_briefing
 from chatml.errors import ChatmlError
-from chatml.forge.gh import ForgeBusyError
-from chatml.forge.github import Hub
+from chatml.forge import forges
+from chatml.forge.door import ForgeBusyError
 from chatml.landing import destination, push
 from chatml.landing.opened import reference
 from chatml.landing.pull import PATIENCE, Work, check_whole
@@ -44,21 +44,22 @@ def step(work: Work, known: Collection[str]) -> Next:
 
     Never raises where the forge can't be asked: that is waited for. PushRefusedError, OSError.
     """
-    number = reference(work).number
+    ref = reference(work)
+    label = ref.label
     try:
         found = look(work)
     except ForgeBusyError as error:
-        return Next(f"GitHub wants to be asked about #{number} later", not_before=error.until)
+        return Next(f"{forges.of(ref).words.forge} wants to be asked about {label} later", not_before=error.until)
     except ChatmlError as error:
-        return Next(f"could not ask about #{number}: {error.message}")
+        return Next(f"could not ask about {label}: {error.message}")
     if not found.pull.open:
-        return Next(f"#{number} is {found.pull.state}", over=True)
+        return Next(f"{label} is {found.pull.state}", over=True)
     if _push(work, found):
-        return Next(f"what was pushed to #{number} just now is checked", new=True)
+        return Next(f"what was pushed to {label} just now is checked", new=True)
     new = without(found, known)
     if new.any:
         message = Message(pull_briefing.feedback(new), auto=True, about=keys(new))
-        return Next(f"#{number}: {told(new)}", message, new=True)
+        return Next(f"{label}: {told(new)}", message, new=True)
     return _waits(found)
 
 
@@ -66,16 +67,16 @@ def _waits(found: Feedback) -> Next:
     """What is waited for where the agent has been told all there is."""
     pull = found.pull
     if found.any:
-        return Next(f"waits for an answer to what it did about #{pull.number}: {told(found)}")
+        return Next(f"waits for an answer to what it did about {pull.label}: {told(found)}")
     if pull.checks in ("pending", "failing"):
-        return Next(f"waits for the checks of #{pull.number}")
+        return Next(f"waits for the checks of {pull.label}")
     if pull.draft:
-        return Next(f"waits until #{pull.number} is no draft any more")
+        return Next(f"waits until {pull.label} is no draft any more")
     if pull.mergeable is False:
-        return Next(f"waits: #{pull.number} conflicts with {found.base}")
+        return Next(f"waits: {pull.label} conflicts with {found.base}")
     if pull.review == "approved":
-        return Next(f"#{pull.number} is green and approved", over=True)
-    return Next(f"waits for a review of #{pull.number}")
+        return Next(f"{pull.label} is green and approved", over=True)
+    return Next(f"waits for a review of {pull.label}")
 
 
 def _push(work: Work, found: Feedback) -> bool:
@@ -89,12 +90,12 @@ def _push(work: Work, found: Feedback) -> bool:
     try:
         with lock(work.store.pr_lock, PATIENCE):
             check_whole(replace(work, session=session), committed=True)
-            hub = Hub(work.repository.home, ref.host, ref.repository, None)
+            hub = forges.of(ref).hub(ref, work.repository.home)
             push.push(session, at, destination.choose(at, session.branch, None, hub, found.base), tip)
             work.store.update(lambda one: replace(one, pushed=tip))
     except ChatmlError as error:
         raise PushRefusedError(error.message, error.hint) from error
-    work.tell(f"pushed {session.branch}, for #{ref.number}")
+    work.tell(f"pushed {session.branch}, for {ref.label}")
     return True
 
 

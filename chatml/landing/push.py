@@ -75,7 +75,7 @@ def _failed(to: Destination, out: str, errors: str) -> ChatmlError:
     if fatal:
         own = "\n".join(line for line in errors.splitlines() if not line.startswith("remote:"))
         because = "; ".join([without_password(reason(own)), *_remote_words(errors)])
-        return ChatmlError(f"could not push to {to.shown}: {because}", _access_hint(errors, to.shown))
+        return ChatmlError(f"could not push to {to.shown}: {because}", _access_hint(errors, to))
     said = one_line(f"{out}\n{errors}".split("error: failed to push")[0])
     return ChatmlError(
         f"the pre-push hook refused the push: {shorten(said, 300) or 'it said nothing'}",
@@ -90,9 +90,9 @@ def _remote_words(errors: str) -> Sequence[str]:
     return [line for line in marked or lines if line][:3]
 
 
-def _access_hint(errors: str, remote: str) -> str:
+def _access_hint(errors: str, to: Destination) -> str:
     if re.search(r"Authentication failed|could not read (Username|Password)|Invalid username", errors):
-        return "let git use gh's login: gh auth setup-git"
+        return f"let git use {to.words.tool}'s login: {to.words.git_login}"
     if re.search(r"returned error: 403|Permission to .* denied", errors):
-        return "you may not push there: push to a fork with --remote ('gh repo fork --remote' makes one)"
-    return f"see whether git reaches it: git ls-remote {shlex.quote(remote)}"
+        return f"you may not push there: push to a fork with --remote ('{to.words.fork}' makes one)"
+    return f"see whether git reaches it: git ls-remote {shlex.quote(to.shown)}"

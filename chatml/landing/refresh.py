@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-from chatml.forge.gh import ForgeBusyError
-from chatml.forge.pulls import PullRef, states
+from chatml.forge import forges
+from chatml.forge.door import ForgeBusyError, PullRef
 from chatml.model import PullRequest, Session
 from chatml.state import pulls
 from chatml.state.locks import WorkerLock
@@ -47,7 +47,8 @@ def refresh(store: Store) -> None:
     resting = 0.0
     for refs in asked.values():
         try:
-            some, until = states([*refs.values()], store.root, time.time())
+            of = forges.of(next(iter(refs.values())))
+            some, until = of.states([*refs.values()], store.root, time.time())
             found += some
         except ChatmlError as error:
             trouble.append(error)

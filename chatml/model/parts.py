@@ -203,6 +203,21 @@ class PullRequest:
     def open(self) -> bool:
         return self.state == "open"
 
+    @property
+    def label(self) -> str:
+        """As its forge writes it: `#12`, or `!12` for a merge request of GitLab."""
+        return f"{'!' if self.on_gitlab else '#'}{self.number}"
+
+    @property
+    def kind(self) -> str:
+        """What its forge calls it."""
+        return "merge request" if self.on_gitlab else "pull request"
+
+    @property
+    def on_gitlab(self) -> bool:
+        """By its address: no other forge writes that."""
+        return "/-/merge_requests/" in self.url
+
 
 @record(frozen=True)
 class Landed:

@@ -22,8 +22,8 @@ def short(pull: PullRequest | None) -> str:
     if pull is None:
         return ""
     if not pull.open:
-        return f"#{pull.number} {pull.state}"
-    said = [f"#{pull.number}", MARKS.get(pull.checks or "", ""), *_open(pull), _seen(pull)]
+        return f"{pull.label} {pull.state}"
+    said = [f"{pull.label}", MARKS.get(pull.checks or "", ""), *_open(pull), _seen(pull)]
     return " ".join(filter(None, said))
 
 

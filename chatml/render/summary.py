@@ -208,7 +208,7 @@ def _row(one: Summary) -> str:
         verdict(one),
         escaped(f"${session.spent_usd:.2f}") if session.spent_usd else "",
         time_at_work(one.duration_s),
-        "" if session.pr is None else _link(session.pr.url, f"#{session.pr.number} {session.pr.state}"),
+        "" if session.pr is None else _link(session.pr.url, f"{session.pr.label} {session.pr.state}"),
     ]
     return f"| {' | '.join(cells)} |"
 
