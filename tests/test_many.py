@@ -66,4 +66,4 @@ def _summed_up(sandbox: Sandbox, names: list[str], killed: set[str]) -> None:
         assert one["changes"]["files"] == 1
         assert one["tests"][0]["command"].startswith("python3 -m unittest")
         assert set(names) - killed <= set(one["shared_files"]["work.txt"])
-        assert one["next"].endswith(f"merge chatml/{one['name']}"), "there is no remote"
+        assert one["next"] == f"chatml merge {one['name']}", "there is no remote"

@@ -18,7 +18,6 @@ from chatml.model.event import Event, StatusChanged, ToolCall, ToolResult
 from chatml.project import Project
 from chatml.record import record
 from chatml.sessions import find
-from chatml.sessions.byhand import ByHand
 from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.recount import filled, recount
 from chatml.sessions.tested import RanTests, runs_of
@@ -57,8 +56,8 @@ class Summary:
     """The paths of which something is not committed."""
     built_on: frozenset[str] = frozenset()
     """Of one that came after others: the tips of all branches that it has in it."""
-    by_hand: str | None = None
-    """What goes on in place of `pr`, where there is no remote."""
+    here: bool = False
+    """Whether there is no remote for `pr`: then it lands here."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The paths that others of these sessions have changed too, each with the names of all that did."""
 
@@ -76,8 +75,7 @@ class Summary:
     @property
     def next(self) -> str:
         """The command that goes on from here."""
-        words = _next(self)
-        return self.by_hand if self.by_hand and words[0] == "pr" else shlex.join(["chatml", *words])
+        return shlex.join(["chatml", *_next(self)])
 
     def to_json(self) -> dict[str, Any]:
         public = self.session.public()
@@ -156,9 +154,9 @@ class _Look:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._by_hand: ByHand | None = None
+        self._here = False
         with suppress(ChatmlError):  # what git can't be asked is told of each session
-            self._by_hand = ByHand(project.repo)
+            self._here = not project.repo.git("remote").text and project.repo.setting("remote.pushDefault") is None
         self._news: dict[tuple[str, str], bool] = {}
         """Whether there is anything new where sessions land, by their base and the commit that they have left it at."""
 
@@ -197,7 +195,7 @@ class _Look:
             head=head,
             loose=comparison.uncommitted,
             built_on=self._built_on(session, head),
-            by_hand=self._by_hand.command(session) if self._by_hand and session.status is Status.DONE else None,
+            here=self._here,
             commits=tuple(comparison.commits),
             paths=frozenset(comparison.names(comparison.since)),
             notes=(*summary.notes, *comparison.notes),
@@ -281,8 +279,9 @@ def _land(summary: Summary) -> list[str]:
         return ["show", name]  # says why it could not be found out what it has changed
     if counted.left_out:
         return ["diff", name]  # names what can be neither landed nor removed
+    how = "merge" if summary.here else "pr"
     if counted.uncommitted:
-        return ["pr", name, "--commit", describe.title(session, ())]
+        return [how, name, "--commit", describe.title(session, ())]
     if not counted.files or summary.landed or state == "merged":
         return ["rm", name]
-    return ["pr", name, *(["--web"] if state == "open" and summary.pushed else [])]
+    return [how, name, *(["--web"] if state == "open" and summary.pushed and not summary.here else [])]
