@@ -75,6 +75,7 @@ class MailMachine(Machine):
         self.begin()
 
     def begin(self) -> None:
+        assert self.store.worker_lock.take()
         self.mail = Mail(self.store, read(self.store.events))
         self.given: list[Message] = []
 
@@ -129,6 +130,7 @@ class MailMachine(Machine):
         self.once_and_never_what_was_taken_back()
         assert set(self.had) == {message.id for message in self.sent} - self.back
         self.log.close()
+        self.store.worker_lock.release()
         super().teardown()
 
 

@@ -208,8 +208,13 @@ def test_a_message_is_taken_back_or_handed_over_never_both(sandbox: Sandbox) -> 
     mail.receive()
     ready = mail.ready(idle=True)
     sandbox.chatml("unsend", "t", "3")
+    assert mail.hand_over(ready) == [], "who holds no worker lock is a worker no more"
+    assert store.worker_lock.take()
+    mail = Mail(store, read(store.events))
+    mail.receive()
     assert [message.text for message in mail.hand_over(ready)] == ["two"]
     assert mail.ready(idle=True) == []
+    store.worker_lock.release()
 
 
 def test_a_session_woken_for_nothing_is_what_it_was(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
