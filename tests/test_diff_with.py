@@ -230,6 +230,7 @@ def raw_diff(sandbox: Sandbox, *args: str) -> bytes:
     return done.out
 
 
+@pytest.mark.long
 def test_a_pipe_gets_the_same_whatever_the_persons_settings(sandbox: Sandbox, tmp_path: Path) -> None:
     two(sandbox)
     before = [diff(sandbox, "a", "--with", "b", *form).out for form in ([], ["--stat"])]

@@ -107,6 +107,7 @@ def test_opens_a_merge_request_and_finds_it_again(sandbox: Sandbox, gitlab: GitL
     assert "!1 is merged, and nothing new came since" in sandbox.chatml("pr", "one").err
 
 
+@pytest.mark.long
 def test_from_a_fork_into_the_project_that_it_is_of(sandbox: Sandbox, gitlab: GitLab) -> None:
     """The same branch of another fork is none of ours."""
     sandbox.git("remote", "rename", "origin", "upstream")
@@ -172,6 +173,7 @@ def test_what_becomes_of_them_is_in_ls_show_and_json(sandbox: Sandbox, gitlab: G
     assert cell(sandbox, "one") == "!1 ✓ approved (2h ago)"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["an answer, and none left", "too often"])
 def test_a_rate_limit_is_kept_to(sandbox: Sandbox, gitlab: GitLab, case: str) -> None:
     opened(sandbox, "one")
@@ -365,6 +367,7 @@ def test_without_glab(sandbox: Sandbox, gitlab: GitLab, tmp_path: Path) -> None:
     assert gitlab.merges[0].state == "opened"
 
 
+@pytest.mark.long
 def test_a_branch_that_is_not_there_and_one_that_appears_meanwhile(sandbox: Sandbox, gitlab: GitLab) -> None:
     done = sandbox.chatml("pr", "one", "--base", "nowhere", code=1).err
     assert f"{APP} has no target branch 'nowhere'" in done

@@ -168,6 +168,7 @@ def test_a_damaged_memory_is_none(sandbox: Sandbox, damage: str) -> None:
     assert damage == "folder" or sandbox.written("x")["id"] in json.loads(memory.read_text())["rows"]
 
 
+@pytest.mark.long
 def test_no_question_is_asked_twice(sandbox: Sandbox, wrapped: Path) -> None:
     """Where no ref has moved, `ls` starts no git for it; where one has, it starts no more for many than for one."""
     for name in "abcdefgh":

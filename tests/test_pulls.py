@@ -134,6 +134,7 @@ def two_url(github: GitHub) -> str:
     return github.url("octo/app", 2)
 
 
+@pytest.mark.long
 def test_fifty_at_once_ask_once(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     aged(sandbox, 90, "one")
@@ -148,6 +149,7 @@ def test_fifty_at_once_ask_once(sandbox: Sandbox, github: GitHub) -> None:
     assert asked(github) == 1
 
 
+@pytest.mark.long
 def test_without_an_open_pull_request_nobody_asks(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     github.pulls[0].state = "CLOSED"
@@ -210,6 +212,7 @@ LIMITS: dict[str, Callable[[GitHub, float], None]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", LIMITS)
 def test_a_rate_limit_is_kept_to(sandbox: Sandbox, github: GitHub, case: str) -> None:
     opened(sandbox, "one")
@@ -230,6 +233,7 @@ def test_a_rate_limit_is_kept_to(sandbox: Sandbox, github: GitHub, case: str) ->
     assert asked(github) == 2
 
 
+@pytest.mark.long
 def test_one_that_is_gone_keeps_nobody_from_seeing_the_others(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one", "two")
     github.pulls[1].checks = [PASSED]
@@ -241,6 +245,7 @@ def test_one_that_is_gone_keeps_nobody_from_seeing_the_others(sandbox: Sandbox, 
     assert sandbox.session("one")["pr"]["state"] == "open"
 
 
+@pytest.mark.long
 def test_what_was_just_written_down_is_not_taken_back_by_what_was_seen_before(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     github.pulls[0].checks = [PASSED]
@@ -252,6 +257,7 @@ def test_what_was_just_written_down_is_not_taken_back_by_what_was_seen_before(sa
     assert cell(sandbox, "one") == "#1 merged"
 
 
+@pytest.mark.long
 def test_a_worktree_on_a_disk_that_takes_nothing_is_listed_all_the_same(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     aged(sandbox, 90, "one")
@@ -293,6 +299,7 @@ def test_merge_on_github_and_nothing_here_is_touched(sandbox: Sandbox, github: G
     assert github.asked.count("PullRequestMerge") == 1
 
 
+@pytest.mark.long
 def test_a_merge_whose_answer_was_lost_is_seen_by_the_next_call(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     github.failures["PullRequestMerge"] = Failure("Something went wrong", done=True)
@@ -308,6 +315,7 @@ WAYS: dict[str, tuple[list[str], list[str], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", WAYS)
 def test_how_it_is_merged(sandbox: Sandbox, github: GitHub, case: str) -> None:
     allowed, asked_for, expected = WAYS[case]
@@ -387,6 +395,7 @@ REFUSED: dict[str, tuple[Callable[[Sandbox, GitHub], object], list[str], str]] =
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_merged(sandbox: Sandbox, github: GitHub, case: str) -> None:
     opened(sandbox, "one")
@@ -401,6 +410,7 @@ def test_what_is_not_merged(sandbox: Sandbox, github: GitHub, case: str) -> None
         assert github.pulls[0].merged_as is not None
 
 
+@pytest.mark.long
 def test_merge_is_no_way_to_open_one(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     assert "--merge goes without" in sandbox.chatml("pr", "one", "--merge", "--title", "x", code=2).err
@@ -500,6 +510,7 @@ def test_what_fails_and_what_people_say_becomes_one_message(sandbox: Sandbox, gi
     (sandbox.repo.with_name("app.chatml") / "one" / "said").read_text().index("Name it better")
 
 
+@pytest.mark.long
 def test_only_so_much_is_said_and_what_is_cut_is_named(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     pull = github.pulls[0]
@@ -557,6 +568,7 @@ def test_conflicts_with_the_base_as_it_is_there_by_now(sandbox: Sandbox, github:
     assert sandbox.git("rev-parse", "origin/main") == newer
 
 
+@pytest.mark.long
 def test_a_base_that_can_not_be_fetched_keeps_nothing_else_back(sandbox: Sandbox, github: GitHub) -> None:
     opened(sandbox, "one")
     github.pulls[0].mergeable, github.pulls[0].base = "CONFLICTING", "gone"

@@ -88,6 +88,7 @@ def test_a_train_of_ten_with_two_culprits_one_of_which_fails_only_together_with_
     cleared(sandbox)
 
 
+@pytest.mark.long
 def test_what_conflicts_with_a_culprit_alone_lands_after_all(sandbox: Sandbox) -> None:
     commit(sandbox, make_session(sandbox, "bad", agent="quick", command=("true",)), "Bad", same="bad\n", bad="\n")
     commit(
@@ -125,6 +126,7 @@ def test_a_base_that_moves_meanwhile_is_checked_anew(sandbox: Sandbox) -> None:
     cleared(sandbox)
 
 
+@pytest.mark.long
 def test_nobody_is_at_fault_where_the_base_fails(sandbox: Sandbox) -> None:
     sessions(sandbox, "ab")
     before = tip(sandbox)
@@ -142,6 +144,7 @@ def test_nobody_is_at_fault_where_the_base_fails(sandbox: Sandbox) -> None:
     cleared(sandbox)
 
 
+@pytest.mark.long
 def test_a_command_that_can_not_be_run_lands_nothing_unless_a_session_is_at_fault(sandbox: Sandbox) -> None:
     sandbox.commit("check", check="exit 0\n")
     (sandbox.repo / "check").chmod(0o755)
@@ -175,6 +178,7 @@ def test_what_a_dirty_checkout_keeps_out_is_not_checked_and_the_rest_is(sandbox:
     assert [(sandbox.repo / name).read_text() for name in "abc"] == ["mine\n", "mine\n", "c\n"]
 
 
+@pytest.mark.long
 def test_a_dry_run_checks_too_and_what_passed_needs_no_second_run(sandbox: Sandbox) -> None:
     sessions(sandbox, "ab")
     before = tip(sandbox)
@@ -187,6 +191,7 @@ def test_a_dry_run_checks_too_and_what_passed_needs_no_second_run(sandbox: Sandb
     assert runs(sandbox) == 0
 
 
+@pytest.mark.long
 def test_a_hook_is_asked_once_for_each_commit_that_might_land(sandbox: Sandbox) -> None:
     sessions(sandbox, "abcd")
     hook(sandbox, "commit-msg", 'sed -n "s/Chatml-Session: //p" "$1" >> .git/asked')
