@@ -109,6 +109,9 @@ def test_with_changes_whatever_is_killed_they_are_all_there_or_no_session_is(
     change_all(shell)
     before = state(shell)
     wrap(wrapped, WRAPPER)
+    # The agent may be killed, too, and is then told of it: whatever it is told, it does nothing.
+    agent = 'agent: idle\nagents: {idle: {command: ["true", "{prompt}"]}}\n'
+    (shell.home / ".config" / "chatml" / "config.yaml").write_text(agent)
     whole = False
     for number in range(1, 60):
         name = f"c{number}"
@@ -120,7 +123,8 @@ def test_with_changes_whatever_is_killed_they_are_all_there_or_no_session_is(
         whole = shell.session(name)["status"] == "done"
         if not whole:
             shell.chatml("resume", name, "-q")
-        assert shell.until(name, "done", "failed", "crashed")["status"] == "done"
+        end = shell.until(name, "done", "failed", "crashed")
+        assert end["status"] == "done", end["error"]
         assert shell.git("status", "--porcelain", "-z", cwd=shell.repo.with_name("app.chatml") / name) == STATUS
         if whole:
             break
