@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from chatml.environment import MARKER
+from chatml.model.entry import Message
 from chatml.scripted.api import ScriptedApi
 from chatml.scripted.script import Script
+from chatml.state.inbox import post
 from chatml.state.locks import WorkerLock
+from chatml.state.store import SessionStore
 from tests.faults import (
     Serve,
     agents,
@@ -310,6 +313,24 @@ def test_a_message_that_was_read_just_before_the_kill_is_not_said_twice(
     sandbox.chatml("resume", "task", "-q")
     sandbox.chatml("wait", "task", "-q")
     delivered_once(sandbox, api, "task", "first-message", "second-message")
+
+
+def test_several_messages_to_an_agent_that_has_lost_its_conversation_repeat_the_earlier_ones_once(
+    sandbox: Sandbox, serve: Serve
+) -> None:
+    """It was killed before it wrote its conversation down, with a message on its way."""
+    api = serve({"*": [["All ", HOLD, "right."]]})
+    sandbox.chatml("new", "first-message", "--name", "task")
+    _streaming(sandbox, api, sandbox.repo)
+    kill(worker(sandbox, "task"))
+    all_gone(sandbox)
+    api.release("here")
+    shutil.rmtree(sandbox.home / ".claude" / "projects")
+    for text in ("second-message", "last-message"):
+        post(SessionStore(sandbox.state("task")), Message(text))
+    sandbox.chatml("resume", "task", "-q")
+    sandbox.chatml("wait", "task", "-q")
+    delivered_once(sandbox, api, "task", "first-message", "second-message", "last-message")
 
 
 @pytest.mark.long

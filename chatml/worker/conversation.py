@@ -109,13 +109,14 @@ class Conversation:
     async def _hand_over(self, agent: Agent) -> None:
         news = await self.neighbourhood.news(amid_turn=not self.idle)
         handed = self.mail.hand_over(self.ready())
+        recap = "" if self.sent else self.recap  # else what is on its way has it already
         self.sent |= {message.id: message for message in handed}
         for message in handed:
             self.idle, self.worked = False, True
             plain = not message.text.startswith("/")  # a command of the agent's own, which the model may never see
             before = self.neighbourhood.before(message.id, news) if plain else ""
-            await agent.send(replace(message, text=self.recap + message.text, before=before))
-            news = [] if plain else news
+            await agent.send(replace(message, text=recap + message.text, before=before))
+            recap, news = "", [] if plain else news
 
     async def _start_agent(self, make_agent: MakeAgent) -> Agent:
         waits = [message.text for message in self.unanswered.values()]
