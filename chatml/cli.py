@@ -55,6 +55,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Help": {
         "help": "Show the help of a command, or the page for agents.",
         "init": "Write chatml's files for this project into the checkout.",
+        "trust": "Show the commands of the project's .chatml.yaml, and approve them.",
         "doctor": "Check that everything chatml needs is there.",
         "demo": "Try it without a key: three sessions on a sample.",
     },

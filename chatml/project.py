@@ -25,7 +25,22 @@ class Project:
     def config(self) -> Config:
         from chatml import config
 
-        return config.load(state=self.store, top=self.repo.top)
+        return config.load(state=self.store, top=self.settings_top)
+
+    def reload(self) -> None:
+        """Have the settings read anew by whoever asks next."""
+        self.__dict__.pop("config", None)
+
+    @property
+    def settings_top(self) -> Path | None:
+        """The checkout whose committed file counts: in a session's worktree that of the main checkout.
+
+        What an agent writes there changes nothing until it is on a branch of the person's.
+        """
+        top = self.repo.top
+        if top is None or top == self.repo.home or not (self.store.sessions / top.name / "session.json").exists():
+            return top
+        return self.repo.home if (self.repo.home / ".git").exists() else None
 
     @cached_property
     def queue(self) -> Queue:
@@ -36,7 +51,7 @@ class Project:
     def _max_parallel(self) -> int | None:
         from chatml import config
 
-        return config.max_parallel(state=self.store, top=self.repo.top)
+        return config.max_parallel(state=self.store, top=self.settings_top)
 
 
 def open_project(start: Path) -> Project:

@@ -31,6 +31,7 @@ EXIT_STATUS_NOTE = (
 ENVIRONMENT: Mapping[str, str] = {
     "CHATML_BASE": "Like the key 'base' of the configuration; so with every key that holds one value, in capitals: "
     "CHATML_MODEL, CHATML_PERMISSION_MODE, and so on. A list has one item a line. Empty counts as not set.",
+    "CHATML_TRUST": "The digests of commands in .chatml.yaml that may run, for CI: 'chatml trust' prints them.",
     "ANTHROPIC_API_KEY": "The key that the agent uses. Without it, the agent uses the login of Claude Code.",
     "CLAUDE_CONFIG_DIR": "Where Claude Code keeps its login, settings and conversations (default: ~/.claude).",
     "CLAUDE_CODE_MAX_RETRIES": "How often the agent asks again after an error of the model's server (default: 3).",
@@ -42,7 +43,7 @@ ENVIRONMENT: Mapping[str, str] = {
 
 FILES: Mapping[str, str] = {
     ".git/chatml/config.yaml": "Settings of this person for this repository.",
-    ".chatml.yaml": "Settings of the team, committed. Commands in it are not run.",
+    ".chatml.yaml": "Settings of the team, committed. Its commands run once you approved them ('chatml trust').",
     "~/.config/chatml/config.yaml": "Settings of this person for all repositories.",
     ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
     "(messages to the agent), worker.log, and the locks.",
@@ -185,6 +186,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "restore": (("What can come back:", "chatml restore"), ("", "chatml restore add-rate-limiting")),
     "help": (("", "chatml help new"), ("For an agent that starts sessions itself:", "chatml help agents")),
     "init": (("Tell the agents of this project how to use chatml:", "chatml init --skill"),),
+    "trust": (
+        ("See what would run, and approve it:", "chatml trust"),
+        ("For CI, where nobody is asked:", "chatml trust -q"),
+    ),
     "doctor": (("", "chatml doctor"),),
     "demo": (("", "chatml demo"),),
 }

@@ -460,7 +460,7 @@ def test_a_committed_file_neither_runs_a_check_nor_takes_one_away(tmp_path: Path
         environ = {"HOME": str(tmp_path / "home")}
         found = config.load(state=StatePaths(tmp_path / "own"), top=tmp_path, environ=environ)
         assert found.terms.check == "mine"
-        assert bool(found.ignored) == ("null" not in line)
+        assert (found.committed is None) == ("null" in line)
 
 
 @pytest.mark.parametrize("role", ["reviewer", "researcher"])

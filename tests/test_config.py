@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chatml.config import NOT_YET, AgentCommand, Config, Role, load, role_of, worktrees_dir
-from chatml.config.approvals import with_rules
+from chatml.config import AgentCommand, Config, Role, load, role_of, worktrees_dir
+from chatml.config.approvals import with_rules, with_text
 from chatml.config.keys import KEYS
 from chatml.errors import ChatmlError
-from chatml.model import Terms
+from chatml.model import EnvSetting, Furnishing, Service, SetupStep, Terms
 from chatml.state.paths import StatePaths
 from tests.support import TIMEOUT
 
@@ -33,11 +33,11 @@ max_turns: 40
 max_budget_usd: 2.5
 notify: notify-send "$CHATML_NAME"
 copy: [.env, config/local.yaml]
-env_files: {.env: {APP_URL: "http://{name}.localhost:{port}", TOKEN: "${secret}"}}
-setup: [npm ci, "awk '{print}' < a"]
+env_files: {.env: {APP_URL: "http://{name}.localhost:{port}", TOKEN: "${secret}", LIMIT: "5"}}
+setup: [{command: npm ci, timeout: 10m, if_changed: package-lock.json}, "awk '{print}' < a"]
 teardown:
   - docker compose down
-run: npm run dev -- --port {port}
+run: {web: "npm run dev -- --port {port}", api: {command: "serve {port:db}", port: db}, jobs: work}
 agents: {codex: {command: [codex, exec, "{prompt}"], resume: [codex, exec, resume, --last, "{prompt}"]}}
 deny: ["Read(.env)"]
 ask: [WebFetch]
@@ -57,6 +57,10 @@ roles:
     model: claude-haiku-5-5
 max_depth: 2
 max_children: 0
+link: [node_modules/]
+ports: [web, db]
+port_range: 4200-4299
+max_setups: 2
 """
 
 
@@ -132,11 +136,25 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
         base="origin/main",
         branch_prefix="ai/",
         worktrees="../wt/{repo}",
-        copy=(".env", "config/local.yaml"),
-        env_files={".env": {"APP_URL": "http://{name}.localhost:{port}", "TOKEN": "${secret}"}},
-        setup=("npm ci", "awk '{print}' < a"),
-        teardown=("docker compose down",),
-        run="npm run dev -- --port {port}",
+        furnishing=Furnishing(
+            copy=(".env", "config/local.yaml"),
+            link=("node_modules",),
+            env=(
+                EnvSetting(".env", "APP_URL", "http://{name}.localhost:{port}"),
+                EnvSetting(".env", "TOKEN", "${secret}"),
+                EnvSetting(".env", "LIMIT", "5"),
+            ),
+            ports=("web", "db"),
+            setup=(SetupStep("npm ci", 600.0, ("package-lock.json",)), SetupStep("awk '{print}' < a")),
+            teardown=("docker compose down",),
+            services=(
+                Service("web", "npm run dev -- --port {port}", "web"),
+                Service("api", "serve {port:db}", "db"),
+                Service("jobs", "work"),
+            ),
+        ),
+        port_range=(4200, 4299),
+        max_setups=2,
         agents={
             "codex": AgentCommand(("codex", "exec", "{prompt}"), ("codex", "exec", "resume", "--last", "{prompt}"))
         },
@@ -151,7 +169,6 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
             )
         },
         origins=config.origins,
-        ignored=config.ignored,
     )
     assert set(config.origins) == set(KEYS) - {"checks"}, "which is another way to set 'check'"
     assert config.origins["run"] == f"{place.files[OWN]}:16"
@@ -247,7 +264,11 @@ def test_the_environment_sets_numbers_and_lists_and_leaves_other_variables_alone
         "CHATML_MODLE": "y",
     }
     config = place.load()
-    assert (config.terms.max_turns, config.terms.max_budget_usd, config.copy) == (12, 0.5, (".env", "my file"))
+    assert (config.terms.max_turns, config.terms.max_budget_usd, config.furnishing.copy) == (
+        12,
+        0.5,
+        (".env", "my file"),
+    )
 
 
 # What is refused, and how
@@ -328,7 +349,24 @@ BAD_VALUES = [
     ("env_files: {.env: {A: '{prot}'}}", "env_files..env.A", "holds an unknown placeholder {prot}", "'port'"),
     ("env_files: {.env: {A: 1}}", "env_files..env.A", "must be text, not the number 1", "quotes"),
     ("setup: npm ci", "setup", "must be a list, not 'npm ci'", "[ ]"),
-    ("setup: [{a: b}]", "setup", "must be text, not a mapping", None),
+    ("setup: [{a: b}]", "setup.a", "is not a known key", "command"),
+    ("setup: [{timeout: 5}]", "setup", "needs a 'command'", None),
+    ("setup: [{command: x, timeout: 0}]", "setup.timeout", "must be a time above 0", "30m"),
+    ("setup: [{command: x, if_changed: [../y]}]", "setup.if_changed", INSIDE, None),
+    ("setup: ['run {port}']", "setup", "holds an unknown placeholder {port}", "ports: [web]"),
+    ("run: {web: 5}", "run.web", "must be text, not the number 5", "quotes"),
+    ("run: {'a b': x}", "run.a b", "must be a name of letters", None),
+    ("run: {web: {command: x, port: db}}", "run.web.port", "names no port: 'db'", "ports: [web]"),
+    ("teardown: ['x {port:db}']", "teardown", "holds an unknown placeholder {port:db}", "ports: [web]"),
+    ("env_files: {.env: {A: '{name:x}'}}", "env_files..env.A", "holds an unknown placeholder {name:x}", "{port:web}"),
+    ("ports: web", "ports", "must be a list, not 'web'", "[ ]"),
+    ("ports: [4100]", "ports", "must be a name, not a number", "{port:web}"),
+    ("ports: [a.b, a-b]", "ports", "is the same as 'a.b': both are CHATML_PORT_A_B", None),
+    ("ports: [range]", "ports", "can't be called so: CHATML_PORT_RANGE is a setting", None),
+    ("port_range: 80-90", "port_range", "must be two ports from 1024 to 65535, not '80-90'", "4100-4999"),
+    ("port_range: 5000-4000", "port_range", "must be two ports", None),
+    ("max_setups: 0", "max_setups", WHOLE, None),
+    ("link: [/etc]", "link", INSIDE, None),
     ("run: [a]", "run", "must be text, not a list", None),
     ("agents: {x: [a]}", "agents.x", "must be a mapping, not a list", None),
     ("agents: {x: {resume: ['{prompt}']}}", "agents.x", "needs a 'command'", None),
@@ -529,29 +567,50 @@ def test_a_committed_file_cannot_put_worktrees_elsewhere_on_the_machine(place: P
     assert place.load().worktrees == worktrees
 
 
-def test_commands_of_a_committed_file_are_checked_and_told_of_but_not_taken_over(place: Place) -> None:
-    place.write(TEAM, EVERYTHING.partition("allow:")[0])  # that one it may not hold at all
+def test_commands_of_a_committed_file_are_checked_and_not_taken_over_before_they_are_approved(place: Place) -> None:
+    text = EVERYTHING.replace('allow: ["Bash(npm test:*)", mcp__docs__search]', "").replace("plan", "default")
+    place.write(TEAM, text.replace("sandbox: off", "").replace("max_depth: 2\nmax_children: 0\n", ""))
     config = place.load()
-    assert (config.terms.notify, config.setup, config.teardown, config.run, config.agents) == (None, (), (), None, {})
-    assert config.copy == (".env", "config/local.yaml")
-    refused = [text for text in config.ignored if "approving" in text]
-    assert len(refused) == 5
-    assert ".chatml.yaml:13: 'setup' is not run: approving a project's commands is not supported yet" in refused
+    given = config.furnishing
+    assert (config.terms.notify, config.terms.check, config.agents) == (None, None, {})
+    assert (given.setup, given.teardown, given.services) == ((), (), ())
+    assert (given.copy, given.ports) == ((".env", "config/local.yaml"), ("web", "db"))
+    assert config.committed is not None
+    assert not config.committed.approved
+    assert [*config.committed.data] == ["setup", "run", "teardown", "checks", "notify", "agents"]
+    file = place.files[OWN].parent / "approvals.json"
+    file.write_text(json.dumps(with_text(file, config.committed.data)))
+    config = place.load()
+    assert config.committed is not None
+    assert config.committed.approved
+    assert len(config.furnishing.services) == 3
+    assert config.terms.check is not None
+    assert [*config.agents] == ["codex"]
+
+
+def test_only_the_exact_text_is_approved_and_what_stands_around_it_may_change(place: Place) -> None:
+    place.write(TEAM, "setup: [npm ci]\nrun: serve\n")
+    config = place.load()
+    assert config.committed is not None
+    place.environ["CHATML_TRUST"] = f"sha256:0 {config.committed.digest}"
+    for text in ("# well\nrun: 'serve'\nmodel: x\nsetup:\n- npm ci\n", "setup: [npm ci]\nrun: serve\ncopy: [.env]\n"):
+        place.write(TEAM, text)
+        assert place.load().furnishing.setup == (SetupStep("npm ci"),)
+    for text in (
+        "setup: [npm  ci]\nrun: serve\n",
+        "setup: [npm ci, x]\nrun: serve\n",
+        "setup: [npm ci]\nrun: serve\nteardown: [x]\n",
+        "setup: [npm ci]\n",
+        "setup: [{command: npm ci, timeout: 5}]\nrun: serve\n",
+    ):
+        place.write(TEAM, text)
+        assert place.load().furnishing.setup == ()
 
 
 def test_commands_of_a_committed_file_do_not_hide_ones_own(place: Place) -> None:
     place.write(USER, "setup: [mine]\n")
     place.write(TEAM, "setup: [theirs]\n")
-    assert place.load().setup == ("mine",)
-
-
-def test_what_this_version_does_not_act_on_is_told_with_the_place_that_set_it(place: Place) -> None:
-    place.write(OWN, EVERYTHING)
-    place.environ["CHATML_RUN"] = "make"
-    ignored = place.load().ignored
-    assert f"{place.files[OWN]}:13: 'setup' has no effect in this version" in ignored
-    assert "CHATML_RUN: 'run' has no effect in this version" in ignored
-    assert len(ignored) == len(NOT_YET)
+    assert place.load().furnishing.setup == (SetupStep("mine"),)
 
 
 # Where worktrees go

@@ -197,15 +197,18 @@ def test_a_bad_command_hurts_nobody(sandbox: Sandbox, command: str, said: str) -
     assert (sandbox.home / "end").exists() == ("end" in command), "it ran to its end"
 
 
-def test_a_committed_file_tells_nobody(sandbox: Sandbox) -> None:
+def test_a_committed_file_tells_nobody_before_it_is_approved(sandbox: Sandbox) -> None:
     (sandbox.repo / ".chatml.yaml").write_text("notify: touch ~/told\n")
     folder = sandbox.home / ".config" / "chatml"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(ECHO)
-    made = sandbox.chatml("new", "hi", "-q", "--agent", "echo", "--wait")
-    assert "'notify' is not run" in made.err
-    all_gone(sandbox)
+    refused = sandbox.chatml("new", "hi", "-q", "--agent", "echo", "--wait", code=1)
+    assert refused.err.startswith("error: .chatml.yaml has commands that you have not approved: notify\nhint: ")
+    assert sandbox.chatml("ls", "-q").out == ""
     assert not (sandbox.home / "told").exists()
+    sandbox.chatml("new", "hi", "-q", "--agent", "echo", "--wait", "--trust")
+    all_gone(sandbox)
+    assert (sandbox.home / "told").exists()
 
 
 DESKTOP = """\

@@ -16,6 +16,7 @@ from chatml.config import Config
 from chatml.errors import ChatmlError
 from chatml.landing.scratch import PLACE
 from chatml.model import Session, Status
+from chatml.project import Project
 from chatml.repo import Repository, git
 from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
@@ -34,23 +35,22 @@ ENDING = 3.0
 """Seconds that the processes of a session which just ended may take to go."""
 
 
-def check(
-    repository: Repository, store: Store, found: Sequence[Session], damaged: Sequence[CorruptRecordError]
-) -> Iterator[Diagnosis]:
+def check(project: Project, found: Sequence[Session], damaged: Sequence[CorruptRecordError]) -> Iterator[Diagnosis]:
     """All findings about a repository and its sessions, as they were found just now."""
+    repository, store = project.repo, project.store
     names = {*(one.name for one in found), *(one.name for one in damaged)}
     for name, findings in (
         ("repository", _commits(repository)),
         ("identity", _identity(repository)),
-        ("config", _settings(repository, store)),
+        ("config", _settings(project)),
         ("state", _state(repository, store)),
         ("locks", _locks(repository)),
-        ("worktrees", _space(repository, store)),
+        ("worktrees", _space(project)),
         ("trust", _trust(repository)),
         ("sessions", _sessions(found, damaged)),
         ("worktrees", _missing_worktrees(repository, found)),
-        ("leftovers", _unknown_worktrees(repository, store, names)),
-        ("leftovers", _unfinished(repository, store)),
+        ("leftovers", _unknown_worktrees(project, names)),
+        ("leftovers", _unfinished(project)),
         ("leftovers", _orphans(store, found)),
     ):
         try:
@@ -76,12 +76,27 @@ def _identity(repository: Repository) -> Iterator[Diagnosis]:
     yield ok("identity", "git knows whose name commits carry")
 
 
-def _settings(repository: Repository, store: Store) -> Iterator[Diagnosis]:
-    settings = config.load(state=store, top=repository.top)
-    for sentence in settings.ignored:
-        yield warning("config", sentence)
+def _settings(project: Project) -> Iterator[Diagnosis]:
+    settings = project.config
+    yield from _commands(settings)
     places = sorted({place.partition(":")[0] for place in settings.origins.values()})
     yield ok("config", f"settings from {', '.join(places)}" if places else "no settings: all defaults")
+
+
+def _commands(settings: Config) -> Iterator[Diagnosis]:
+    """What the committed file would run, and whether it may."""
+    found = settings.committed
+    if found is None:
+        return
+    keys = ", ".join(found.data)
+    if found.approved:
+        yield ok("commands", f"the commands of {found.file} are approved: {keys}")
+    else:
+        yield warning(
+            "commands",
+            f"{found.file} has commands that are not approved, so no session starts: {keys}",
+            "see and approve them: chatml trust",
+        )
 
 
 def _ground(path: Path) -> Path:
@@ -95,18 +110,19 @@ def _writable(path: Path) -> str | None:
     return None if os.access(ground, os.W_OK | os.X_OK) else str(ground)
 
 
-def _worktrees_dir(repository: Repository, store: Store) -> Path:
+def _worktrees_dir(project: Project) -> Path:
     """Where worktrees are made. ChatmlError for a place that is refused."""
     try:
-        settings = config.load(state=store, top=repository.top)
+        settings = project.config
     except ChatmlError:  # that is a finding of its own
         settings = Config()
+    repository = project.repo
     return config.worktrees_dir(settings, repository.home, repository.name, repository.common_dir)
 
 
-def _among_worktrees(repository: Repository, store: Store, pattern: str) -> list[Path]:
+def _among_worktrees(project: Project, pattern: str) -> list[Path]:
     try:
-        return sorted(_worktrees_dir(repository, store).glob(pattern))
+        return sorted(_worktrees_dir(project).glob(pattern))
     except ChatmlError:  # that is a finding of its own, too
         return []
 
@@ -141,8 +157,8 @@ def _locks(repository: Repository) -> Iterator[Diagnosis]:
         second.release()
 
 
-def _space(repository: Repository, store: Store) -> Iterator[Diagnosis]:
-    folder = _worktrees_dir(repository, store)
+def _space(project: Project) -> Iterator[Diagnosis]:
+    folder = _worktrees_dir(project)
     if blocked := _writable(folder):
         yield problem("worktrees", f"can't write in {blocked}", "see 'worktrees' in the configuration")
         return
@@ -205,10 +221,10 @@ def _missing_worktrees(repository: Repository, found: Sequence[Session]) -> Iter
         yield warning("worktrees", f"git knows a worktree that is gone: {path}", "forget it with 'git worktree prune'")
 
 
-def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) -> Iterator[Diagnosis]:
+def _unknown_worktrees(project: Project, names: set[str]) -> Iterator[Diagnosis]:
     """What lies among the worktrees and belongs to no session, also not to one whose record is damaged."""
-    known = {os.path.realpath(worktree.path) for worktree in repository.worktrees()}
-    for path in _among_worktrees(repository, store, "[!.]*"):
+    known = {os.path.realpath(worktree.path) for worktree in project.repo.worktrees()}
+    for path in _among_worktrees(project, "[!.]*"):
         place = shlex.quote(str(path))
         if path.name in names or path.name.startswith(PLACE) or not path.is_dir():
             continue  # a scratch worktree comes and goes with the command that tries something in it
@@ -222,14 +238,15 @@ def _unknown_worktrees(repository: Repository, store: Store, names: set[str]) ->
             yield warning("leftovers", f"a folder that is no worktree of this repository: {path}", "look into it")
 
 
-def _unfinished(repository: Repository, store: Store) -> Iterator[Diagnosis]:
+def _unfinished(project: Project) -> Iterator[Diagnosis]:
     """What a `new`, `restore`, `rm` or `merge` that was killed has left."""
+    store = project.store
     if (store.moving.exists() or store.merging.exists()) and not WorkerLock(store.merge_lock).held():
         hint = "the next 'chatml merge', 'sync', 'send', 'new', 'rm' or 'restore' puts branch and checkout right"
         yield warning("leftovers", "a merge or sync was broken off", hint)
     made = sorted(store.sessions.glob(".new-*"))
     records = [path for start in (".gone-*", ".done-*") for path in sorted(store.sessions.glob(start))]
-    gone = [*records, *_among_worktrees(repository, store, ".gone-*")]
+    gone = [*records, *_among_worktrees(project, ".gone-*")]
     for path in (*made, *gone):
         if _age(path) > IN_THE_MAKING:
             what = "the removal" if path in gone else "the making"

@@ -59,7 +59,7 @@ def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wan
         planned = plan(project, listed, given, found)
     except BadTasksError as error:
         return _tell_problems(error)
-    for sentence in [*project.config.ignored, *listed.left_out, *planned.left_out]:
+    for sentence in [*listed.left_out, *planned.left_out]:
         output.warning(sentence)
     for sentence in () if wanted.quiet else planned.told:
         output.note(printable(sentence))

@@ -55,7 +55,7 @@ def _check(at: Path) -> Iterator[Diagnosis]:
         if error.message not in {finding.message for finding in on_machine}:
             yield problem("repository", error.message, error.hint)
         return
-    yield from project.check(here.repo, here.store, found, damaged)
+    yield from project.check(here, found, damaged)
 
 
 def _print(finding: Diagnosis) -> None:

@@ -10,7 +10,7 @@ import click
 from chatml import output
 from chatml.agents import skill
 from chatml.commands import options
-from chatml.config.keys import has_git
+from chatml.config.living import has_git
 from chatml.errors import ChatmlError, UsageError
 from chatml.project import open_project
 

@@ -20,6 +20,7 @@ from chatml.project import Project, open_project
 from chatml.removal import removing
 from chatml.removal.homecoming import with_landed
 from chatml.render import rows
+from chatml.sessions import trusting
 from chatml.sessions.create import Task, create
 from chatml.sessions.fetching import lag
 from chatml.sessions.outset import Outset, check_together
@@ -82,6 +83,7 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Start once that session is done, from what it has committed (repeatable).",
 )
 @_settings
+@click.option("--trust", is_flag=True, help="Approve the commands of the project's .chatml.yaml first.")
 @click.option("--attach", is_flag=True, help="Look in at once.")
 @click.option("--wait", is_flag=True, help="Wait until the session comes to rest.")
 @options.as_json
@@ -107,6 +109,7 @@ def command(
     role: str | None,
     scope: tuple[str, ...],
     after: tuple[str, ...],
+    trust: bool,
     attach: bool,
     wait: bool,
     as_json: bool,
@@ -138,6 +141,8 @@ def command(
     check_together(with_changes=with_changes, fetch=fetch, base=base, branch=branch, after=after)
     _check_single(many, attach=attach, branch=branch, name=name if file is not None or issues is not None else None)
     project = open_project(at)
+    if trust:
+        _approve(project)
     patterns = scope_of(scope, project.repo.top or project.repo.home) if scope else None
     ref = flag("base", base) if base is not None else None
     before = tuple(dict.fromkeys(after))
@@ -157,7 +162,7 @@ def command(
     )
     check_retries(terms, said=settings.get("retries") is not None)
     task = Task(terms, name, ref if ref is not None else project.config.base, branch)
-    for sentence in [*project.config.ignored, *removing.finish_interrupted(project)]:
+    for sentence in removing.finish_interrupted(project):
         output.warning(sentence)
     outset = Outset(project)
     task = outset.of(task, with_changes=with_changes, fetch=fetch)
@@ -194,6 +199,14 @@ def command(
     elif wait:
         rest.tell(session)
     return code
+
+
+def _approve(project: Project) -> None:
+    """Approve what the committed file would run, and say by what it is known."""
+    found = project.config.committed
+    if found is not None and (found.by_variable or not found.approved):
+        trusting.approve(project, found)
+        output.note(f"approved the commands of {found.file}: {found.digest}")
 
 
 def _many(

@@ -15,27 +15,22 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from chatml.config import approvals
+from chatml.config import approvals, living, trust
 from chatml.config.files import BadValueError, Source, file_data
-from chatml.config.keys import (
-    ADDED,
-    KEYS,
-    RESTRICTING,
-    AgentCommand,
-    has_git,
-    scope,
-)
+from chatml.config.keys import ADDED, KEYS, RESTRICTING, AgentCommand, scope
+from chatml.config.living import has_git
 from chatml.config.readers import check_known
 from chatml.config.roles import BUILT_IN, Role
+from chatml.config.trust import CommittedCommands
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import Terms
+from chatml.model import Furnishing, Terms
 from chatml.state.paths import StatePaths
 from chatml.text import nearest
 
 __all__ = [
     "COMMITTED",
-    "NOT_YET",
     "AgentCommand",
+    "CommittedCommands",
     "Config",
     "Role",
     "check_retries",
@@ -50,12 +45,6 @@ __all__ = [
 
 COMMITTED = ".chatml.yaml"
 
-COMMANDS = frozenset({"agents", "notify", "setup", "teardown", "run", "check", "checks"})
-"""Keys that hold commands: read in a committed file, but not taken over from it without approval."""
-
-NOT_YET = frozenset({"copy", "env_files", "setup", "teardown", "run"})
-"""Keys that are checked, and do nothing in this version."""
-
 
 @dataclass(frozen=True)
 class Config:
@@ -66,17 +55,18 @@ class Config:
     base: str | None = None
     branch_prefix: str = "chatml/"
     worktrees: str = "../{repo}.chatml"
-    copy: tuple[str, ...] = ()
-    env_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    setup: tuple[str, ...] = ()
-    teardown: tuple[str, ...] = ()
-    run: str | None = None
+    furnishing: Furnishing = field(default_factory=Furnishing)
+    """What the worktree of a session is given beside its files."""
+    port_range: tuple[int, int] = (4100, 4999)
+    """The first and the last port that sessions may have."""
+    max_setups: int | None = None
+    """How many setups may run at once; None for as many as there are cores."""
     agents: Mapping[str, AgentCommand] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each key that is set: the file and line, or the variable, that set it."""
-    ignored: tuple[str, ...] = ()
-    """A sentence for each setting that was read but has no effect."""
+    committed: CommittedCommands | None = None
+    """What the committed file would run; of one that is not approved, nothing is taken over."""
 
 
 def load(*, state: StatePaths, top: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -86,28 +76,34 @@ def load(*, state: StatePaths, top: Path | None, environ: Mapping[str, str] = os
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    ignored: list[str] = []
+    sources: dict[str, Source] = {}
+    committed: CommittedCommands | None = None
+    proposed: dict[str, Any] = {}
     for source, data in _layers(state, top, environ):
-        for name, raw in data.items():
-            value = _checked(source, name, raw)
-            place = source.place((name,))
-            if source.committed and name in COMMANDS and value is not None:
-                ignored.append(f"{place}: '{name}' is not run: approving a project's commands is not supported yet")
-                continue
-            name = "check" if name == "checks" else name  # two ways to say the same
+        checked = {name: _checked(source, name, raw) for name, raw in data.items()}
+        if source.committed:
+            known, variable = approvals.trusted(state.approvals), environ.get(trust.VARIABLE, "")
+            committed = trust.looked_up(source.name, data, known, variable)
+            if committed is not None and not committed.approved:
+                proposed = {name: checked.pop(name) for name in committed.data}
+                sources |= dict.fromkeys(proposed, source)
+        for written, value in checked.items():
+            name = "check" if written == "checks" else written  # two ways to say the same
             if value is None:
                 if name not in ADDED and not (source.committed and name in RESTRICTING):
                     values.pop(name, None)
                     origins.pop(name, None)
-            else:
-                if name in ADDED:
-                    value = tuple(dict.fromkeys((*values.get(name, ()), *value)))
-                elif name == "roles":  # each by its name: one's own don't hide the team's
-                    value = {**values.get(name, {}), **value}
-                values[name], origins[name] = value, place
-    ignored += (f"{origins[name]}: '{name}' has no effect in this version" for name in values if name in NOT_YET)
+                continue
+            if name in ADDED:
+                value = tuple(dict.fromkeys((*values.get(name, ()), *value)))
+            elif name == "roles":  # each by its name: one's own don't hide the team's
+                value = {**values.get(name, {}), **value}
+            values[name], origins[name], sources[name] = value, source.place((written,)), source
+    for spot, complaint, hint in living.mistakes({**proposed, **values}):
+        raise sources[str(spot[0])].error(BadValueError(complaint, hint=hint), *spot)
+    given = living.furnishing({name: values.pop(name) for name in living.KEYS if name in values})
     terms = Terms(**{name: values.pop(name) for name in _ASKED & values.keys()})
-    return Config(terms, **values, origins=origins, ignored=tuple(ignored))
+    return Config(terms, furnishing=given, **values, origins=origins, committed=committed)
 
 
 def max_parallel(*, state: StatePaths, top: Path | None) -> int | None:
@@ -228,9 +224,10 @@ def _layers(state: StatePaths, top: Path | None, environ: Mapping[str, str]) -> 
     for path, source in sources:
         yield source, file_data(path, source)
     yield Source(str(state.approvals)), approvals.approved(state.approvals)
+    told = {"base"} if "CHATML_WORKTREE" in environ else set()  # in a session it tells which base that has
     for name, key in KEYS.items():
         variable = f"CHATML_{name.upper()}"
-        if text := environ.get(variable):
+        if (text := environ.get(variable)) and name not in told:
             if key.parse is None:
                 raise ChatmlError(f"{variable}: '{name}' can't be set in the environment", hint="set it in a file")
             yield Source(variable), {name: key.parse(text)}

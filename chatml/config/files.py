@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,3 +212,10 @@ def number(text: str) -> int | float | str:
         except ValueError:
             pass
     return text
+
+
+def yaml_text(data: Mapping[str, Any]) -> str:
+    """Plain data as a person would write it in YAML, each text whole on its line."""
+    import yaml
+
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=False, width=1 << 20)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chatml.config import living
 from chatml.config.files import BadValueError, Other, number, shown
+from chatml.config.living import has_git
 from chatml.config.readers import (
     check_known,
     having,
@@ -27,7 +29,6 @@ from chatml.config.readers import (
     read_duration,
     read_number,
     read_text,
-    read_variable,
     read_word,
     within,
 )
@@ -91,20 +92,6 @@ def _beside(text: str) -> None:
     if text.startswith("~") or os.path.isabs(text) or parts[:2] == ("..", "..") or parts in ((), ("..",)):
         complaint = f"in a committed file may not lead elsewhere: {shown(text)}"
         raise BadValueError(complaint, hint="use a folder beside the checkout: ../{repo}.chatml")
-
-
-def has_git(parts: Iterable[str]) -> bool:
-    """Whether a path with these parts leads into a `.git`, also where case is not told apart."""
-    return any(part.casefold() == ".git" for part in parts)
-
-
-def _inner_path(value: Any) -> str:
-    """A path inside of any checkout."""
-    text = read_argument(value)
-    parts = text.split("/")
-    if text[0] in "/~:" or "\\" in text or text[1:2] == ":" or ".." in parts or has_git(parts) or not Path(text).parts:
-        raise BadValueError(f"must be a path inside of the checkout, not {shown(text)}")
-    return text
 
 
 def _model(value: Any) -> str:
@@ -280,11 +267,15 @@ KEYS: Mapping[str, Key] = {
     "check_timeout": Key(read_duration, number),
     "runner": Key(read_word),
     "notify": Key(_notify),
-    "copy": Key(list_of(_inner_path), str.splitlines),
-    "env_files": Key(map_of(_inner_path, map_of(read_variable, having("name", "port"))), None),
-    "setup": Key(list_of(read_command), str.splitlines),
-    "teardown": Key(list_of(read_command), str.splitlines),
-    "run": Key(read_command),
+    "copy": Key(list_of(living.copied), str.splitlines),
+    "link": Key(list_of(living.linked), str.splitlines),
+    "env_files": Key(living.env_files, None),
+    "ports": Key(living.ports, str.splitlines),
+    "port_range": Key(living.port_range),
+    "setup": Key(living.setup, str.splitlines),
+    "max_setups": Key(read_count, number),
+    "run": Key(living.services),
+    "teardown": Key(living.commands, str.splitlines),
     "agents": Key(map_of(_agent_name, _agent), None),
     "roles": Key(_roles, None, team=_team_roles),
 }

@@ -24,6 +24,15 @@ from chatml.model.parts import (
     parse_time,
     stamp,
 )
+from chatml.model.provision import (
+    EnvSetting,
+    Furnished,
+    Furnishing,
+    PassedStep,
+    PortClaim,
+    Service,
+    SetupStep,
+)
 from chatml.model.request import Question, Reply, Request, questions_of
 from chatml.model.session import PUBLIC_KEYS, SCHEMA, Session
 from chatml.model.status import TRANSITIONS, Status
@@ -38,16 +47,21 @@ __all__ = [
     "Changes",
     "CheckResult",
     "Checkout",
+    "EnvSetting",
     "Exchange",
     "FailedCheck",
     "Failure",
     "Family",
     "Feedback",
     "FileChange",
+    "Furnished",
+    "Furnishing",
     "Issue",
     "IssueComment",
     "IssueRef",
     "Landed",
+    "PassedStep",
+    "PortClaim",
     "Predecessor",
     "Process",
     "PullRequest",
@@ -59,7 +73,9 @@ __all__ = [
     "Request",
     "ReviewThread",
     "Seen",
+    "Service",
     "Session",
+    "SetupStep",
     "Status",
     "Terms",
     "Tokens",

@@ -25,6 +25,7 @@ from chatml.model.parts import (
     now,
     parse_time,
 )
+from chatml.model.provision import Furnished, Furnishing
 from chatml.model.request import Request
 from chatml.model.status import Status
 from chatml.model.terms import Terms
@@ -33,7 +34,7 @@ from chatml.record import altered, record, said
 SCHEMA = 1
 """Version of the record's layout; a record of a later version is refused, never rewritten."""
 
-ROOMS = ("exchange", "checkout", "queueing", "family")
+ROOMS = ("exchange", "checkout", "queueing", "family", "furnishing", "furnished")
 """The parts that are notes of one room each; what is so by default is not written."""
 
 
@@ -62,7 +63,6 @@ class Session:
     changes: Changes | None = None
     conflicts: tuple[str, ...] | None = None
     pr: PullRequest | None = None
-    port: int | None = None
     check: CheckResult | None = None
     """What became of the check, once it has run."""
     result: str | None = None
@@ -95,6 +95,9 @@ class Session:
     checkout: Checkout = Checkout()
     queueing: Queueing = Queueing()
     family: Family = Family()
+    furnishing: Furnishing = Furnishing()
+    """What its worktree is given, as the settings were when it was made or set up last."""
+    furnished: Furnished = Furnished()
     seen: Seen = Seen()
     """What was found out as it was read; never written."""
 
@@ -129,6 +132,10 @@ class Session:
     def with_family(self, **changes: Any) -> Session:
         """This session with other notes of its family."""
         return replace(self, family=replace(self.family, **changes))
+
+    def with_furnished(self, **changes: Any) -> Session:
+        """This session with other notes of how far its worktree is with what it is given."""
+        return replace(self, furnished=replace(self.furnished, **changes))
 
     def with_seen(self, **found: Any) -> Session:
         """This session with more that was found out about it."""
@@ -174,6 +181,8 @@ class Session:
             "parent": self.family.parent,
             "queue_place": self.seen.queue_place,
             "landed": self.seen.landed,
+            "port": next(iter(self.furnished.ports.values()), None),
+            "ports": self.furnished.ports or None,
             "processes": None if left is None else [vars(one) for one in left],
         }
         data["check"] = self.checked and self.checked.to_json()
@@ -195,7 +204,11 @@ class Session:
 def _noted(part: Any) -> dict[str, Any]:
     """What stands in a room's part, as JSON data."""
     values = said(part).items()
-    return {name: [vars(one) for one in value] if type(value) is tuple else value for name, value in values}
+    return {name: list(map(_plain, value)) if type(value) is tuple else value for name, value in values}
+
+
+def _plain(one: Any) -> Any:
+    return one if type(one) is str else vars(one)
 
 
 PUBLIC_KEYS = (
@@ -237,6 +250,7 @@ PUBLIC_KEYS = (
     "issue",
     "parent",
     "landed",
+    "ports",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

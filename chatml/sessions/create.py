@@ -14,12 +14,12 @@ from pathlib import Path
 from chatml import config, containment
 from chatml.agents import table
 from chatml.errors import ChatmlError, GitError, UsageError
-from chatml.model import Base, Checkout, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
+from chatml.model import Base, Checkout, Furnishing, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
 from chatml.runners import table as runners
-from chatml.sessions import family
+from chatml.sessions import family, trusting
 from chatml.sessions.control import check_fits, check_message, start_worker
 from chatml.sessions.find import load, resolve, with_places
 from chatml.sessions.names import check_name, numbered, slug
@@ -112,6 +112,7 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
     """
     if task.name is not None:
         check_name(task.name)
+    trusting.check(project)
     repository = project.repo
     terms = _checked(project, task.terms)
     tip = None
@@ -149,6 +150,8 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
         queueing=Queueing(queued_at=stamp if queued else None),
         checkout=Checkout(owns_branch=task.branch is None, scope_start=tip or task.carried, carried=task.carried),
         issue=task.issue,
+        # Who only reads needs nothing of that.
+        furnishing=Furnishing() if terms.reads_only else project.config.furnishing,
     )
 
 

@@ -11,7 +11,7 @@ from chatml import config
 from chatml.errors import ChatmlError, UsageError, of_machine
 from chatml.model import Base, Issue, Session
 from chatml.project import Project
-from chatml.sessions import control, family, find, issues
+from chatml.sessions import control, family, find, issues, trusting
 from chatml.sessions.create import Task, base_of, clash, drafted
 from chatml.sessions.names import check_name, slug
 from chatml.sessions.naming import Naming
@@ -96,6 +96,7 @@ class Planner:
     def check_given(self) -> None:
         """What is given for all is wrong once, and not in each of them."""
         given, settings = self.given, self.project.config
+        trusting.check(self.project)
         config.terms_of(settings, given.flags, config.role_of(settings, given.role) if given.role else None)
         if given.base is not None:
             self.bases[given.base] = base_of(self.project.repo, given.base)
