@@ -93,11 +93,13 @@ def execute(
     cancelled: Callable[[], bool],
     listener: Callable[[bytes], None] | None = None,
     mark: str | None = None,
+    leaves: bool = False,
 ) -> CheckRun:
     """Run the command in a worktree, for `timeout` seconds at the most or until `cancelled` says so.
 
-    Whatever it has started ends with it: it is known by its `mark`, one of its own where none is given. `contained`:
-    in a sandbox, so that it writes there alone. The `listener` is given all of the output as it comes.
+    Whatever it has started ends with it: it is known by its `mark`, one of its own where none is given. With `leaves`,
+    what a command that has passed left running may stay. `contained`: in a sandbox, so that it writes there alone.
+    The `listener` is given all of the output as it comes.
     """
     tail, mark = Tail(), mark or str(uuid.uuid4())
 
@@ -121,13 +123,15 @@ def execute(
                 timeout=timeout,
                 cancelled=cancelled,
                 listener=hear,
+                leaves=leaves,
             ).code
         except TimeoutError:
             pass
         except OSError as error:
             return CheckRun("could not be started", (error.strerror or str(error)).lower(), NOT_RUN[0])
         finally:
-            proc.sweep(mark, variable=environment.CHECK)  # what has left its group: a server, a daemon
+            if not (leaves and code == 0):
+                proc.sweep(mark, variable=environment.CHECK)  # what has left its group: a server, a daemon
     if code is not None:
         return CheckRun("passed" if code == 0 else f"exited with code {code}", tail.text(), code)
     if cancelled():

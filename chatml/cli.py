@@ -48,6 +48,9 @@ SECTIONS: dict[str, dict[str, str]] = {
         "merge": "Land sessions in their base, here and now.",
         "pr": "Push the branch and open the pull request.",
     },
+    "Live in a worktree": {
+        "setup": "Set up a session's worktree again.",
+    },
     "Clean up": {
         "rm": "Remove sessions; what they held stays recoverable.",
         "restore": "Bring back a removed session.",

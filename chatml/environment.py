@@ -84,8 +84,12 @@ SESSION = (
     *(MARKER, CHECK),
     *("CHATML_NAME", "CHATML_STATUS", "CHATML_MESSAGE", "CHATML_WORKTREE", "CHATML_BRANCH", "CHATML_REPOSITORY"),
     *("CHATML_REQUEST", "CHATML_REQUEST_ID", "CHATML_REQUEST_KIND", "CHATML_NOTIFIER"),
+    *("CHATML_SLUG", "CHATML_REPO", "CHATML_PORT"),
 )
 """What chatml tells the programs of one session about it; another one started from there has its own."""
+
+LIVED_IN = ("CHATML_BASE", "CHATML_PORT_*", "COMPOSE_PROJECT_NAME")
+"""The same, where they are a session's: elsewhere these are a person's settings."""
 
 RUN = (
     *("PRE_COMMIT", "PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF", "PRE_COMMIT_SOURCE", "PRE_COMMIT_ORIGIN"),
@@ -114,6 +118,8 @@ def clean_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) 
 def session_env(extra: Mapping[str, str] | None = None, drop: Iterable[str] = ()) -> dict[str, str]:
     """What is handed on to a session, or to a program that has nothing to do with who calls; plus `extra`."""
     left_out = [*AGENT, *SESSION, *RUN, *DATES, *drop]
+    if "CHATML_WORKTREE" in os.environ:
+        left_out += LIVED_IN
     if "MAKELEVEL" in os.environ:
         left_out += MAKE_TOLD
     if "CLAUDECODE" in os.environ:

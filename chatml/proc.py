@@ -51,6 +51,7 @@ def run(
     timeout: float | None = None,
     cancelled: Callable[[], bool] | None = None,
     listener: Callable[[bytes], None] | None = None,
+    leaves: bool = False,
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
 
@@ -59,7 +60,8 @@ def run(
     FileNotFoundError where the program is missing, TimeoutError after `timeout` seconds or once `cancelled`
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
     and what it started end with this process too, however that ends. With a `listener` besides, that is given both
-    outputs as they come, nothing is kept of them, and what the command leaves in its group is ended.
+    outputs as they come, nothing is kept of them, and what the command leaves in its group is ended; not so where it
+    has passed and `leaves` something there on purpose.
     """
     with Pipes(stdin, joined=listener is not None) as pipes:
         process = subprocess.Popen(
@@ -86,7 +88,8 @@ def run(
             raise
         finally:
             if listener is not None:
-                end_group(process.pid)
+                if not (leaves and process.returncode == 0):
+                    end_group(process.pid)
                 pipes.finish()
                 listener(pipes.take())
         leave(pipes)

@@ -44,6 +44,7 @@ ENVIRONMENT: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     ".git/chatml/config.yaml": "Settings of this person for this repository.",
     ".chatml.yaml": "Settings of the team, committed. Its commands run once you approved them ('chatml trust').",
+    "~/.local/state/chatml/ports.json": "Which ports sessions have, of all repositories ($XDG_STATE_HOME).",
     "~/.config/chatml/config.yaml": "Settings of this person for all repositories.",
     ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
     "(messages to the agent), worker.log, and the locks.",
@@ -178,6 +179,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
             "Sessions whose tests failed, for a script:",
             "chatml summary --json | jq 'map(select(any(.tests[]?; .ok == false)).name)'",
         ),
+    ),
+    "setup": (
+        ("After a failure was mended:", "chatml setup add-rate-limiting"),
+        ("Every step again:", "chatml setup --all limit"),
     ),
     "rm": (
         ("All whose work has landed:", "chatml rm --merged"),

@@ -145,6 +145,7 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
                 EnvSetting(".env", "LIMIT", "5"),
             ),
             ports=("web", "db"),
+            max_setups=2,
             setup=(SetupStep("npm ci", 600.0, ("package-lock.json",)), SetupStep("awk '{print}' < a")),
             teardown=("docker compose down",),
             services=(
@@ -154,7 +155,6 @@ def test_every_setting_of_the_contract_is_read_with_its_type(place: Place) -> No
             ),
         ),
         port_range=(4200, 4299),
-        max_setups=2,
         agents={
             "codex": AgentCommand(("codex", "exec", "{prompt}"), ("codex", "exec", "resume", "--last", "{prompt}"))
         },

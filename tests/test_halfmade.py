@@ -157,7 +157,7 @@ def test_a_git_that_is_killed_amid_making_a_worktree_can_be_resumed(
 
 def _prepare_until(session: Session, store: SessionStore, last: int = -1) -> bool:
     """Prepare the session's worktree in a process that is killed before its line number `last`; whether it was."""
-    parts = (checkout.prepare, checkout.fill, checkout._clear_up, checkout._give_all, checkout._give)
+    parts = (checkout.prepare, checkout.fill, checkout._clear_up, checkout.give_all, checkout._give)
     steps = {part.__code__ for part in parts}
     pid = os.fork()
     if pid == 0:

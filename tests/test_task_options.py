@@ -20,7 +20,7 @@ from tests.worktree import sealed
 __all__ = ["remote", "sealed", "shell"]
 
 OF_THE_CALL = {
-    "file", "each", "number", "dry_run", "retry", "issues", "attach", "wait", "as_json", "quiet", "color",
+    "file", "each", "number", "dry_run", "retry", "issues", "attach", "wait", "as_json", "quiet", "color", "trust",
 }  # fmt: skip
 """Options of `new` that say what is to be made, or what the call itself is to do and to print."""
 

@@ -59,8 +59,6 @@ class Config:
     """What the worktree of a session is given beside its files."""
     port_range: tuple[int, int] = (4100, 4999)
     """The first and the last port that sessions may have."""
-    max_setups: int | None = None
-    """How many setups may run at once; None for as many as there are cores."""
     agents: Mapping[str, AgentCommand] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from chatml.config.readers import (
 )
 from chatml.model.provision import PLACEHOLDERS, EnvSetting, Furnishing, Service, SetupStep, unknown_placeholder
 
-KEYS = ("copy", "link", "env_files", "ports", "setup", "run", "teardown")
+KEYS = ("copy", "link", "env_files", "ports", "setup", "max_setups", "run", "teardown")
 """The settings that are a session's `Furnishing`."""
 
 PLAIN = "web"
@@ -156,7 +156,9 @@ def furnishing(values: Mapping[str, Any]) -> Furnishing:
     run = tuple(
         replace(one, port=one.port or (one.name if one.name in known else None)) for one in values.get("run", ())
     )
-    plain = {name: values[name] for name in ("copy", "link", "ports", "setup", "teardown") if name in values}
+    plain = {
+        name: values[name] for name in ("copy", "link", "ports", "setup", "max_setups", "teardown") if name in values
+    }
     return Furnishing(**plain, env=values.get("env_files", ()), services=run)
 
 

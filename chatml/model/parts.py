@@ -269,3 +269,5 @@ class Failure:
     kind: str
     message: str
     hint: str | None = None
+    output: str | None = None
+    """The last lines of what failed, harmless to a terminal."""

@@ -55,6 +55,8 @@ class Furnishing:
     ports: tuple[str, ...] = ()
     """The names of the ports that it needs."""
     setup: tuple[SetupStep, ...] = ()
+    max_setups: int | None = None
+    """How many setups of the repository may run at once; None for as many as there are cores."""
     services: tuple[Service, ...] = ()
     teardown: tuple[str, ...] = ()
     """Commands of the shell that run before it is removed."""

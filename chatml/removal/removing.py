@@ -33,6 +33,7 @@ from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.paths import DONE, GONE
 from chatml.state.store import SessionStore, remove_tree, write_json
+from chatml.workspace import ports
 from chatml.workspace.mending import mend
 
 STARTS = 5
@@ -147,6 +148,8 @@ def _clear(project: Project, gone: SessionStore, session: Session, plan: dict[st
         trash.save(repository, gone, session.name, session, replace(place, folder=aside))
         (aside / ".git").unlink()
     carrying.let_go(repository, session)
+    with contextlib.suppress(OSError, ChatmlError):  # whoever claims one next sees that this session is no more
+        ports.release(session.id)
     fate = _delete_branch(repository, session, plan["tip"])
     if place.admin is not None:
         place.admin.rename(gone.admin)

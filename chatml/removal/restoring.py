@@ -22,6 +22,7 @@ from chatml.removal.inner import prune, put_back
 from chatml.removal.place import Place, locate
 from chatml.removal.trash import MARK, is_file
 from chatml.repo import Repository
+from chatml.sessions import living
 from chatml.state.store import CorruptRecordError, SessionStore, Store
 from chatml.text import nearest
 from chatml.workspace import checkout
@@ -106,6 +107,8 @@ def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | 
         staged = undo.enter_context(project.store.stage())
         _write_out(project.repo, found.commit, "session", staged.folder)
         session, remark = _bring_back_worktree(project.repo, _record(project, found, staged, name), found, undo)
+        # What is large and ignored was not kept, so it is copied, and set up, anew.
+        session = session.with_furnished(files=False, passed=())
         staged.write(session)
         with staged.lock():  # nobody may find a worker alive that isn't one
             try:
@@ -113,6 +116,9 @@ def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | 
             except FileExistsError:
                 raise ChatmlError(f"a session named '{name}' exists", "remove that one first") from None
         undo.pop_all()
+    store = project.store.session(name)
+    with suppress(ChatmlError, OSError), store.lock():  # else it gets them with the next setup, or run
+        session = living.with_ports(project, store, session)
     return session, remark
 
 

@@ -67,6 +67,10 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
     for name, value in (*facts.items(), *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
+    if session.error is not None and session.error.output:
+        yield paint("it printed, at last:", dim=True)
+        for line in printable(session.error.output).splitlines():
+            yield f"  {line}"
     if session.check is not None and session.check.output:
         yield paint("the check printed, at last:", dim=True)
         for line in printable(session.check.output).splitlines():

@@ -188,6 +188,8 @@ def resume(
 
 def _only_check_left(store: SessionStore, session: Session) -> bool:
     """Whether the agent has answered all, and what is left is to run the check: it is not asked anew for that."""
+    if session.error is not None and session.error.kind == Kind.SETUP.value:
+        return not inbox.unanswered(log.read(store.events))
     if session.terms.check is None and session.watching is None:
         return False
     if session.status is Status.FAILED:

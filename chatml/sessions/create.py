@@ -25,6 +25,7 @@ from chatml.sessions.find import load, resolve, with_places
 from chatml.sessions.names import check_name, numbered, slug
 from chatml.state import inbox
 from chatml.state.store import SessionStore
+from chatml.workspace import ports
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
             undo.callback(_forget, store)
         session = store.read()
         undo.callback(family.given_back, project, session)
+        session = _with_ports(project, store, session, undo)
         undo.callback(_unmake, project, session)
         if session.checkout.carried is not None:
             from chatml.changes import carrying  # here alone: comparing is heavy, and this is rare
@@ -96,6 +98,16 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
         undo.pop_all()
         # The stage is gone, having become the session.
     return session
+
+
+def _with_ports(project: Project, store: SessionStore, session: Session, undo: ExitStack) -> Session:
+    """The session with the ports that it needs, claimed for it."""
+    names, within = session.furnishing.ports, project.config.port_range
+    if not names:
+        return session
+    undo.callback(ports.release, session.id)
+    claims = ports.claim(session, project.store.root.parent, names, within)
+    return store.update(lambda one: one.with_furnished(claims=claims))
 
 
 def _born(draft: Session) -> Session:

@@ -124,6 +124,10 @@ class StatePaths:
         """Held by whoever merges sessions in memory, or writes that down."""
         return self.root / "conflicts.lock"
 
+    def setup_slot(self, number: int) -> Path:
+        """Held by one of the setups that run at once."""
+        return self.root / f"setup-{number}.lock"
+
     @property
     def merge_lock(self) -> Path:
         """Held by the `merge` that is at work."""
@@ -162,3 +166,21 @@ class StatePaths:
     def kept_repositories(self, session_id: str) -> Path:
         """Where repositories that were inside a removed worktree are kept: git can't hold one in another."""
         return self.root / "trash" / session_id
+
+
+class UserPaths:
+    """What is one for all repositories of this user, in their state folder (XDG Base Directory Specification)."""
+
+    def __init__(self) -> None:
+        given = Path(os.environ.get("XDG_STATE_HOME", ""))
+        home = given if given.is_absolute() else Path(os.path.expanduser("~"), ".local", "state")
+        self.root = home / "chatml"
+
+    @property
+    def ports(self) -> Path:
+        """Whose each port is."""
+        return self.root / "ports.json"
+
+    @property
+    def ports_lock(self) -> Path:
+        return self.root / "ports.lock"

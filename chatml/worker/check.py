@@ -21,6 +21,7 @@ from chatml.model.event import CheckBegun, CheckEnded
 from chatml.state.inbox import post, since_person
 from chatml.text import beginning, one_line
 from chatml.worker.journal import Journal
+from chatml.workspace.values import environ
 
 SHORT = 20
 """Lines that the record keeps of a check that has passed: `ls` reads them of each session, and the log has all."""
@@ -142,7 +143,7 @@ def _execute(session: Session, contained: bool, broken_off: threading.Event) -> 
     return checking.execute(
         session.terms.check or "",
         Path(session.worktree),
-        {**os.environ, environment.MARKER: session.id},
+        {**os.environ, environment.MARKER: session.id, **environ(session)},
         timeout=session.terms.check_timeout,
         contained=contained,
         cancelled=broken_off.is_set,

@@ -23,6 +23,7 @@ from chatml.worker.journal import Journal
 from chatml.worker.limits import LimitReachedError, Limits
 from chatml.worker.mail import Mail
 from chatml.worker.neighbours import Neighbourhood
+from chatml.workspace.values import environ
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -125,7 +126,7 @@ class Conversation:
             worktree=Path(session.worktree),
             state_dir=self.journal.store.folder,
             instruction=briefing.instruction(session),
-            env={environment.MARKER: session.id},
+            env={environment.MARKER: session.id, **environ(session)},
             decided=self.asking.decided(),
             unanswered=tuple(waits),
         )

@@ -15,7 +15,7 @@ from chatml.model.event import Event, SetUp, StatusChanged
 from chatml.runners import table as runners
 from chatml.state.log import read
 from chatml.state.store import SessionStore, Store
-from chatml.worker import check, scoping, succession
+from chatml.worker import check, furnish, scoping, succession
 from chatml.worker.check import Verdict
 from chatml.worker.conversation import Conversation, Stopped
 from chatml.worker.journal import Journal, fail, failure_of
@@ -52,6 +52,8 @@ class Worker:
                 pass
         except Stopped:
             self._end_stopped()
+        except furnish.SetupFailedError as error:
+            fail(self.journal.store, error.failure, self.journal.log)
         except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
             fail(self.journal.store, failure_of(error), self.journal.log, words(error))
 
@@ -59,7 +61,7 @@ class Worker:
         """Converse until there is nothing more to do; False where something came in just then."""
         self.talk.receive()
         try:
-            if not self._only_check_left():
+            if self.talk.ready() or self.talk.unanswered:
                 await self.talk.converse(self.make_agent)
         except AgentError as error:
             if self.talk.stopping or not self.journal.store.worker_lock.ours():
@@ -74,12 +76,6 @@ class Worker:
                 return False
             return self._rest(known={message.id for message in self.talk.mail.waiting})
         return await self._verified() and await self._watched() and self._rest()
-
-    def _only_check_left(self) -> bool:
-        """Whether the agent has answered all before this worker began, and is not to be started for nothing."""
-        talk, session = self.talk, self.journal.session
-        other_work = session.terms.check is not None or session.watching is not None
-        return other_work and not (talk.ready() or talk.unanswered)
 
     async def _verified(self) -> bool:
         """Run the check where it is due; False where the agent has to go on first, or something came in meanwhile."""
@@ -149,6 +145,12 @@ class Worker:
             self.make_agent = await loading
         for line in said:
             self.journal.log.append(SetUp(line))
+        try:
+            await asyncio.to_thread(furnish.furnish, self.journal, lambda: self.talk.stopping)
+        except TimeoutError:
+            raise Stopped from None
+        if self.earlier is not None and self.earlier.kind == Kind.SETUP.value:
+            self.earlier = None  # it has passed now
 
     def _checkout(self) -> list[str]:
         """Make the worktree ready, from what was there before it; returns what a person has to know."""

@@ -115,7 +115,7 @@ def fill(worktree: Path, cancelled: Callable[[], bool] | None = None, carried: s
         if carried is not None:
             repo.git("read-tree", "-m", "HEAD", at=files, env=env)
         _give(ours, index)
-    _give_all(files, worktree)
+    give_all(files, worktree)
 
 
 def _clear_up(worktree: Path) -> None:
@@ -127,7 +127,8 @@ def _clear_up(worktree: Path) -> None:
         remove_tree(folder)
 
 
-def _give_all(source: Path, target: Path) -> None:
+def give_all(source: Path, target: Path) -> None:
+    """Move what is in one folder into the other, each thing whole; what stands there already stays."""
     with os.scandir(source) as entries:
         found = list(entries)
     for entry in found:
@@ -135,7 +136,7 @@ def _give_all(source: Path, target: Path) -> None:
         if not entry.is_dir(follow_symlinks=False):
             _give(Path(entry.path), there)
         elif there.is_dir() and not there.is_symlink():
-            _give_all(Path(entry.path), there)
+            give_all(Path(entry.path), there)
         elif not os.path.lexists(there):
             os.rename(entry.path, there)
 
