@@ -190,7 +190,11 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "restore": (("What can come back:", "chatml restore"), ("", "chatml restore add-rate-limiting")),
     "help": (("", "chatml help new"), ("For an agent that starts sessions itself:", "chatml help agents")),
-    "init": (("Tell the agents of this project how to use chatml:", "chatml init --skill"),),
+    "init": (
+        ("Settings that fit the project, to edit:", "chatml init"),
+        ("See them first:", "chatml init --print"),
+        ("Tell the agents of this project how to use chatml:", "chatml init --skill"),
+    ),
     "trust": (
         ("See what would run, and approve it:", "chatml trust"),
         ("For CI, where nobody is asked:", "chatml trust -q"),

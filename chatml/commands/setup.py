@@ -30,8 +30,9 @@ from chatml.text import printable
 def command(at: Path, names: tuple[str, ...], anew: bool, as_json: bool, quiet: bool) -> int:
     """Set up a session's worktree again.
 
-    Runs what is due of 'setup' in the configuration, as that is now: a step is due until it has passed, and where a file changed that its if_changed names. What it prints goes to
-    standard error; the command ends with the setup, and fails with it. Afterwards the agent goes on where it was due.
+    Runs what is due of 'setup' in the configuration, as that is now: a step is due until it has passed, and where a
+    file changed that its if_changed names. What it prints goes to standard error; the command ends with the setup, and
+    fails with it. Afterwards the agent goes on where it was due.
     """
     each = Each(open_project(at))
     for sentence in removing.finish_interrupted(each.project):
