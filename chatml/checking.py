@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from chatml import containment, environment, proc
+from chatml import containment, environment, marking, proc
 from chatml.record import record
 from chatml.text import printable
 
@@ -131,7 +131,7 @@ def execute(
             return CheckRun("could not be started", (error.strerror or str(error)).lower(), NOT_RUN[0])
         finally:
             if not (leaves and code == 0):
-                proc.sweep(mark, variable=environment.CHECK)  # what has left its group: a server, a daemon
+                marking.sweep(mark, variable=environment.CHECK)  # what has left its group: a server, a daemon
     if code is not None:
         return CheckRun("passed" if code == 0 else f"exited with code {code}", tail.text(), code)
     if cancelled():

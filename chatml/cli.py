@@ -50,6 +50,9 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Live in a worktree": {
         "setup": "Set up a session's worktree again.",
+        "run": "Start a session's services, and print where they answer.",
+        "exec": "Run a command in a session's worktree.",
+        "teardown": "Take down what a session's worktree has running.",
     },
     "Clean up": {
         "rm": "Remove sessions; what they held stays recoverable.",

@@ -25,6 +25,9 @@ MARKER = "CHATML_SESSION_ID"
 CHECK = "CHATML_CHECK_ID"
 """Environment variable that every process of one run of a session's check inherits."""
 
+SERVICE = "CHATML_SERVICE_ID"
+"""Environment variable that every process of a session's service inherits: `ID-OF-SESSION:SERVICE`."""
+
 GIT_LOCAL = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CONFIG",
@@ -81,7 +84,7 @@ AGENT = (
 """What a coding agent tells its own children about itself; a session started from there is not one of them."""
 
 SESSION = (
-    *(MARKER, CHECK),
+    *(MARKER, CHECK, SERVICE),
     *("CHATML_NAME", "CHATML_STATUS", "CHATML_MESSAGE", "CHATML_WORKTREE", "CHATML_BRANCH", "CHATML_REPOSITORY"),
     *("CHATML_REQUEST", "CHATML_REQUEST_ID", "CHATML_REQUEST_KIND", "CHATML_NOTIFIER"),
     *("CHATML_SLUG", "CHATML_REPO", "CHATML_PORT"),

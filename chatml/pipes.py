@@ -76,10 +76,11 @@ class Pipes:
         """A file that can be read from whenever `tend` has something to do."""
         return self._selector.fileno()
 
-    def take(self) -> bytes:
-        """What came on the standard output since it was taken last."""
-        news = bytes(self._said[self._out])
-        self._said[self._out].clear()
+    def take(self, errors: bool = False) -> bytes:
+        """What came on the standard output, or with `errors` on the standard error, since it was taken last."""
+        said = self._said[self._err if errors else self._out]
+        news = bytes(said)
+        said.clear()
         return news
 
     @property

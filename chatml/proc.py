@@ -1,4 +1,4 @@
-"""All subprocesses but git's logic: running, detaching, stopping by ladder, and finding what a dead worker left."""
+"""All subprocesses but git's logic: running, detaching, stopping by ladder."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from chatml import guard
 from chatml.environment import MARKER
 from chatml.pipes import Pipes
 from chatml.record import record
-
-WORKER = "chatml.worker"
-"""The module that runs as a worker."""
 
 STEP = 0.1
 """Seconds between two looks whether a command has ended, or is to end, while nothing comes from it."""
@@ -51,6 +49,7 @@ def run(
     timeout: float | None = None,
     cancelled: Callable[[], bool] | None = None,
     listener: Callable[[bytes], None] | None = None,
+    errors: Callable[[bytes], None] | None = None,
     leaves: bool = False,
 ) -> Result:
     """Run a command to its end and keep what it said; never raises for its exit code.
@@ -61,9 +60,9 @@ def run(
     says so (looked at ten times a second); the whole process group is stopped first. With `cancelled`, the command
     and what it started end with this process too, however that ends. With a `listener` besides, that is given both
     outputs as they come, nothing is kept of them, and what the command leaves in its group is ended; not so where it
-    has passed and `leaves` something there on purpose.
+    has passed and `leaves` something there on purpose. With `errors`, that is given the standard error apart.
     """
-    with Pipes(stdin, joined=listener is not None) as pipes:
+    with Pipes(stdin, joined=listener is not None and errors is None) as pipes:
         process = subprocess.Popen(
             guarded(argv, group=True) if cancelled is not None else argv,
             cwd=cwd,
@@ -80,8 +79,7 @@ def run(
                 if time.monotonic() >= deadline or (cancelled is not None and cancelled()):
                     raise TimeoutError(f"{argv[0]} was stopped")
                 _await(process, pipes, min(STEP, deadline - time.monotonic()))
-                if listener is not None:
-                    listener(pipes.take())
+                _pass_on(pipes, listener, errors)
             pipes.finish()
         except BaseException:
             stop_child(process, group=cancelled is not None)
@@ -91,9 +89,27 @@ def run(
                 if not (leaves and process.returncode == 0):
                     end_group(process.pid)
                 pipes.finish()
-                listener(pipes.take())
+                _pass_on(pipes, listener, errors)
         leave(pipes)
         return Result(tuple(argv), process.returncode, *pipes.said)
+
+
+def _pass_on(pipes: Pipes, listener: Callable[[bytes], None] | None, errors: Callable[[bytes], None] | None) -> None:
+    if listener is not None:
+        listener(pipes.take())
+    if errors is not None:
+        errors(pipes.take(errors=True))
+
+
+def become(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Be that program from here on, with this process's files and signals as it got them. OSError where it can't be."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a shell's pipes live by
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(argv[0], list(argv), dict(env))
+    finally:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def end_group(group: int, grace: float = 2.0) -> None:
@@ -209,77 +225,6 @@ def guarded(argv: Sequence[str], group: bool = False) -> list[str]:
 def python() -> list[str]:
     """The command of this interpreter for our own modules: never picks up a module from the working directory."""
     return [sys.executable, *(["-P"] if sys.version_info >= (3, 11) else [])]
-
-
-def marks(variable: str = MARKER) -> dict[int, str]:
-    """The living processes of ours that a session has marked, with its marker, by PID; without this process.
-
-    Another `variable` marks a part of them.
-    """
-    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")] if sees_marks() else []
-    found = ((pid, _mark(pid, variable)) for pid in pids if pid != os.getpid())
-    return {pid: marker for pid, marker in found if marker is not None}
-
-
-def _mark(pid: int, variable: str = MARKER) -> str | None:
-    start = f"{variable}=".encode()
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None  # gone, or somebody else's
-    return next((one[len(start) :].decode("ascii", "replace") for one in variables if one.startswith(start)), None)
-
-
-def marks_above() -> Iterator[str]:
-    """The markers of the processes that this one descends from, the nearest first; none where that can't be seen.
-
-    Not those of workers: what they start themselves, such as a person's notifier or a hook, is no agent's.
-    """
-    pid = os.getppid()
-    while pid > 1:
-        if (marker := _mark(pid)) is not None and WORKER not in words(pid):
-            yield marker
-        try:
-            # The name in it may hold anything, also parentheses (proc_pid_stat(5)).
-            pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            return
-
-
-def sees_marks() -> bool:
-    """Whether this system shows the environments of processes, and so which of them a session has marked."""
-    return os.path.exists("/proc/self/environ")
-
-
-def words(pid: int) -> list[str]:
-    """A process's program and arguments; empty for one that is gone, or that can't be seen."""
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0")
-    except OSError:
-        return []
-    return line.split("\0") if line else []  # nothing: it has ended, and waits to be reaped
-
-
-def marked(marker: str, variable: str = MARKER) -> list[int]:
-    """PIDs of living processes of ours whose environment carries this session's marker, but this process."""
-    return [pid for pid, found in marks(variable).items() if found == marker]
-
-
-def is_marked(pid: int, marker: str) -> bool:
-    """Whether the process is of this session, so that a stale PID ends nobody else; True where that can't be seen."""
-    return _mark(pid) == marker if sees_marks() else pid > 1
-
-
-def sweep(marker: str, grace: float = 2.0, variable: str = MARKER) -> int:
-    """Stop all processes that carry the marker: terminate, `grace` seconds, kill. Returns how many there were."""
-    first = marked(marker, variable)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in marked(marker, variable):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-        if wait_until(lambda: not marked(marker, variable), grace):
-            break
-    return len(first)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, step: float = 0.02) -> bool:

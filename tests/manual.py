@@ -47,7 +47,7 @@ FILES: Mapping[str, str] = {
     "~/.local/state/chatml/ports.json": "Which ports sessions have, of all repositories ($XDG_STATE_HOME).",
     "~/.config/chatml/config.yaml": "Settings of this person for all repositories.",
     ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
-    "(messages to the agent), worker.log, and the locks.",
+    "(messages to the agent), worker.log, services/ (their logs), and the locks.",
     "../REPOSITORY.chatml/NAME": "The session's worktree, beside the main checkout.",
     "refs/chatml/trash/NAME": "What 'chatml rm' removed, for 'chatml restore'.",
 }
@@ -184,6 +184,17 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("After a failure was mended:", "chatml setup add-rate-limiting"),
         ("Every step again:", "chatml setup --all limit"),
     ),
+    "run": (
+        ("All of them, and look at the first:", "chatml run add-rate-limiting --open"),
+        ("What one has printed, and on:", "chatml run limit web --logs -f"),
+        ("End them:", "chatml run --stop limit"),
+    ),
+    "exec": (
+        ("The tests of one:", "chatml exec add-rate-limiting -- make test"),
+        ("Of all, side by side:", "chatml exec --all -- make test"),
+        ("A shell, where its variables are set:", "chatml exec limit -- bash"),
+    ),
+    "teardown": (("", "chatml teardown add-rate-limiting"),),
     "rm": (
         ("All whose work has landed:", "chatml rm --merged"),
         ("What would be removed, and what is in the way:", "chatml rm --all --dry-run"),

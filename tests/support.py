@@ -70,6 +70,8 @@ def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
         TZ="UTC",
         PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         CLAUDE_CODE_MAX_RETRIES="1",
+        # No two of the processes that run tests hand out the same ports.
+        CHATML_PORT_RANGE=_ports(),
         # Most tests are about what is asked; in a sandbox no command is, and not every machine has one. Those about the
         # sandbox (tests/test_sandbox.py, tests/test_escapes.py) switch it on.
         CHATML_SANDBOX="off",
@@ -78,6 +80,12 @@ def sealed_env(home: Path, api_url: str | None = None) -> dict[str, str]:
     )
     forked.Server.starts_with(env)
     return env
+
+
+def _ports() -> str:
+    """The ports that sessions of this testing process have: below those that Linux gives out by itself (ip(7))."""
+    first = 20_000 + 500 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20)
+    return f"{first}-{first + 499}"
 
 
 @dataclass

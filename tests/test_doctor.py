@@ -162,7 +162,7 @@ def test_a_broken_configuration(sandbox: Sandbox) -> None:
 
 def test_settings_are_named_by_their_file(sandbox: Sandbox) -> None:
     (sandbox.repo / ".chatml.yaml").write_text("permission_mode: plan\n")
-    found = doctor(sandbox, env={"CHATML_SANDBOX": ""})
+    found = doctor(sandbox, env={"CHATML_SANDBOX": "", "CHATML_PORT_RANGE": ""})
     assert one(found, "config")["message"] == "settings from .chatml.yaml"
 
 

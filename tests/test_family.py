@@ -233,7 +233,7 @@ def test_whose_agent_calls_is_seen_without_the_marker_too(
     make_session(sandbox, "boss")
     session_id = record(project, "boss").id
     assert caller(project) is None
-    monkeypatch.setattr("chatml.proc.marks_above", lambda: iter(["of another repository", session_id]))
+    monkeypatch.setattr("chatml.marking.marks_above", lambda: iter(["of another repository", session_id]))
     above = caller(project)
     assert above is not None
     assert above.name == "boss"

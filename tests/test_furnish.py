@@ -18,7 +18,6 @@ AGENT = "agents: {echo: {command: [sh, -c, echo answer, '{prompt}'], resume: [sh
 @pytest.fixture
 def lived(sandbox: Sandbox) -> Sandbox:
     """A repository that ignores a few things, and an agent that answers at once."""
-    sandbox.env["XDG_STATE_HOME"] = str(sandbox.home / "state")
     sandbox.commit("ignore", _dot_gitignore="node_modules/\n.env\n*.local\ntrees/\nout\n")
     return sandbox
 

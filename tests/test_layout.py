@@ -18,7 +18,7 @@ PACKAGE = Path(chatml.__file__).parent
 LEVELS = [
     {"environment", "errors", "guard", "pipes", "record", "text", "typed"},
     {"model", "plugins", "proc"},
-    {"containment"},
+    {"containment", "marking"},
     {"checking", "state", "repo"},
     {"config"},
     {"terminal", "tasks"},

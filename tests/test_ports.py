@@ -152,7 +152,7 @@ def test_new_claims_and_rm_gives_back_and_restore_claims_anew(sandbox: Sandbox) 
     sandbox.chatml("restore", "x")
     assert {*sandbox.session("x")["ports"].values()}.isdisjoint(other["ports"].values())
     sandbox.chatml("rm", "y", "-q")
-    settings.write_text(settings.read_text() + f"port_range: {made['port']}-{made['port'] + 2}\n")
+    sandbox.env["CHATML_PORT_RANGE"] = f"{made['port']}-{made['port'] + 2}"
     refused = sandbox.chatml("new", "hi", "--name", "z", "-n", "2", code=1)
     assert "no 2 ports in a row are free" in refused.err
     assert len(sandbox.git("worktree", "list").splitlines()) == 1 + len(sandbox.chatml("ls", "-q").out.split())

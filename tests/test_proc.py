@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chatml import proc
+from chatml import marking, proc
 from chatml.environment import MARKER
 from chatml.state.store import Store
 from tests.support import TIMEOUT, Sandbox, marked_processes, wait_until
@@ -36,7 +36,7 @@ def test_the_end_of_the_command_counts_and_all_that_it_said_until_then(marker: s
     done = proc.run(["sh", "-c", STAYING + talk], cancelled=cancelled)
     assert time.monotonic() - began < BACKGROUND / 2
     assert (done.code, done.stdout, done.stderr) == (3, b"x" * 60_000, b"y" * 60_000)
-    assert proc.sweep(marker)
+    assert marking.sweep(marker)
 
 
 def test_what_a_command_leaves_in_the_background_may_print_on(marker: str, tmp_path: Path) -> None:
@@ -44,19 +44,19 @@ def test_what_a_command_leaves_in_the_background_may_print_on(marker: str, tmp_p
     proc.run(["sh", "-c", f"(until test -e {tmp_path}/go; do sleep 0.02; done; echo late; touch {alive}) & echo now"])
     (tmp_path / "go").touch()
     wait_until(alive.exists, "the child in the background to live on")
-    wait_until(lambda: not proc.marked(marker), "it to end")
+    wait_until(lambda: not marking.marked(marker), "it to end")
 
 
 def test_what_comes_a_moment_after_the_end_is_heard(marker: str) -> None:
     """As with `exec > >(tee log)`, whose `tee` nobody waits for."""
     assert proc.run(["sh", "-c", "(sleep 0.02; echo late) & exit 0"]).stdout == b"late\n"
-    assert not proc.marked(marker)
+    assert not marking.marked(marker)
 
 
 def test_somebody_in_the_background_who_never_stops_talking_is_cut_short(marker: str) -> None:
     done = proc.run(["sh", "-c", "yes & exit 0"])
     assert len(done.stdout) < 1 << 23
-    assert proc.sweep(marker)
+    assert marking.sweep(marker)
 
 
 def test_much_is_read_and_written_at_once() -> None:
@@ -71,14 +71,14 @@ def test_much_is_read_and_written_at_once() -> None:
 
 def test_who_does_not_read_what_it_is_given_just_ends(marker: str) -> None:
     assert proc.run(["sh", "-c", "(sleep 20 <&3) 3<&0 & exit 4"], stdin=b"z" * 1_000_000).code == 4
-    assert proc.sweep(marker)
+    assert marking.sweep(marker)
 
 
 def test_a_command_that_closes_its_output_is_waited_for_and_its_time_is_limited(marker: str) -> None:
     assert proc.run(["sh", "-c", "exec >&- 2>&-; sleep 0.2; exit 5"]).code == 5
     with pytest.raises(TimeoutError):
         proc.run(["sh", "-c", "exec >&- 2>&-; sleep 600"], timeout=0.2, cancelled=lambda: False)
-    wait_until(lambda: not proc.marked(marker), "the command to be ended")
+    wait_until(lambda: not marking.marked(marker), "the command to be ended")
 
 
 def test_no_file_stays_open(marker: str) -> None:
@@ -87,7 +87,7 @@ def test_no_file_stays_open(marker: str) -> None:
     with pytest.raises(FileNotFoundError):
         proc.run(["no-such-program"], stdin=b"z")
     assert len(os.listdir("/dev/fd")) == before
-    assert proc.sweep(marker)
+    assert marking.sweep(marker)
 
 
 # --- the same where a person would notice ---------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_a_server_that_a_hook_starts_keeps_no_session_preparing(sandbox: Sandbox
     _agent(sandbox, "echo worked")
     assert sandbox.chatml("new", "task", "--wait").out == "worked\n"
     assert "| started" in sandbox.chatml("logs", "task").out
-    assert proc.sweep(_marker(sandbox))
+    assert marking.sweep(_marker(sandbox))
 
 
 def test_a_server_that_an_agent_leaves_keeps_no_turn_open(sandbox: Sandbox) -> None:
@@ -123,7 +123,7 @@ def test_a_server_that_an_agent_leaves_keeps_no_turn_open(sandbox: Sandbox) -> N
     session = sandbox.session("task")
     assert session["status"] == "done"
     assert session["result"].startswith("worked")
-    assert proc.marked(_marker(sandbox))
+    assert marking.marked(_marker(sandbox))
     (Path(session["worktree"]) / "go").touch()
     wait_until(lambda: not marked_processes(sandbox.home), "the server to end by itself")
 
@@ -132,6 +132,6 @@ def test_a_process_that_has_just_ended_has_no_words() -> None:
     ended = subprocess.Popen(["true"])
     try:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # not collected yet
-        assert proc.words(ended.pid) == []
+        assert marking.words(ended.pid) == []
     finally:
         ended.wait(TIMEOUT)

@@ -421,7 +421,7 @@ def test_the_tests_that_an_agent_ran(sandbox: Sandbox, serve: Serve) -> None:
         *("It works.", {}, None), "chatml merge t",
     )  # fmt: skip
     assert 0 < found["duration_s"] < 60
-    keys = "name status result commits changes tests check cost_usd duration_s conflicts shared_files url next"
+    keys = "name status result commits changes tests check cost_usd duration_s conflicts shared_files url next services"
     assert " ".join(found) == keys
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from chatml import config, proc
+from chatml import config, marking, proc
 from chatml.changes.standing import WorktreeGoneError, check_standing
 from chatml.checks import Diagnosis, count, ok, problem, warning
 from chatml.config import Config
@@ -270,7 +270,7 @@ def _orphans(store: Store, found: Sequence[Session]) -> Iterator[Diagnosis]:
     def left() -> dict[str, list[int]]:
         marked = {session.id: session for session in found if not session.leftovers}  # these are shown by `ls`
         pids: dict[str, list[int]] = {}
-        for pid, marker in proc.marks().items():
+        for pid, marker in marking.marks().items():
             session = marked.get(marker)
             if session is not None and not runners.alive(store.session(session.name), session):
                 pids.setdefault(session.name, []).append(pid)

@@ -21,7 +21,7 @@ from chatml.sessions.control import check_message
 from chatml.sessions.fetching import lag
 from chatml.sessions.names import check_name, slug, with_number
 from chatml.sessions.planning import Given, Planned, plan
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 from chatml.tasks import STDIN, BadTasksError, TaskList, TaskRow, copies, read_each, read_file, unreadable
 from chatml.text import columns, printable
 
@@ -223,7 +223,7 @@ def _wait(project: Project, names: Sequence[str], wanted: Wanted) -> int:
 
 def _as_json(project: Project, became: Sequence[tasks.Made]) -> list[dict[str, Any]]:
     sessions = _now(project, [one.session for one in became if one.session is not None])
-    public = {session.name: session.public() for session in with_landed(project, with_processes(sessions))}
+    public = {session.name: session.public() for session in with_landed(project, with_programs(project, sessions))}
     return [_one_json(one, public.get(one.name)) for one in became]
 
 

@@ -20,7 +20,7 @@ from chatml.sessions import find, notice
 from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 from chatml.text import one_line
 
 REDRAW = 0.25
@@ -73,7 +73,7 @@ def _as_they_are(project: Project, found: list[Session], statuses: tuple[str, ..
     """
     notice.tell_crashes(project, found)
     wanted = [session for session in found if not statuses or session.status.value in statuses]
-    counted = recount(project, with_processes(find.with_places(project, wanted)), every)
+    counted = recount(project, with_programs(project, find.with_places(project, wanted)), every)
     shown = with_conflicts(project, counted, None if every else found)
     return with_landed(project, with_pulls(project, shown), every)
 

@@ -24,7 +24,7 @@ from chatml.sessions import trusting
 from chatml.sessions.create import Task, create
 from chatml.sessions.fetching import lag
 from chatml.sessions.outset import Outset, check_together
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 from chatml.text import printable
 
 
@@ -192,7 +192,7 @@ def command(
             return waited.code  # removed meanwhile, which was told
         session, code = waited.rested[0], waited.code
     if as_json:
-        (session,) = with_landed(project, with_processes([session]))
+        (session,) = with_landed(project, with_programs(project, [session]))
         output.json_answer(session.public())
     elif quiet:
         output.answer(session.name)

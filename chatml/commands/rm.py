@@ -44,9 +44,10 @@ def command(
 ) -> int:
     """Remove sessions; what they held stays recoverable.
 
-    Stops the worker, removes worktree, branch and record. Refuses where that would lose work that is not committed,
-    or commits that have not landed and are on no other branch, local or remote, and says which. 'chatml restore
-    NAME' brings a removed session back; ignored files of more than 1 MiB are not kept.
+    Stops the worker, takes down what runs there (as 'chatml teardown' does), and removes worktree, branch and record.
+    Refuses where that would lose work that is not committed, or commits that have not landed and are on no other
+    branch, local or remote, and says which; and where the teardown fails. 'chatml restore NAME' brings a removed
+    session back; ignored files of more than 1 MiB are not kept.
     """
     if (bool(names) + merged + everyone) > 1:
         raise UsageError("name sessions, or use one of --merged and --all")
@@ -55,13 +56,17 @@ def command(
         for sentence in removing.finish_interrupted(each.project):
             output.warning(sentence)
 
+    def say(line: str) -> None:
+        if not (as_json or quiet):
+            output.note(printable(line))
+
     def remove(name: str) -> Outcome:
         if dry_run:
             planned = planning.plan(each.project, name, force, keep_branch)
             if not as_json:
                 output.answer(name if quiet else removals.planned(name, planned))
             return removals.of_plan(name, planned)
-        removed = removing.remove(each.project, name, force=force, keep_branch=keep_branch)
+        removed = removing.remove(each.project, name, force=force, keep_branch=keep_branch, say=say)
         _tell(removed, as_json, quiet)
         return removals.of_removed(removed)
 
@@ -111,6 +116,8 @@ def _tell(removed: Removed, as_json: bool, quiet: bool) -> None:
         return
     for line in removals.removed(removed):
         output.note(line)
+    for complaint in removed.complaints:
+        output.warning(f"{removed.name}: {printable(complaint)}")
     if removed.not_deleted:
         output.warning(f"could not be deleted, though all is saved: {printable(str(removed.not_deleted))}")
 

@@ -17,7 +17,7 @@ from chatml.removal import removing
 from chatml.removal.homecoming import with_landed
 from chatml.sessions import control
 from chatml.sessions.limits import Amount, NewLimits
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 from chatml.text import printable
 
 
@@ -82,7 +82,10 @@ def command(
     waited = rest.wait_for(each.project, sent)
     each.add(
         "session",
-        {session.name: session.public() for session in with_landed(each.project, with_processes(waited.rested))},
+        {
+            session.name: session.public()
+            for session in with_landed(each.project, with_programs(each.project, waited.rested))
+        },
     )
     for session in waited.rested if not as_json else ():
         rest.tell(session)

@@ -17,7 +17,7 @@ from chatml.sessions import find
 from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.pulls import with_pulls
 from chatml.sessions.recount import recount
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 from chatml.sessions.unsend import unsent
 from chatml.state import log
 from chatml.text import one_line, printable
@@ -37,7 +37,7 @@ def command(at: Path, name: str | None, plan: bool, as_json: bool) -> None:
     if plan and as_json:
         raise UsageError("--plan goes without --json", "'chatml logs --json' has the plan as a request")
     project = open_project(at)
-    (session,) = with_processes(find.with_places(project, [find.resolve(project, name)]))
+    (session,) = with_programs(project, find.with_places(project, [find.resolve(project, name)]))
     if plan:
         text = log.last_plan(project.store.session(session.name).events)
         if text is None:

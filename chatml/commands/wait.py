@@ -11,7 +11,7 @@ from chatml.commands import options, rest
 from chatml.commands.each import Each
 from chatml.project import open_project
 from chatml.removal.homecoming import with_landed
-from chatml.sessions.running import with_processes
+from chatml.sessions.running import with_programs
 
 
 @click.command()
@@ -34,7 +34,9 @@ def command(at: Path, names: tuple[str, ...], any_one: bool, timeout: float | No
     wanted = list(dict.fromkeys(names)) or [session.name for session in each.everyone() if session.status.open]
     waited = rest.wait_for(each.project, wanted, timeout, any_one)
     if as_json:
-        output.json_answer([session.public() for session in with_landed(each.project, with_processes(waited.rested))])
+        output.json_answer(
+            [session.public() for session in with_landed(each.project, with_programs(each.project, waited.rested))]
+        )
     else:
         for session in waited.rested:
             output.answer(session.name if quiet else f"{session.name}: {session.status.value}")

@@ -19,7 +19,7 @@ import stat
 import uuid
 from pathlib import Path
 
-from chatml import proc, repo
+from chatml import marking, repo
 from chatml.environment import CHECK
 from chatml.errors import ChatmlError, GitError, Kind
 from chatml.repo import Repository, git
@@ -173,7 +173,7 @@ def clear(store: Store) -> None:
                 dead.append((folder, lock))
     for folder, lock in dead:
         try:
-            proc.sweep(folder.name, variable=CHECK)
+            marking.sweep(folder.name, variable=CHECK)
             _remove_all(store, folder, _noted_place(folder))
         finally:
             lock.release()

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from chatml import proc
+from chatml import marking, proc
 from chatml.errors import ChatmlError
 from chatml.landing import move
 from chatml.landing.checkout import Changed, Entry, changes, copy_index
@@ -66,8 +66,8 @@ def ended(repository: Repository, store: Store, held: SessionStore | None = None
 
 def settle(repository: Repository, store: Store, left: Move, held: SessionStore | None = None) -> list[str]:
     """Put branch, checkout and records where they belong; the note of it stays. Errors as of `ended`."""
-    if not proc.wait_until(lambda: not proc.marked(left.id, move.MARKER), ENDING):
-        proc.sweep(left.id, variable=move.MARKER)
+    if not proc.wait_until(lambda: not marking.marked(left.id, move.MARKER), ENDING):
+        marking.sweep(left.id, variable=move.MARKER)
     _free(repository, left)
     moved = has_moved(repository, left)
     told = _checkout(repository, left, left.checkout, moved) if left.checkout else []

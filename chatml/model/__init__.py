@@ -30,6 +30,8 @@ from chatml.model.provision import (
     Furnishing,
     PassedStep,
     PortClaim,
+    RunningService,
+    SeenService,
     Service,
     SetupStep,
 )
@@ -72,7 +74,9 @@ __all__ = [
     "Reply",
     "Request",
     "ReviewThread",
+    "RunningService",
     "Seen",
+    "SeenService",
     "Service",
     "Session",
     "SetupStep",

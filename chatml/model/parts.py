@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from chatml.model.provision import SeenService
 from chatml.record import record
 
 
@@ -170,6 +171,8 @@ class Seen:
     """It is queued, and no predecessor's end will ever start it."""
     processes: tuple[Process, ...] | None = None
     """What its agent has left running, where no worker lives; None also where that can't be seen."""
+    services: tuple[SeenService, ...] | None = None
+    """The services that were started in its worktree; None without any."""
     not_counted: str | None = None
     """Why `changes` could not be counted."""
     not_counted_hint: str | None = None

@@ -79,6 +79,31 @@ class PassedStep:
 
 
 @record(frozen=True)
+class RunningService:
+    """A service that was started: whether it lives is seen by its lock."""
+
+    name: str
+    command: str
+    pid: int
+    started_at: str
+    port: int | None = None
+
+
+@record(frozen=True)
+class SeenService:
+    """A service as it is now: what `--json` shows of it."""
+
+    name: str
+    status: str
+    """running or ended"""
+    port: int | None
+    url: str | None
+    pid: int | None
+    command: str
+    started_at: str
+
+
+@record(frozen=True)
 class Furnished:
     """How far a worktree is with what it is given."""
 
@@ -86,6 +111,8 @@ class Furnished:
     files: bool = False
     """It has what is copied and linked, and its variables are set."""
     passed: tuple[PassedStep, ...] = ()
+    services: tuple[RunningService, ...] = ()
+    """Those that were started."""
     torn_down: bool = False
     """Its teardown has passed, and nothing was set up or started since."""
 

@@ -183,6 +183,7 @@ class Session:
             "landed": self.seen.landed,
             "port": next(iter(self.furnished.ports.values()), None),
             "ports": self.furnished.ports or None,
+            "services": self.seen.services and [vars(one) for one in self.seen.services],
             "processes": None if left is None else [vars(one) for one in left],
         }
         data["check"] = self.checked and self.checked.to_json()
@@ -251,6 +252,7 @@ PUBLIC_KEYS = (
     "parent",
     "landed",
     "ports",
+    "services",
 )
 """The contract with other people's scripts: keys may be added, never taken away or renamed."""
 

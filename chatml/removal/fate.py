@@ -39,5 +39,7 @@ class Removed:
     """What is left of the worktree, because it could not be deleted."""
     left_alone: Path | None = None
     """What stands in the worktree's place and is none of the session's."""
+    complaints: tuple[str, ...] = ()
+    """What could not be taken down before, a sentence each."""
     children: tuple[str, ...] = ()
     """The sessions that its agent has started: they stay, as sessions of their own."""

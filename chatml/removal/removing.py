@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,12 @@ from chatml.removal.fate import Fate, Removed
 from chatml.removal.place import Place, locate
 from chatml.repo import Repository
 from chatml.runners import table as runners
-from chatml.sessions import caller, control, family
+from chatml.sessions import caller, control, family, tearing
 from chatml.sessions.find import relocated
 from chatml.state.locks import lock
 from chatml.state.paths import DONE, GONE
 from chatml.state.store import SessionStore, remove_tree, write_json
-from chatml.workspace import ports
+from chatml.workspace import checkout, ports, programs
 from chatml.workspace.mending import mend
 
 STARTS = 5
@@ -43,11 +44,18 @@ STARTS = 5
 # --- remove -----------------------------------------------------------------------------------------------------
 
 
-def remove(project: Project, name: str, *, force: bool = False, keep_branch: bool = False) -> Removed:
-    """Stop the session, put all of it into the trash, and remove it.
+def remove(
+    project: Project,
+    name: str,
+    *,
+    force: bool = False,
+    keep_branch: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Removed:
+    """Stop the session, take down what it runs, put all of it into the trash, and remove it.
 
-    ChatmlError, and nothing removed, where that would lose work and `force` is not given; looked at before the
-    worker is stopped and once more after, because the agent worked until then.
+    ChatmlError, and nothing removed, where that would lose work or the teardown fails, and `force` is not given;
+    looked at before the worker is stopped and once more after, because the agent worked until then.
     """
     caller.hands_off(project, name, "rm")
     session = planning.plan(project, name, force, keep_branch)
@@ -58,6 +66,7 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
         stopped = False
         for _ in range(STARTS):
             stopped = control.stop(project, name) or stopped
+            complaints = _torn_down(project, store, force, say)
             with store.lock():
                 if runners.alive(store, session):
                     continue  # a message came in and was taken up
@@ -66,11 +75,24 @@ def remove(project: Project, name: str, *, force: bool = False, keep_branch: boo
                 _check_again(project, current, place, stopped, force, keep_branch)
                 family.booked(project, current)
                 gone = _remove(project, store, current, place, keep_branch)
-                return replace(gone, children=family.removed(project, current))
+                return replace(gone, complaints=complaints, children=family.removed(project, current))
     except OSError as error:
         said = f"{(error.strerror or str(error)).lower()}: {error.filename}"
         raise ChatmlError(f"can't remove '{name}': {said}", "nothing of it is lost; try again") from error
     raise ChatmlError(f"'{name}' is started again and again by new messages", "try again when nobody sends any")
+
+
+def _torn_down(project: Project, store: SessionStore, force: bool, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Take down what the session runs; with `force`, what could not be is returned. ChatmlError without."""
+    session = store.read()
+    if not tearing.is_due(session):
+        return ()
+    try:
+        return tuple(tearing.torn_down(store, checkout.relocate(session, project.repo), say))
+    except ChatmlError as error:
+        if not force:
+            raise
+        return (error.message,)
 
 
 def _still(project: Project, store: SessionStore, expected: Session, mending: bool) -> tuple[Session, Place]:
@@ -103,6 +125,9 @@ def _remove(project: Project, store: SessionStore, session: Session, place: Plac
     """Save the session, take it out of sight and clear up; all as it was where that fails. Its lock is held."""
     tip = project.repo.tip(session.branch)
     where = _whereabouts(project.repo, session, tip)
+    for one in session.furnished.services:
+        programs.end(store, session, one.name)  # one that was started since
+    remove_tree(store.services)
     saved = trash.save(project.repo, store, session.name, session, place)
     plan = {"name": session.name, "tip": tip if session.checkout.owns_branch and not keep_branch else None}
     write_json(store.plan, plan)

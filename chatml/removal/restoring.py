@@ -15,7 +15,7 @@ from typing import Any
 
 from chatml.changes import carrying
 from chatml.errors import ChatmlError, GitError
-from chatml.model import Session, transitions
+from chatml.model import Furnishing, Session, transitions
 from chatml.project import Project
 from chatml.removal import trash
 from chatml.removal.inner import prune, put_back
@@ -108,7 +108,8 @@ def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | 
         _write_out(project.repo, found.commit, "session", staged.folder)
         session, remark = _bring_back_worktree(project.repo, _record(project, found, staged, name), found, undo)
         # What is large and ignored was not kept, so it is copied, and set up, anew.
-        session = session.with_furnished(files=False, passed=())
+        if session.furnishing != Furnishing():
+            session = session.with_furnished(files=False, passed=())
         staged.write(session)
         with staged.lock():  # nobody may find a worker alive that isn't one
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from chatml.model import CheckResult, Reply, Request, Session, Status, questions_of
+from chatml.model import CheckResult, Reply, Request, SeenService, Session, Status, questions_of
 from chatml.model.event import Replied
 from chatml.render import pulls
 from chatml.render.rows import NEEDS, STATUS_COLORS, age, changes
@@ -41,6 +41,7 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
     facts = {
         "branch": f"{session.branch} from {session.base.ref} ({session.base.commit[:9]})",
         "worktree": session.worktree,
+        "ports": ", ".join(f"{name} {port}" for name, port in session.furnished.ports.items()),
         "agent": f"{session.terms.agent}{f' ({session.model})' if session.model else ''}{mode}",
         "role": session.terms.role or "",
         "started by": f"the agent of {session.family.parent}" if session.family.parent else "",
@@ -64,7 +65,8 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         "age": age(session.created_at),
     }
     running = [("still running", f"{one.pid} {one.command}") for one in session.seen.processes or ()]
-    for name, value in (*facts.items(), *running):
+    serving = [(one.name, _service(one)) for one in session.seen.services or ()]
+    for name, value in (*facts.items(), *serving, *running):
         if value:
             yield f"{paint(f'{name}:', dim=True)} {one_line(value)}"
     if session.error is not None and session.error.output:
@@ -75,6 +77,12 @@ def page(session: Session, check_began: str | None = None) -> Iterator[str]:
         yield paint("the check printed, at last:", dim=True)
         for line in printable(session.check.output).splitlines():
             yield f"  {line}"
+
+
+def _service(one: SeenService) -> str:
+    """A service, and whether it runs: `http://x.localhost:4100, since 2m`."""
+    what = one.url or beginning(one.command)
+    return f"{what}, for {age(one.started_at)}" if one.status == "running" else f"has ended ({what})"
 
 
 def _check(session: Session, began: str | None) -> str:

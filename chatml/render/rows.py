@@ -23,6 +23,9 @@ STATUS_COLORS: Mapping[Status, str] = {
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
 
+WIDE = 120
+"""Columns of a terminal in which `ls` shows whole addresses."""
+
 LONGEST_NAME = 16
 """Columns for the name of a session in the row of another one."""
 
@@ -44,6 +47,14 @@ def changes(session: Session) -> str:
     star = " *" if counted.uncommitted else ""
     left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
     return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
+
+
+def address(session: Session, brief: bool = False) -> str:
+    """Where its first service answers that runs; `brief`: `:4100`, whose host is the session's name."""
+    for one in session.seen.services or ():
+        if one.url is not None and one.status == "running":
+            return f":{one.port}" if brief else one.url
+    return ""
 
 
 def conflicts(session: Session) -> str:
@@ -151,7 +162,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
 
     Not by tabulate, which takes longer to load than all the rest of `ls`.
     """
-    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "CONFLICTS", "COST", "AGE", "PR"]
+    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "CONFLICTS", "COST", "AGE", "PR", "URL"]
     rows = [
         [
             f"{'  ' * (depth - 1)}└ {session.name}" if depth else session.name,
@@ -162,6 +173,7 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             f"${session.spent_usd:.2f}" if session.spent_usd else "",
             age(session.created_at),
             pulls.short(session.pr),
+            address(session, brief=width is not None and width < WIDE),
         ]
         for depth, session in families(sessions)
     ]

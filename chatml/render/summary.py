@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chatml.model import Status
-from chatml.render.rows import PASSED, STATUS_COLORS, activity, changes, need
+from chatml.render.rows import PASSED, STATUS_COLORS, activity, address, changes, need
 from chatml.sessions.summary import Summary, shared_paths
 from chatml.sessions.tested import RanTests
 from chatml.text import beginning, display_width, one_line, paint, shorten
@@ -114,6 +114,8 @@ def _block(one: Summary, width: int | None) -> Iterator[str]:
         yield from _listed("check", [_checked(one, beginning(str(one.check.get("command"))))], width)
     if session.conflicts:
         yield from _listed("conflicts", [", ".join(map(one_line, session.conflicts))], width)
+    if serves := address(session):
+        yield from _listed("serves", [serves], None)
     if session.pr is not None:
         yield from _listed("pr", [f"{one_line(session.pr.url)} ({one_line(session.pr.state)})"], None)
 

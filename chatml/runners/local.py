@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatml import environment, proc
+from chatml import environment, marking, proc
 from chatml.model import Process, Session
 from chatml.state.store import SessionStore
 
@@ -67,29 +67,29 @@ class LocalRunner:
 
     def command(self, store: SessionStore, lock: int) -> list[str]:
         """What runs as the worker; it inherits the open worker lock under that number."""
-        return [*proc.python(), "-m", proc.WORKER, str(store.folder), str(lock)]
+        return [*proc.python(), "-m", marking.WORKER, str(store.folder), str(lock)]
 
     def alive(self, store: SessionStore) -> bool:
         return store.worker_lock.held()
 
     def signal(self, session: Session, number: int) -> bool:
-        if session.pid is None or not proc.is_marked(session.pid, session.id):
+        if session.pid is None or not marking.is_marked(session.pid, session.id):
             return False
         with suppress(ProcessLookupError):
             os.kill(session.pid, number)
         return True
 
     def left(self, sessions: Sequence[Session]) -> Mapping[str, tuple[Process, ...]] | None:
-        if not proc.sees_marks():
+        if not marking.sees_marks():
             return None
         found: dict[str, tuple[Process, ...]] = {session.id: () for session in sessions}
-        for pid, marker in sorted(proc.marks().items()):
-            if marker in found and (words := proc.words(pid)) and proc.WORKER not in words:
+        for pid, marker in sorted(marking.marks().items()):
+            if marker in found and (words := marking.words(pid)) and marking.WORKER not in words:
                 found[marker] += (Process(pid, " ".join(words)),)
         return found
 
     def end(self, session: Session) -> int:
-        return proc.sweep(session.id)
+        return marking.sweep(session.id)
 
 
 class Nursery:
@@ -121,7 +121,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             proc.spawn_detached(
-                [*proc.python(), "-m", proc.WORKER, MANY, str(theirs.fileno())],
+                [*proc.python(), "-m", marking.WORKER, MANY, str(theirs.fileno())],
                 cwd=folder,
                 env=environment.session_env({environment.MARKER: NOBODY}),
                 output=SessionStore(folder).log,

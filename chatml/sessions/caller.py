@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from chatml import proc
+from chatml import marking
 from chatml.environment import MARKER
 from chatml.errors import ChatmlError
 from chatml.project import Project
@@ -28,7 +28,7 @@ def caller(project: Project) -> Caller | None:
     """
     if own := os.environ.get(MARKER):
         return Caller(own, name_of(project, own))
-    for marker in proc.marks_above():
+    for marker in marking.marks_above():
         if (name := name_of(project, marker)) is not None:
             return Caller(marker, name)
     return None
@@ -40,10 +40,10 @@ def name_of(project: Project, session_id: str) -> str | None:
     return next((session.name for session in project.store.having(wanted) if session.id == session_id), None)
 
 
-def hands_off(project: Project, name: str, verb: str) -> None:
-    """ChatmlError where an agent calls, and this session is none that it has started."""
+def hands_off(project: Project, name: str, verb: str, own: bool = False) -> None:
+    """ChatmlError where an agent calls, and this session is none that it has started, nor with `own` its own."""
     agent = caller(project)
-    if agent is None:
+    if agent is None or (own and agent.name == name):
         return
     try:
         parent = project.store.session(name).read().family.parent_id

@@ -1,4 +1,4 @@
-"""What the agents of sessions at rest have left running: development servers, watchers."""
+"""What runs in the worktrees of sessions: their services, and what agents have left running."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import suppress
 
 from chatml.errors import UsageError
 from chatml.model import Process, Session, Status
+from chatml.project import Project
 from chatml.runners import table as runners
+from chatml.workspace import programs
 
 
 def with_processes(found: Sequence[Session]) -> list[Session]:
@@ -25,3 +27,16 @@ def with_processes(found: Sequence[Session]) -> list[Session]:
             seen = runners.named(name).left(theirs)
         left |= {one.id: None if seen is None else seen.get(one.id, ()) for one in theirs}
     return [one.with_seen(processes=left[one.id]) if one.id in left else one for one in found]
+
+
+def with_services(project: Project, found: Sequence[Session]) -> list[Session]:
+    """The sessions with their services as they are now."""
+    return [
+        one.with_seen(services=programs.seen(project.store.session(one.name), one)) if one.furnished.services else one
+        for one in found
+    ]
+
+
+def with_programs(project: Project, found: Sequence[Session]) -> list[Session]:
+    """The sessions with all that runs in their worktrees."""
+    return with_services(project, with_processes(found))

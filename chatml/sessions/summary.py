@@ -20,6 +20,7 @@ from chatml.record import record
 from chatml.sessions import find
 from chatml.sessions.conflicts import with_conflicts
 from chatml.sessions.recount import filled, recount
+from chatml.sessions.running import with_services
 from chatml.sessions.tested import RanTests, runs_of
 from chatml.state import log
 
@@ -94,6 +95,7 @@ class Summary:
             "shared_files": None if self.paths is None else {path: list(names) for path, names in self.shared.items()},
             "url": self.session.pr.url if self.session.pr else None,
             "next": self.next,
+            "services": public["services"],
         }
 
 
@@ -101,7 +103,8 @@ def summarize(project: Project, found: Sequence[Session]) -> list[Summary]:
     """What came of these sessions, in their order."""
     from concurrent.futures import ThreadPoolExecutor  # here alone: the names of commands are listed without
 
-    sessions = with_conflicts(project, recount(project, find.with_places(project, found)))
+    placed = with_services(project, find.with_places(project, found))
+    sessions = with_conflicts(project, recount(project, placed))
     look = _Look(project)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         summaries = list(pool.map(look.summary, sessions))

@@ -60,6 +60,23 @@ class SessionPaths:
         return self.folder / "pr.lock"
 
     @property
+    def services(self) -> Path:
+        """A folder for what the session's services need."""
+        return self.folder / "services"
+
+    def service_lock(self, name: str) -> Path:
+        """Held by the service of that name as long as it lives."""
+        return self.services / f"{name}.lock"
+
+    def service_log(self, name: str) -> Path:
+        """What it prints."""
+        return self.services / f"{name}.log"
+
+    def service_exit(self, name: str) -> Path:
+        """The exit code that it ended with."""
+        return self.services / f"{name}.exit"
+
+    @property
     def launcher(self) -> Path:
         """The script that starts the agent's program."""
         return self.folder / "claude"

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Collection, Sequence
 
-from chatml import notify, proc
+from chatml import marking, notify
 from chatml.agents import table
 from chatml.agents.base import AgentError
 from chatml.errors import ChatmlError, Kind, words
@@ -67,7 +67,7 @@ class Worker:
             if self.talk.stopping or not self.journal.store.worker_lock.ours():
                 raise Stopped from error  # with the agent, by whoever ends or replaces this worker
             if not isinstance(error, LimitReachedError):
-                proc.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
+                marking.sweep(self.journal.session.id)  # an agent that was killed leaves its tools running
             self.talk.failure = error.failure
             if not isinstance(error, LimitReachedError):
                 self.journal.failed(error.failure)
@@ -133,7 +133,7 @@ class Worker:
     async def _prepare(self) -> None:
         if self.past:
             if not came_to_rest(self.past):
-                proc.sweep(self.journal.session.id)  # what a worker that was killed has left
+                marking.sweep(self.journal.session.id)  # what a worker that was killed has left
             self.journal.count_lost_turns(self.past)
         self.journal.change(self.journal.preparing)
         loading = asyncio.create_task(asyncio.to_thread(table.load, self.journal.session.terms))

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from chatml.agents import table
 from chatml.environment import MARKER
-from chatml.proc import WORKER, python
+from chatml.marking import WORKER
+from chatml.proc import python
 from chatml.state.store import SessionStore
 
 PACKET = 1 << 16
