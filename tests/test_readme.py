@@ -105,7 +105,8 @@ def test_ci_runs_the_line_for_tests() -> None:
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     (text,) = [text for text in blocks("yaml") if text.startswith("base:")]
-    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "chatml").mkdir()
+    (tmp_path / "chatml" / "config.yaml").write_text(text, encoding="utf-8")
     config = load(state=StatePaths(tmp_path), top=None, environ={})
     assert config.branch_prefix == "chatml/"
 

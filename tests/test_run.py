@@ -312,6 +312,11 @@ def test_a_command_in_all_sessions_is_prefixed_and_the_worst_code_counts(lived: 
     assert sorted(done.err.splitlines()) == ["longer | err", "x      | err"]
     both = lived.chatml("exec", "x", "longer", "--", "cat", stdin="never read")
     assert both.out == ""
+    told = lived.chatml("exec", "x", "longer", "--json", "--", "sh", "-c", "echo a; echo b >&2; exit 3", code=3).json
+    assert told == [
+        {"name": name, "outcome": "ended", "error": None, "code": 3, "stdout": "a\n", "stderr": "b\n"}
+        for name in ("x", "longer")
+    ]
     assert lived.chatml("exec", "x", "nobody", "--", "pwd", code=1).out.startswith("x | ")
 
 

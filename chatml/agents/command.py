@@ -6,18 +6,23 @@ import asyncio
 import codecs
 import contextlib
 import errno
+import json
+import math
 import os
+import re
 import shutil
 import signal
+import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
 from chatml import proc
 from chatml.agents import briefing
 from chatml.agents.base import AgentError, Idle, Setting, Signal, Started, Taken, TurnEnd
 from chatml.agents.plain import PlainAgent
 from chatml.errors import Kind
-from chatml.model import Failure, Session, Tokens
+from chatml.model import Failure, Session, Terms, Tokens
 from chatml.model.entry import Message
 from chatml.model.event import Delta, Text
 from chatml.pipes import Pipes
@@ -41,6 +46,8 @@ class CommandAgent(PlainAgent):
         self._ended = asyncio.Event()
         """No turn is under way, and the last one's end was told."""
         self._ended.set()
+        self._total = session.exchange.reported_usd
+        """What it has told to have cost so far, in US dollars."""
 
     async def start(self) -> None:
         program = (self.session.terms.command or ("",))[0]
@@ -63,8 +70,8 @@ class CommandAgent(PlainAgent):
         while True:
             message = await self.messages.get()
             self._interrupted = False
-            with Pipes(None) as pipes:
-                self._process = process = await self._spawn(message, pipes)
+            with self._given(message) as (pipes, texts):
+                self._process = process = await self._spawn(texts, pipes)
                 yield Taken((message.id,))  # not before it runs: what could not start is said again
                 self._open.append(message.text)
                 async with contextlib.aclosing(self._turn(process, pipes)) as turn:
@@ -83,11 +90,13 @@ class CommandAgent(PlainAgent):
         async with contextlib.aclosing(_heard(process, pipes)) as heard:
             async for piece in heard:
                 said.append(piece)
-                yield Delta(piece)
+                if self.session.terms.answer_path is None:
+                    yield Delta(piece)
         complaint = pipes.said[1].decode("utf-8", "replace").strip()
         code = await process.wait()
         self._process, self._began = None, True
-        text = "".join(said).strip()
+        text, usd = told("".join(said).strip(), self.session.terms)
+        self._total = round(self._total + usd, 6)
         if text:
             yield Text(text)
         failure = None
@@ -101,25 +110,46 @@ class CommandAgent(PlainAgent):
             self._open.clear()
         yield TurnEnd(
             result=text[-ANSWER:] if answered else None,
-            cost_usd=0.0,
-            total_cost_usd=0.0,
+            cost_usd=usd,
+            total_cost_usd=self._total,
             tokens=Tokens(),
             duration_ms=int(1000 * (time.monotonic() - began)),
             failure=failure,
             interrupted=self._interrupted,
         )
 
-    async def _spawn(self, message: Message, pipes: Pipes) -> asyncio.subprocess.Process:
-        """Start the program with this message. A program that begins anew each turn also hears what is unanswered.
+    @contextlib.contextmanager
+    def _given(self, message: Message) -> Iterator[tuple[Pipes, Sequence[str]]]:
+        """The program's pipes, and what is put for `{prompt}`: of several, what fits into no argument goes without.
 
-        AgentError where it can't be started.
+        A program that begins anew each turn also hears what is unanswered.
         """
-        again = self.session.terms.resume_command if self._began else None
-        words = again or self.session.terms.command or ()
-        said = [] if again else [one for one in self._open if one != briefing.GO_ON]
+        said = [] if self._resumes() else [one for one in self._open if one != briefing.GO_ON]
         whole = (briefing.recap(briefing.BROKE_OFF, said) if said else "") + message.text
-        shorter = briefing.too_long_to_repeat(self.session.name, message.text) if said else message.text
-        for prompt in (message.before + whole, whole, shorter):  # what fits into no argument goes without the rest
+        way = self.session.terms.prompt_by
+        if way == "stdin":
+            with Pipes((message.before + whole).encode("utf-8", "surrogatepass")) as pipes:
+                yield pipes, ("-",)
+        elif way == "file":
+            with tempfile.NamedTemporaryFile("w", prefix="chatml-", suffix=".md", encoding="utf-8") as file:
+                file.write(message.before + whole)
+                file.flush()
+                with Pipes(None) as pipes:
+                    yield pipes, (file.name,)
+        else:
+            shorter = briefing.too_long_to_repeat(self.session.name, message.text) if said else message.text
+            with Pipes(None) as pipes:
+                yield pipes, (message.before + whole, whole, shorter)
+
+    def _resumes(self) -> bool:
+        """Whether the program goes on with its conversation."""
+        return self._began and self.session.terms.resume_command is not None
+
+    async def _spawn(self, prompts: Sequence[str], pipes: Pipes) -> asyncio.subprocess.Process:
+        """Start the program with the first of these that it can be given. AgentError where it can't be started."""
+        terms = self.session.terms
+        words = (terms.resume_command if self._resumes() else terms.command) or ()
+        for prompt in prompts:
             try:
                 return await self._execute(words, prompt, pipes)
             except OSError as error:
@@ -137,13 +167,15 @@ class CommandAgent(PlainAgent):
         return AgentError(Failure(Kind.AGENT.value, what, hint))
 
     async def _execute(self, words: Sequence[str], prompt: str, pipes: Pipes) -> asyncio.subprocess.Process:
-        argv = [word.replace("{prompt}", prompt) for word in words]
+        known = {"{session}": self.session.session_id or "", "{state}": str(self.setting.state_dir), "{prompt}": prompt}
+        argv = [_PLACEHOLDERS.sub(lambda found: known[found[0]], word) for word in words]
+        own = dict(one.partition("=")[::2] for one in self.session.terms.agent_env)
         program = shutil.which(argv[0]) or argv[0]
         process = await asyncio.create_subprocess_exec(
             *proc.guarded([program, *argv[1:]], group=True),
             cwd=self.setting.worktree,
-            env={**os.environ, "PWD": str(self.setting.worktree), **self.setting.env},
-            stdin=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "PWD": str(self.setting.worktree), **self.setting.env, **own},
+            stdin=pipes.stdin or asyncio.subprocess.DEVNULL,
             stdout=pipes.stdout,
             stderr=pipes.stderr,
             start_new_session=True,
@@ -161,6 +193,40 @@ class CommandAgent(PlainAgent):
                 os.killpg(process.pid, number)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(process.wait(), GRACE)
+
+
+_PLACEHOLDERS = re.compile(r"\{(?:prompt|session|state)\}")
+
+
+def told(said: str, terms: Terms) -> tuple[str, float]:
+    """What a program has answered, and what that has cost in US dollars: by the JSON that it has printed.
+
+    Looked for in all of it, or where it is no JSON text, in the list of those of its lines that are one. All that it
+    has said is the answer where it prints none, or nothing stands there.
+    """
+    if terms.answer_path is None and terms.cost_path is None:
+        return said, 0.0
+    import jmespath  # here alone: few programs are looked at so
+
+    data = _json(said)
+    answer = usd = None
+    with contextlib.suppress(jmespath.exceptions.JMESPathError):
+        answer = jmespath.search(terms.answer_path, data) if terms.answer_path is not None else None
+    with contextlib.suppress(jmespath.exceptions.JMESPathError):
+        usd = jmespath.search(terms.cost_path, data) if terms.cost_path is not None else None
+    text = answer.strip() if isinstance(answer, str) else said
+    known = isinstance(usd, (int, float)) and not isinstance(usd, bool) and 0 <= usd < math.inf
+    return text, round(float(usd or 0), 6) if known else 0.0
+
+
+def _json(said: str) -> Any:
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(said)
+    found = []
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return found
 
 
 async def _heard(process: asyncio.subprocess.Process, pipes: Pipes) -> AsyncGenerator[str, None]:

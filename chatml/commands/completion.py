@@ -49,7 +49,7 @@ def _known(project: Project, what: str, wanted: Sequence[str]) -> Mapping[str, s
         case "refs":
             return dict.fromkeys(project.repo.short_refs(*wanted), "")
         case "agents":
-            return dict.fromkeys([*table.BUILT_IN, *project.config.agents], "")
+            return dict.fromkeys([*table.BUILT_IN, *project.config.programs], "")
         case "roles":
             return dict.fromkeys([*BUILT_IN, *project.config.roles], "")
     raise AssertionError(what)

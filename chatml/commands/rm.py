@@ -110,14 +110,14 @@ def _landed(each: Each, force: bool) -> list[str]:
 
 
 def _tell(removed: Removed, as_json: bool, quiet: bool) -> None:
+    for complaint in removed.complaints:
+        output.warning(f"{removed.name}: {printable(complaint)}")
     if quiet:
         if not as_json:
             output.answer(removed.name)
         return
     for line in removals.removed(removed):
         output.note(line)
-    for complaint in removed.complaints:
-        output.warning(f"{removed.name}: {printable(complaint)}")
     if removed.not_deleted:
         output.warning(f"could not be deleted, though all is saved: {printable(str(removed.not_deleted))}")
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from chatml.config import approvals, living, trust
 from chatml.config.files import BadValueError, Source, file_data
-from chatml.config.keys import ADDED, KEYS, RESTRICTING, AgentCommand, scope
+from chatml.config.keys import ADDED, KEYS, RESTRICTING, scope
 from chatml.config.living import has_git
+from chatml.config.programs import PROGRAMS, AgentCommand
 from chatml.config.readers import check_known
 from chatml.config.roles import BUILT_IN, Role
 from chatml.config.trust import CommittedCommands
@@ -63,6 +64,12 @@ class Config:
     roles: Mapping[str, Role] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each key that is set: the file and line, or the variable, that set it."""
+
+    @property
+    def programs(self) -> Mapping[str, AgentCommand]:
+        """The agents that are programs: those that chatml knows, and those of the settings, which go before them."""
+        return {**self.agents, **{name: one for name, one in PROGRAMS.items() if name not in self.agents}}
+
     committed: CommittedCommands | None = None
     """What the committed file would run; of one that is not approved, nothing is taken over."""
 

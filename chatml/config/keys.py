@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from chatml.config import living
 from chatml.config.files import BadValueError, Other, number, shown
 from chatml.config.living import has_git
+from chatml.config.programs import read_agent
 from chatml.config.readers import (
     check_known,
-    having,
     list_of,
     map_of,
     read_amount,
@@ -52,14 +52,6 @@ ADDED = frozenset({"deny", "ask", "allow"})
 
 RESTRICTING = frozenset({"sandbox", "check"})
 """Keys that a committed file can't set back to their default with `null`: it may only restrict."""
-
-
-@dataclass(frozen=True)
-class AgentCommand:
-    """An agent that is a program: its arguments for the first turn, and for going on with a conversation."""
-
-    command: tuple[str, ...]
-    resume: tuple[str, ...] | None = None
 
 
 def _notify(value: Any) -> str:
@@ -158,21 +150,6 @@ def _agent_name(value: Any) -> str:
     if (name := read_word(value)) == "claude":
         raise BadValueError("is built in and can't be replaced", hint="choose another name")
     return name
-
-
-def _agent_part(value: Any) -> str:
-    check_known(part := read_text(value), ("command", "resume"))
-    return part
-
-
-def _agent(value: Any) -> AgentCommand:
-    parts = map_of(_agent_part, list_of(having("prompt")))(value)
-    if "command" not in parts:
-        raise BadValueError("needs a 'command'")
-    for name, arguments in parts.items():
-        if not any("{prompt}" in argument for argument in arguments):
-            raise BadValueError("needs {prompt} where the task goes", name)
-    return AgentCommand(**parts)
 
 
 def _tool(value: Any) -> str:
@@ -276,7 +253,7 @@ KEYS: Mapping[str, Key] = {
     "max_setups": Key(read_count, number),
     "run": Key(living.services),
     "teardown": Key(living.commands, str.splitlines),
-    "agents": Key(map_of(_agent_name, _agent), None),
+    "agents": Key(map_of(_agent_name, read_agent), None),
     "roles": Key(_roles, None, team=_team_roles),
 }
 """Every setting, by its name in a file."""

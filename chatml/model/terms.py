@@ -55,6 +55,14 @@ class Terms:
     """The program and arguments of an agent that is a command, `{prompt}` where the task goes."""
     resume_command: tuple[str, ...] | None = None
     """The same for going on with its conversation; None where it has none to go on with."""
+    prompt_by: str = "argument"
+    """How that program is given a message: as an `argument`, on `stdin`, or in a `file` of that path."""
+    agent_env: tuple[str, ...] = ()
+    """What it finds in its environment beside all else: `NAME=value` each."""
+    cost_path: str | None = None
+    """Where in the JSON that it prints stands what a turn has cost, as a JMESPath."""
+    answer_path: str | None = None
+    """The same of what it has answered."""
     after: tuple[str, ...] = ()
     """Names of the sessions that have to be done before this one starts."""
     reviews: str | None = None

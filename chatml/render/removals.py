@@ -60,7 +60,6 @@ def of_removed(one: Removed) -> Outcome:
             "left_alone": str(one.left_alone) if one.left_alone else None,
             "not_deleted": str(one.not_deleted) if one.not_deleted else None,
             "children": list(one.children),
-            "complaints": list(one.complaints),
         },
     )
 

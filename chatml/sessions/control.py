@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from chatml import proc, queue
 from chatml.agents.briefing import GO_ON
 from chatml.changes.standing import Standing, standing
 from chatml.errors import ChatmlError, Kind, UsageError
-from chatml.model import Session, Status, transitions
+from chatml.model import Session, Status, Terms, transitions
 from chatml.model.entry import Interrupt, Message
 from chatml.project import Project
 from chatml.runners import table as runners
@@ -54,8 +53,9 @@ def check_message(text: str) -> str:
     return text.strip()
 
 
-def check_fits(text: str, *commands: Sequence[str] | None) -> str:
-    """`text` as a message to an agent with these commands. UsageError where it is too long for an argument of one."""
+def check_fits(text: str, terms: Terms) -> str:
+    """`text` as a message to the agent of these terms. UsageError where it is too long for an argument of a program."""
+    commands = (terms.command, terms.resume_command) if terms.prompt_by == "argument" else ()
     words = [word.replace("{prompt}", text) for command in commands for word in command or ()]
     if max((len(word.encode()) for word in words), default=0) > MAX_ARGUMENT:
         raise UsageError(
@@ -123,7 +123,7 @@ def send(
     first = [Interrupt()] if interrupt else []
     with store.lock():
         session = relocated(project, store)
-        check_fits(text, session.terms.command, session.terms.resume_command)
+        check_fits(text, session.terms)
         session = _limited(project, store, session, limits)
         with inbox.posted(store, *first, Message(text, queue=queued, about=about)):
             start_or_queue(project, store, session)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chatml import config, containment
 from chatml.agents import table
+from chatml.config.programs import AgentCommand
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Checkout, Furnishing, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
 from chatml.model.entry import Message
@@ -185,9 +186,9 @@ def base_of(repository: Repository, ref: str | None) -> Base:
 
 def _checked(project: Project, asked: Terms) -> Terms:
     """The terms, with the program behind an agent that is one. ChatmlError where they can't hold here."""
-    program = project.config.agents.get(asked.agent)
-    terms = replace(asked, command=program.command, resume_command=program.resume) if program else asked
-    traits = table.row_of(terms, project.config.agents).traits
+    program = project.config.programs.get(asked.agent)
+    terms = _of_program(asked, program) if program else asked
+    traits = table.row_of(terms, project.config.programs).traits
     if terms.role is not None and not traits.sandboxed:
         raise UsageError(
             f"the agent '{terms.agent}' can't play a role: chatml has no say in what it may do",
@@ -203,7 +204,20 @@ def _checked(project: Project, asked: Terms) -> Terms:
     runners.named(terms.runner)
     if terms.sandbox == "required" and (lack := containment.lack()):
         raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)
-    return replace(terms, prompt=check_fits(check_message(terms.prompt), terms.command))
+    return replace(terms, prompt=check_fits(check_message(terms.prompt), terms))
+
+
+def _of_program(asked: Terms, program: AgentCommand) -> Terms:
+    """The terms with how the program behind their agent is called."""
+    return replace(
+        asked,
+        command=program.command,
+        resume_command=program.resume,
+        prompt_by=program.prompt,
+        agent_env=program.variables,
+        cost_path=program.cost,
+        answer_path=program.answer,
+    )
 
 
 def _check_free(repository: Repository, branch: str) -> None:
