@@ -11,18 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from chatml import config, containment
-from chatml.agents import table
-from chatml.config.programs import AgentCommand
+from chatml import config
 from chatml.errors import ChatmlError, GitError, UsageError
 from chatml.model import Base, Checkout, Furnishing, IssueRef, Predecessor, Queueing, Session, Status, Terms, now
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
-from chatml.runners import table as runners
 from chatml.sessions import family, trusting
-from chatml.sessions.control import check_fits, check_message, start_worker
+from chatml.sessions.control import start_worker
 from chatml.sessions.find import load, resolve, with_places
+from chatml.sessions.fitting import checked
 from chatml.sessions.names import check_name, numbered, slug
 from chatml.state import inbox
 from chatml.state.store import SessionStore
@@ -127,7 +125,7 @@ def drafted(project: Project, task: Task, bases: dict[str | None, Base]) -> Sess
         check_name(task.name)
     trusting.check(project)
     repository = project.repo
-    terms = _checked(project, task.terms)
+    terms = checked(project, task.terms)
     tip = None
     if task.branch is not None and terms.after:
         raise UsageError(
@@ -182,42 +180,6 @@ def base_of(repository: Repository, ref: str | None) -> Base:
     commit = repository.resolve(ref)
     # What means something else inside the worktree (HEAD~2, @{u}) would make a later diff wrong.
     return Base(repository.ref_name(ref) or commit, commit)
-
-
-def _checked(project: Project, asked: Terms) -> Terms:
-    """The terms, with the program behind an agent that is one. ChatmlError where they can't hold here."""
-    program = project.config.programs.get(asked.agent)
-    terms = _of_program(asked, program) if program else asked
-    traits = table.row_of(terms, project.config.programs).traits
-    if terms.role is not None and not traits.sandboxed:
-        raise UsageError(
-            f"the agent '{terms.agent}' can't play a role: chatml has no say in what it may do",
-            "leave --role out, or take --agent claude",
-        )
-    if terms.sandbox == "required" and not traits.sandboxed:
-        raise ChatmlError(
-            f"'sandbox: required' can't hold for the agent '{terms.agent}': it is a program of its own",
-            "use --sandbox auto, and confine that program yourself",
-        )
-    if terms.reads_only and terms.check is not None:
-        raise UsageError(f"the role '{terms.role}' only reads: a check would find nothing to mend", "leave --check out")
-    runners.named(terms.runner)
-    if terms.sandbox == "required" and (lack := containment.lack()):
-        raise ChatmlError(f"no sandbox here: {lack.reason}", lack.remedy)
-    return replace(terms, prompt=check_fits(check_message(terms.prompt), terms))
-
-
-def _of_program(asked: Terms, program: AgentCommand) -> Terms:
-    """The terms with how the program behind their agent is called."""
-    return replace(
-        asked,
-        command=program.command,
-        resume_command=program.resume,
-        prompt_by=program.prompt,
-        agent_env=program.variables,
-        cost_path=program.cost,
-        answer_path=program.answer,
-    )
 
 
 def _check_free(repository: Repository, branch: str) -> None:
