@@ -44,7 +44,8 @@ ENVIRONMENT: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     ".git/chatml/config.yaml": "Settings of this person for this repository.",
     ".chatml.yaml": "Settings of the team, committed. Its commands run once you approved them ('chatml trust').",
-    "~/.local/state/chatml/ports.json": "Which ports sessions have, of all repositories ($XDG_STATE_HOME).",
+    "~/.local/state/chatml/": "Which ports sessions have (ports.json), and which repositories have sessions "
+    "(repositories.json); $XDG_STATE_HOME is honoured.",
     "~/.config/chatml/config.yaml": "Settings of this person for all repositories.",
     ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
     "(messages to the agent), worker.log, services/ (their logs), and the locks.",
@@ -84,6 +85,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "ls": (
         ("What needs a person:", "chatml ls --status waiting --status failed --status crashed"),
         ("What waits for a place:", "chatml ls --status queued"),
+        ("Those of all your repositories:", "chatml ls --everywhere"),
         ("Keep it on the screen:", "chatml ls --watch"),
     ),
     "attach": (("", "chatml attach add-rate-limiting"), ("Every event as JSON:", "chatml attach limit --json")),

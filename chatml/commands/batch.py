@@ -20,7 +20,8 @@ from chatml.sessions import find, tasks
 from chatml.sessions.control import check_message
 from chatml.sessions.fetching import lag
 from chatml.sessions.names import check_name, slug, with_number
-from chatml.sessions.planning import Given, Planned, plan
+from chatml.sessions.parts import Portion, apart, planned_apart
+from chatml.sessions.planning import Given, Planned
 from chatml.sessions.running import with_programs
 from chatml.tasks import STDIN, BadTasksError, TaskList, TaskRow, copies, read_each, read_file, unreadable
 from chatml.text import columns, printable
@@ -56,37 +57,69 @@ def run(project: Project, origin: Origin, prompt: str, given: Given, wanted: Wan
     """Make what is not there, or only say what would be made; returns the exit code."""
     try:
         listed, found = _listed(project, origin, prompt)
-        planned = plan(project, listed, given, found)
+        parts = planned_apart(apart(project, origin.file, listed), given, found)
     except BadTasksError as error:
         return _tell_problems(error)
-    for sentence in [*listed.left_out, *planned.left_out]:
-        output.warning(sentence)
-    for sentence in () if wanted.quiet else planned.told:
-        output.note(printable(sentence))
+    for part in parts:
+        for sentence in [*part.listed.left_out, *part.plan.left_out]:
+            output.warning(sentence)
+        for sentence in () if wanted.quiet else part.plan.told:
+            output.note(printable(sentence))
     if wanted.dry_run:
-        _tell_plan(project, listed, planned.tasks, wanted)
-        return 0
-    for sentence in removing.finish_interrupted(project):
+        answers = [one for part in parts for one in _named(part, parts, wanted, _tell_plan(part, wanted))]
+        return _answered(answers, 0, wanted)
+    became = [(part, _carried_out(part, len(parts) > 1, wanted)) for part in parts]
+    code = max(_told_failures(made) for _, made in became)
+    if wanted.wait:
+        code = max(code, _wait(became, wanted))
+    if wanted.quiet and not wanted.as_json:
+        for _, made in became:
+            for one in made:
+                if one.failure is None:
+                    output.tell(one.name)
+    answers = (
+        [one for part, made in became for one in _named(part, parts, wanted, _as_json(part.project, made))]
+        if wanted.as_json
+        else []
+    )
+    return _answered(answers, code, wanted)
+
+
+def _named(
+    part: Portion, parts: Sequence[Portion], wanted: Wanted, answers: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What scripts are told; of several repositories, also of which one."""
+    where = {"repository": str(part.project.repo.home)} if len(parts) > 1 else {}
+    return [{**one, **where} for one in answers] if wanted.as_json else []
+
+
+def _answered(answers: list[dict[str, Any]], code: int, wanted: Wanted) -> int:
+    if wanted.as_json:
+        output.json_answer(answers)
+    return code
+
+
+def _carried_out(part: Portion, several: bool, wanted: Wanted) -> list[tasks.Made]:
+    """Make the tasks of one repository; each is told as it is made."""
+    if several and not (wanted.quiet or wanted.as_json):
+        output.note(output.style(f"{part.project.repo.home}:", err=True, dim=True))
+    for sentence in removing.finish_interrupted(part.project):
         output.warning(sentence)
-    became = _make(project, planned.tasks, wanted)
+    became = _make(part.project, part.plan.tasks, wanted)
     if not (wanted.as_json or wanted.quiet):
-        _sum_up(project, listed, became, planned.tasks)
+        _sum_up(part.project, part.listed, became, part.plan.tasks)
+    return became
+
+
+def _told_failures(became: Sequence[tasks.Made]) -> int:
+    """Tell what could not be made, each reason once; the exit code."""
     failures = [one.failure for one in became if one.failure is not None]
     for failure in {failure.message: failure for failure in failures}.values():
         output.complain(failure)
     if failures:
         names = ", ".join(one.name for one in became if one.failure is not None)
         output.error(f"not made: {names}", "the same command goes on with these")
-    code = 1 if failures else 0
-    if wanted.wait:
-        code = max(code, _wait(project, [one.name for one in became if one.failure is None], wanted))
-    if wanted.as_json:
-        output.json_answer(_as_json(project, became))
-    elif wanted.quiet:
-        for one in became:
-            if one.failure is None:
-                output.tell(one.name)
-    return code
+    return 1 if failures else 0
 
 
 def _listed(project: Project, origin: Origin, prompt: str) -> tuple[TaskList, Mapping[str, Issue]]:
@@ -123,20 +156,22 @@ def _tell_problems(error: BadTasksError) -> int:
     return error.exit_code
 
 
-def _tell_plan(project: Project, listed: TaskList, planned: Sequence[Planned], wanted: Wanted) -> None:
+def _tell_plan(part: Portion, wanted: Wanted) -> list[dict[str, Any]]:
     """Name, base and order of each; what is there already is said to be, and what would be gone on with."""
+    project, planned = part.project, part.plan.tasks
     outcomes = {one.name: _outcome(project, one, wanted.retry) for one in planned}
     numbered = [*enumerate(planned, 1)]
     if wanted.as_json:
-        output.json_answer([_plan_json(number, one, outcomes[one.name]) for number, one in numbered])
-    elif wanted.quiet:
+        return [_plan_json(number, one, outcomes[one.name]) for number, one in numbered]
+    if wanted.quiet:
         for one in planned:
             output.answer(one.name)
     elif planned:
         rows = [_plan_row(number, one, outcomes[one.name]) for number, one in numbered]
         output.answer(output.wanted(columns(rows)))
     else:
-        output.note(listed.without)
+        output.note(part.listed.without)
+    return []
 
 
 def _outcome(project: Project, one: Planned, retry: bool) -> str:
@@ -210,15 +245,16 @@ def _now(project: Project, sessions: Iterable[Session]) -> list[Session]:
     return find.with_places(project, found)
 
 
-def _wait(project: Project, names: Sequence[str], wanted: Wanted) -> int:
+def _wait(became: Sequence[tuple[Portion, Sequence[tasks.Made]]], wanted: Wanted) -> int:
     """Wait until all are at rest, and tell of each how it ended."""
-    waited = rest.wait_for(project, names)
-    if not (wanted.as_json or wanted.quiet):
-        for session in waited.rested:
+    places = [(part.project, rest.Waited([one.name for one in made if one.failure is None])) for part, made in became]
+    code = rest.wait_in(places)
+    for session in [session for _, waited in places for session in waited.rested]:
+        if not (wanted.as_json or wanted.quiet):
             output.note(f"{session.name}: {session.status.value}")
             if session.status is not Status.DONE:
                 rest.tell(session)
-    return waited.code
+    return code
 
 
 def _as_json(project: Project, became: Sequence[tasks.Made]) -> list[dict[str, Any]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from chatml import output
 from chatml.errors import ChatmlError, UsageError, of_machine
 from chatml.model import Session, Status
 from chatml.model.outcome import FAILED, Outcome
-from chatml.project import Project
+from chatml.project import Project, open_project
 from chatml.render import rows
 from chatml.sessions import find
 from chatml.text import shorten
@@ -100,6 +101,25 @@ class Each:
         if as_json:
             output.json_answer([outcome.to_json() for outcome in self.outcomes])
         return self.code
+
+
+def places(at: Path, names: Sequence[str], everywhere: bool) -> Iterator[Each]:
+    """The repository at `at`, or with `everywhere` each of this user's; one that can't be looked into is told.
+
+    UsageError for names with `everywhere`: a name is one repository's.
+    """
+    if not everywhere:
+        yield Each(open_project(at))
+        return
+    if names:
+        raise UsageError("--everywhere takes no names: they are those of one repository")
+    from chatml.sessions.everywhere import projects  # here alone: most calls are about one repository
+
+    for found in projects(at):
+        if isinstance(found, ChatmlError):
+            output.warning(f"{found.message}; its sessions are not listed")
+        else:
+            yield Each(found)
 
 
 def tell_places(project: Project, names: Iterable[str], say: Callable[[str], None]) -> dict[str, int | None]:

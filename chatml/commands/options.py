@@ -58,6 +58,11 @@ def everyone(what: str) -> Decorator:
     return click.option("--all", "everyone", is_flag=True, help=what)
 
 
+def everywhere(what: str) -> Decorator:
+    """`--everywhere`."""
+    return click.option("--everywhere", is_flag=True, help=what)
+
+
 def dry_run(what: str) -> Decorator:
     return click.option("-n", "--dry-run", is_flag=True, help=what)
 

@@ -36,15 +36,26 @@ def wait_for(project: Project, names: Sequence[str], timeout: float | None = Non
 
     `timeout` is in seconds.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
     waited = Waited(list(names))
+    wait_in([(project, waited)], timeout, any_one)
+    return waited
+
+
+def wait_in(places: Sequence[tuple[Project, Waited]], timeout: float | None = None, any_one: bool = False) -> int:
+    """The same in several repositories at once; the worst exit code."""
+    deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        _look(project, waited)
-        if not waited.at_work or (any_one and waited.rested) or waited.code == NEEDS_PERSON:
-            return waited
+        for project, waited in places:
+            _look(project, waited)
+        found = [waited for _, waited in places]
+        code = max((waited.code for waited in found), default=0)
+        at_work = any(waited.at_work for waited in found)
+        if not at_work or (any_one and any(waited.rested for waited in found)) or code == NEEDS_PERSON:
+            return code
         if deadline is not None and time.monotonic() >= deadline:
-            waited.code = TIMED_OUT
-            return waited
+            for waited in found:
+                waited.code = TIMED_OUT if waited.at_work else waited.code
+            return TIMED_OUT
         time.sleep(log.POLL)
 
 

@@ -15,9 +15,10 @@ from chatml.model.outcome import Outcome
 from chatml.project import Project, open_project
 from chatml.removal import planning, removing
 from chatml.removal.fate import Removed
-from chatml.render import removals
+from chatml.render import removals, rows
 from chatml.sessions import find
 from chatml.text import printable
+from chatml.workspace.sizes import sizes, total
 
 
 @click.command()
@@ -56,6 +57,9 @@ def command(
         for sentence in removing.finish_interrupted(each.project):
             output.warning(sentence)
 
+    counted: set[tuple[int, int]] = set()
+    freeing: list[int | None] = []
+
     def say(line: str) -> None:
         if not (as_json or quiet):
             output.note(printable(line))
@@ -63,14 +67,19 @@ def command(
     def remove(name: str) -> Outcome:
         if dry_run:
             planned = planning.plan(each.project, name, force, keep_branch)
-            if not as_json:
-                output.answer(name if quiet else removals.planned(name, planned))
+            if quiet and not as_json:
+                output.answer(name)
+            elif not as_json:
+                freeing.append(sizes({name: Path(planned.worktree)}, counted)[name] if planned else 0)
+                output.answer(removals.planned(name, planned))
             return removals.of_plan(name, planned)
         removed = removing.remove(each.project, name, force=force, keep_branch=keep_branch, say=say)
         _tell(removed, as_json, quiet)
         return removals.of_removed(removed)
 
     each.do(_chosen(each, names, merged, everyone, force), remove)
+    if freeing:
+        output.note(f"{rows.size(total(freeing))} would be freed")
     _tell_where(each.project)
     return each.end(as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from chatml.model import Session, Status
 from chatml.render import pulls
@@ -22,6 +23,8 @@ STATUS_COLORS: Mapping[Status, str] = {
 
 LEAST_ACTIVITY = 16
 """Columns that `ls` keeps for what a session does, however narrow the terminal."""
+
+NO_SIZES: Mapping[str, int | None] = {}
 
 WIDE = 120
 """Columns of a terminal in which `ls` shows whole addresses."""
@@ -47,6 +50,17 @@ def changes(session: Session) -> str:
     star = " *" if counted.uncommitted else ""
     left_out = f" ({counted.left_out} left out)" if counted.left_out else ""
     return f"{counted.files} {noun} +{counted.insertions} -{counted.deletions}{star}{left_out}"
+
+
+def size(number: int | None) -> str:
+    """`1.2 GiB`; `?` where it could not be found out."""
+    if number is None:
+        return "?"
+    amount, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        units.pop(0)
+    return f"{number} B" if units[0] == "B" else f"{amount:.1f} {units[0]}"
 
 
 def address(session: Session, brief: bool = False) -> str:
@@ -139,11 +153,11 @@ def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
     for one in ordered:
         below.setdefault((one.family.parent, one.family.parent_id), []).append(one)
     found: list[tuple[int, Session]] = []
-    placed: set[str] = set()
+    placed: set[int] = set()
 
     def place(one: Session, depth: int) -> None:
-        if one.name not in placed:
-            placed.add(one.name)
+        if id(one) not in placed:
+            placed.add(id(one))
             found.append((depth, one))
             for child in below.get((one.name, one.id), ()):
                 place(child, depth + 1)
@@ -157,12 +171,19 @@ def families(sessions: Sequence[Session]) -> list[tuple[int, Session]]:
     return found
 
 
-def session_table(sessions: Sequence[Session], width: int | None) -> str:
+def session_table(
+    sessions: Sequence[Session],
+    width: int | None,
+    repositories: bool = False,
+    sizes: Mapping[str, int | None] = NO_SIZES,
+) -> str:
     """The rows of `ls`, painted, fitted into so many columns; None for a pipe, where nothing is cut.
+
+    With `repositories`, each says which one it is of; `sizes` are those of worktrees in bytes, by the session's id.
 
     Not by tabulate, which takes longer to load than all the rest of `ls`.
     """
-    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "CONFLICTS", "COST", "AGE", "PR", "URL"]
+    headers = ["NAME", "STATUS", "ACTIVITY", "CHANGES", "CONFLICTS", "COST", "AGE", "PR", "URL", "SIZE", "REPOSITORY"]
     rows = [
         [
             f"{'  ' * (depth - 1)}└ {session.name}" if depth else session.name,
@@ -174,6 +195,8 @@ def session_table(sessions: Sequence[Session], width: int | None) -> str:
             age(session.created_at),
             pulls.short(session.pr),
             address(session, brief=width is not None and width < WIDE),
+            size(sizes[session.id]) if session.id in sizes else "",
+            Path(session.repository).name if repositories else "",
         ]
         for depth, session in families(sessions)
     ]

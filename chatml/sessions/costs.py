@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,10 +29,14 @@ class Cost:
 
 def costs(project: Project, found: Sequence[Session], by: By) -> list[Cost]:
     """The sums, those of days in their order, all others the dearest first."""
+    return summed((cost for session in found for cost in _costs(project, session, by)), by)
+
+
+def summed(found: Iterable[Cost], by: By) -> list[Cost]:
+    """One row for all that are of the same, in the order of `costs`."""
     sums: dict[str, Cost] = {}
-    for session in found:
-        for cost in _costs(project, session, by):
-            sums[cost.of] = sums.get(cost.of, Cost(cost.of)) + cost
+    for cost in found:
+        sums[cost.of] = sums.get(cost.of, Cost(cost.of)) + cost
     if by == "day":
         return sorted(sums.values(), key=lambda cost: cost.of)
     return sorted(sums.values(), key=lambda cost: (-cost.usd, cost.of))

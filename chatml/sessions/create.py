@@ -17,7 +17,7 @@ from chatml.model import Base, Checkout, Furnishing, IssueRef, Predecessor, Queu
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
-from chatml.sessions import family, trusting
+from chatml.sessions import everywhere, family, trusting
 from chatml.sessions.control import start_worker
 from chatml.sessions.find import load, resolve, with_places
 from chatml.sessions.fitting import checked
@@ -67,6 +67,7 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
     """
     # Not before: of many that are made at once, one may come after another.
     draft = draft.with_queueing(predecessors=_before(project, draft.terms.after))
+    everywhere.note(project)
     with ExitStack() as undo:
         staged = undo.enter_context(project.store.stage())
         inbox.post(staged, Message(draft.terms.prompt))

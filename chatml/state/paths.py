@@ -194,6 +194,15 @@ class UserPaths:
         self.root = home / "chatml"
 
     @property
+    def repositories(self) -> Path:
+        """Which repositories have sessions."""
+        return self.root / "repositories.json"
+
+    @property
+    def repositories_lock(self) -> Path:
+        return self.root / "repositories.lock"
+
+    @property
     def ports(self) -> Path:
         """Whose each port is."""
         return self.root / "ports.json"

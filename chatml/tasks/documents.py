@@ -41,6 +41,9 @@ SHARED: Mapping[str, Callable[[Any], Any]] = {
 }
 """What can be said of one task, or of all of them; beside each setting that is an option of `new`."""
 
+PLACES: Mapping[str, Callable[[Any], Any]] = {"repo": read_text}
+"""What can be said of one task, or of all of them, and is no option of `new`: `-C` is."""
+
 OWN: Mapping[str, Callable[[Any], Any]] = {
     "prompt": read_command,
     "name": read_text,
@@ -60,7 +63,13 @@ def read_document(data: Any, source: Source) -> TaskList:
         spot = ("tasks",)
         for name, value in data.items():
             if name != "tasks":
-                _keep(defaults, name, value, {**SHARED, **OPTIONS}, partial(_wrong, source, (), 0, None, problems))
+                _keep(
+                    defaults,
+                    name,
+                    value,
+                    {**SHARED, **PLACES, **OPTIONS},
+                    partial(_wrong, source, (), 0, None, problems),
+                )
         data = data["tasks"]
     if not isinstance(data, list):
         hint = "a list of tasks, or 'tasks:' with one below it, and defaults beside it"
@@ -96,7 +105,7 @@ def _row(
     before = len(problems)
     values: dict[str, Any] = {}
     for key, value in item.items():
-        _keep(values, key, value, {**OWN, **SHARED, **OPTIONS}, wrong)
+        _keep(values, key, value, {**OWN, **SHARED, **PLACES, **OPTIONS}, wrong)
     if item.get("prompt") is None and item.get("issue") is None and "issue" not in defaults:
         wrong(BadValueError("is missing: what shall the agent do?", "prompt"))
     if len(problems) > before:

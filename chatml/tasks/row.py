@@ -28,6 +28,8 @@ class TaskRow:
     """Names of the sessions that have to be done before it starts; None where it says nothing of it."""
     issue: str | None = None
     """The issue that it is about, as `new --issue` takes it; the prompt, which may then be empty, adds own words."""
+    repo: str | None = None
+    """The repository that it is done in, as a path from its file's folder; None for the one where `new` is called."""
     with_changes: bool | None = None
     fetch: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
