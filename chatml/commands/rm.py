@@ -70,7 +70,8 @@ def command(
             if quiet and not as_json:
                 output.answer(name)
             elif not as_json:
-                freeing.append(sizes({name: Path(planned.worktree)}, counted)[name] if planned else 0)
+                if planned is not None:
+                    freeing.append(sizes({name: Path(planned.worktree)}, counted)[name])
                 output.answer(removals.planned(name, planned))
             return removals.of_plan(name, planned)
         removed = removing.remove(each.project, name, force=force, keep_branch=keep_branch, say=say)
