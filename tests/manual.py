@@ -50,6 +50,7 @@ FILES: Mapping[str, str] = {
     ".git/chatml/sessions/NAME/": "One session: session.json (the record), events.jsonl (the log), inbox.jsonl "
     "(messages to the agent), worker.log, services/ (their logs), and the locks.",
     "../REPOSITORY.chatml/NAME": "The session's worktree, beside the main checkout.",
+    "refs/chatml/try/": "What 'chatml try' has put aside (state), and edits made meanwhile (edits/N).",
     "refs/chatml/trash/NAME": "What 'chatml rm' removed, for 'chatml restore'.",
 }
 
@@ -195,6 +196,10 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("The tests of one:", "chatml exec add-rate-limiting -- make test"),
         ("Of all, side by side:", "chatml exec --all -- make test"),
         ("A shell, where its variables are set:", "chatml exec limit -- bash"),
+    ),
+    "try": (
+        ("In the main checkout, as its agent goes on:", "chatml try add-rate-limiting --follow"),
+        ("Put back what was there:", "chatml try --stop"),
     ),
     "teardown": (("", "chatml teardown add-rate-limiting"),),
     "rm": (

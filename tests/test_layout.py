@@ -25,7 +25,7 @@ LEVELS = [
     {"changes"},
     {"workspace", "runners", "agents", "notify", "forge"},
     {"landing", "predecessors"},
-    {"queue"},
+    {"queue", "trying"},
     {"project"},
     {"sessions", "worker", "checks", "scripted"},
     {"removal"},

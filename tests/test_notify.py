@@ -66,7 +66,8 @@ def test_each_event_is_told_once_with_all_that_matters(sandbox: Sandbox, serve: 
     session = sandbox.session("t")
     common = {
         "place": str(sandbox.repo),
-        "CHATML_SANDBOX": sandbox.env["CHATML_SANDBOX"],  # what is set already stays
+        # What is set already stays.
+        **{name: sandbox.env[name] for name in ("CHATML_SANDBOX", "CHATML_PORT_RANGE")},
         "CHATML_NAME": "t",
         "CHATML_WORKTREE": session["worktree"],
         "CHATML_BRANCH": "chatml/t",

@@ -26,6 +26,7 @@ from tests.github import GitHub
 from tests.made import commit, make_session, state, write
 from tests.support import TIMEOUT, Sandbox, needs
 from tests.test_halfmade import wrap, wrapped
+from tests.test_try import looks
 
 __all__ = ["wrapped"]
 
@@ -341,12 +342,49 @@ def _synced(sandbox: Sandbox, before: dict[str, Any]) -> None:
     assert sandbox.git("log", "--format=%s", "main..chatml/x") == "Do it"
 
 
+def _triable(sandbox: Sandbox) -> dict[str, Any]:
+    """A session that differs in every way from a checkout in which a person is at work; that checkout."""
+    sandbox.commit("more", a="a", b="b", deep__c="c", gone="g")
+    worktree = make_session(sandbox, "x", **QUICK)
+    commit(sandbox, worktree, "work", a="of x", new__file="n")
+    (worktree / "gone").unlink()
+    (worktree / "deep" / "c").unlink()
+    write(worktree, b="not committed", mine="of x")
+    write(sandbox.repo, b="staged")
+    sandbox.git("add", "b")
+    write(sandbox.repo, b="and more", mine="my own")
+    (sandbox.repo / "a").chmod(0o600)
+    return looks(sandbox)
+
+
+def _shown(sandbox: Sandbox) -> dict[str, Any]:
+    before = _triable(sandbox)
+    sandbox.chatml("try", "x", "-q")
+    write(sandbox.repo, a="edited")
+    return before
+
+
+def _put_back(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    """All is as it was once it was stopped, unless it was so already; a person's edit is kept."""
+    edited = (sandbox.repo / "a").read_text() == "edited"
+    told = sandbox.chatml("try", "--stop", code=None)
+    assert told.code == 0 or "no session is shown here" in told.err
+    assert looks(sandbox) == before
+    if edited:
+        refs = sandbox.git("for-each-ref", "--format=%(refname)", "refs/chatml/try").split()
+        assert any(sandbox.git("show", f"{ref}:a") == "edited" for ref in refs)
+    sandbox.git("for-each-ref", "--format=delete %(refname)", "refs/chatml/try")
+    assert not list((sandbox.repo / ".git" / "chatml").glob(".try*"))
+
+
 SCENES = {
     "sync": Scene(("sync", "x"), _behind, _synced),
     "merge": Scene(("merge", "x"), _landable, _landed),
     "merge, not checked out": Scene(("merge", "x"), _landable_elsewhere, _landed),
     "new": Scene(("new", "do it", "--name", "x", "-q"), _configured, lambda sandbox, _: _made(sandbox)),
     "send": Scene(("send", "x", "hello"), _rested, _sent),
+    "try": Scene(("try", "x"), _triable, _put_back),
+    "try --stop": Scene(("try", "--stop"), _shown, _put_back),
     "stop": Scene(("stop", "x"), _crashed, _stopped),
     "resume": Scene(("resume", "x"), _crashed, _resumed),
     "rm": Scene(("rm", "x"), _empty, _removed),

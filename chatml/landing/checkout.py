@@ -67,6 +67,8 @@ def checkout_of(repository: Repository, branch: str) -> BranchCheckout | None:
         admin = repository.common_dir if number == 0 else Path(os.path.normpath(named_by(link)))
         _refuse_amid(admin, top, branch, on_it=worktree.branch == branch)
         if worktree.branch == branch:
+            if number == 0 and (repository.common_dir / "chatml" / "try.json").exists():
+                raise ChatmlError(f"a session is shown in {top}", "put it back first: chatml try --stop")
             found.append(BranchCheckout(top, admin))
     if len(found) > 1:
         places = " and ".join(str(one.top) for one in found)
@@ -112,11 +114,11 @@ def in_the_way(checkout: BranchCheckout, env: Mapping[str, str], old: str, chang
     found = [one.path for one in changed if one.path in dirty]
     for one in changed:
         if one.old is None and one.path not in dirty:
-            found += _untracked(checkout.top, one, going)
+            found += untracked(checkout.top, one, going)
     return sorted(set(found))
 
 
-def _untracked(top: Path, one: Changed, going: set[str]) -> Iterator[str]:
+def untracked(top: Path, one: Changed, going: set[str]) -> Iterator[str]:
     """What stands at a path that is new, or above or below it, and goes with no file of the branch."""
     for above in reversed(PurePosixPath(one.path).parents[:-1]):
         place = top / above

@@ -109,7 +109,7 @@ def _restore(project: Project, found: Found, name: str) -> tuple[Session, str | 
         session, remark = _bring_back_worktree(project.repo, _record(project, found, staged, name), found, undo)
         # What is large and ignored was not kept, so it is copied, and set up, anew.
         if session.furnishing != Furnishing():
-            session = session.with_furnished(files=False, passed=())
+            session = session.with_furnished(files=False, passed=(), torn_down=False)
         staged.write(session)
         with staged.lock():  # nobody may find a worker alive that isn't one
             try:

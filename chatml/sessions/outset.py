@@ -60,6 +60,8 @@ class Outset:
         top = self.project.repo.top
         if top is None:
             raise ChatmlError("there are no changes to take along: this repository is bare", "leave --with-changes out")
+        if self.project.store.trying.exists() and top == self.project.repo.home:
+            raise ChatmlError("a session is shown in this checkout", "put back your own first: chatml try --stop")
         carried, left_out = carrying.pick_up(top)
         self.left_out += (f"left out: {sentence}" for sentence in left_out)
         # On the commit that it was taken from, whatever is checked out by the time that the session is made.

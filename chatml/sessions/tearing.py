@@ -37,7 +37,10 @@ def tear_down(project: Project, name: str, say: Callable[[str], None]) -> list[s
 def is_due(session: Session) -> bool:
     """Whether anything was set up or started that has not been torn down since."""
     made = session.furnished
-    return not made.torn_down and (made.files or bool(made.passed) or bool(made.services))
+    if made.torn_down:
+        return False
+    commands = bool(session.furnishing.teardown) and (made.files or bool(made.passed))
+    return commands or bool(made.services) or compose.may_have_any(session)
 
 
 def torn_down(store: SessionStore, session: Session, say: Callable[[str], None]) -> list[str]:

@@ -166,6 +166,16 @@ class StatePaths:
         return str(self.root / ".mending-")
 
     @property
+    def trying(self) -> Path:
+        """A note of the session that is shown in the main checkout; gone once that is put back."""
+        return self.root / "try.json"
+
+    @property
+    def trying_lock(self) -> Path:
+        """Held by the `try` that is at work."""
+        return self.root / "try.lock"
+
+    @property
     def trials(self) -> Path:
         """A folder for each command that tries merged sessions in a scratch worktree, as long as it runs."""
         return self.root / "trials"
