@@ -59,6 +59,9 @@ FIGURES = (
     ),
     Figure("conflicts-warm", "`conflicts` again", "`ls`, and `git status` in each worktree", "ms", 1.2),
     Figure("merge", "`merge` of one session, 1,000 files", "`git merge --squash && git commit`", "ms", 2),
+    Figure("copy", "`copy` of a `node_modules` of 20,000 files", "`cp -a --reflink=auto`", "ms", 1.3),
+    Figure("exec", "`exec` of a command, beyond what that takes", None, "ms", 80),
+    Figure("run", "`run` until a server answers that needs a second", "the bare command", "ms", 1.2),
     Figure("diff-large", "`diff --stat`, 50,000 files with 3 changed", "`git status` there", "ms", 4),
 )
 

@@ -16,6 +16,7 @@ from chatml.scripted.script import Script
 from chatml.state import pulls
 from chatml.state.pulls import PullsSeen
 from chatml.state.store import SessionStore, Store
+from chatml.workspace import copying, ports
 from chatml.workspace.glance import git_folder, glance
 from tests.bench import anatomy
 from tests.bench.figures import Samples
@@ -394,6 +395,66 @@ def _file(root: Path, number: int) -> Path:
     return root / f"part{number // 100:03}" / f"file{number % 100:02}.txt"
 
 
+# --- a worktree to live in ----------------------------------------------------------------------------------------
+
+SERVER = (
+    "import http.server as h, time; time.sleep(1); h.test(h.SimpleHTTPRequestHandler, port={port}, bind='127.0.0.1')"
+)
+"""A server that takes a second to come up, as those of projects do, and more."""
+
+
+def living(samples: Samples, runs: int) -> None:
+    """Files copied into a worktree, a command run there, a server started there; each beside the plain way."""
+    with chatml_side(AT_ONCE) as side:
+        sandbox = side.sandbox
+        commit(sandbox, sandbox.repo, "ignore", _dot_gitignore="node_modules/\n")
+        _node_modules(sandbox.repo, 20_000)
+        worktree = make_session(sandbox, "x")
+        for number in range(runs + 1):
+            began = time.monotonic()
+            copying.copy(sandbox.repo, worktree, ["node_modules"], [worktree], lambda: False)
+            ours = 1000 * (time.monotonic() - began)
+            shutil.rmtree(worktree / "node_modules")
+            plain = ["cp", "-a", "--reflink=auto", str(sandbox.repo / "node_modules"), str(worktree)]
+            other = side.run(plain)[0]
+            shutil.rmtree(worktree / "node_modules")
+            if number:
+                samples.add("copy", ours, other)
+        for number in range(4 * runs + 1):
+            bare = side.run(["true"], cwd=worktree)[0]
+            took = side.run(sandbox.command("exec", "x", "--", "true"))[0]
+            if number:
+                samples.add("exec", took - bare)
+        config = sandbox.repo / ".git" / "chatml" / "config.yaml"
+        config.write_text(f'ports: [web]\nrun: {{web: "exec {sys.executable} -c \\"{SERVER}\\""}}\n')
+        for number in range(runs + 1):
+            took = side.run(sandbox.command("run", "x", "-q"))[0]
+            port = sandbox.session("x")["ports"]["web"]
+            sandbox.chatml("run", "x", "--stop", "-q")
+            bare = _answers([sys.executable, "-c", SERVER.replace("{port}", str(port))], port)
+            if number:
+                samples.add("run", took, bare)
+
+
+def _node_modules(repo: Path, files: int) -> None:
+    for number in range(files):
+        path = repo / "node_modules" / f"package{number // 25}" / "lib" / f"file{number % 25}.js"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"module.exports = {number};\n" * 20)
+
+
+def _answers(argv: list[str], port: int) -> float:
+    """Milliseconds until the bare command answers on its port."""
+    began = time.monotonic()
+    server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait(lambda: ports.answers(port), "the server to answer")
+        return 1000 * (time.monotonic() - began)
+    finally:
+        server.terminate()
+        server.wait(TIMEOUT)
+
+
 # --- a message to a running agent ---------------------------------------------------------------------------------
 
 
@@ -437,6 +498,7 @@ STAGES: dict[Callable[[Samples, int], None], tuple[str, ...]] = {
     merge: ("merge",),
     conflicts: ("conflicts-cold", "conflicts-warm"),
     diff: ("diff-large",),
+    living: ("copy", "exec", "run"),
     fifty: ("list-returns",),
     from_a_list: ("list-started",),
     ten: ("ls-running", "ten-started", "memory", "cpu", "rest-processes", "rest-memory"),
