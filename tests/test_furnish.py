@@ -211,7 +211,7 @@ def test_a_step_runs_again_once_a_file_that_it_looks_at_has_changed(lived: Sandb
     configure(lived, "setup: [{command: 'echo install >> out', if_changed: lock}, 'echo once >> out']\n")
     worktree = Path(new(lived)["worktree"])
     lived.commit("lock", lock="2")
-    lived.chatml("sync", "x")
+    assert "its setup is due again (echo install >> out): chatml setup x\n" in lived.chatml("sync", "x").err
     lived.chatml("send", "x", "go on", "--wait")
     assert (worktree / "out").read_text().split() == ["install", "once", "install"]
     lived.chatml("send", "x", "go on", "--wait")

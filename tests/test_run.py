@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,10 @@ import urllib.request
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from chatml.model.provision import host_of, slug_of
 from chatml.state.store import Store
 from chatml.workspace.values import compose_project
 from tests.made import commit, make_session, traces
@@ -340,3 +344,43 @@ def test_a_person_in_a_worktree_of_a_reviewed_kind_is_no_agent(lived: Sandbox, n
         text = lived.chatml("exec", "x", "--", "env").out
     assert "CHATML_SESSION_ID" not in text
     assert "CHATML_NAME=x\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("add-due-dates", "add-due-dates.localhost"),
+        ("v1.2", "v1.2.localhost"),
+        ("Fix", "Fix.localhost"),
+        ("a_b", r"a-b-[0-9a-f]{8}\.localhost"),
+        ("añade", r"a-ade-[0-9a-f]{8}\.localhost"),
+        ("日本", r"[0-9a-f]{8}\.localhost"),
+        ("x-", r"x\.localhost"),
+    ],
+)
+def test_each_session_has_a_host_of_its_own(name: str, host: str) -> None:
+    assert re.fullmatch(host, host_of(name))
+
+
+@given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40))
+def test_slugs_are_safe_and_tell_names_apart(one: str, other: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_]{1,63}", slug_of(one))
+    assert one == other or slug_of(one) != slug_of(other)
+
+
+def test_nothing_runs_before_the_setup_has_ended(lived: Sandbox) -> None:
+    os.mkfifo(lived.home / "gate")
+    configure(lived, RUN + f"setup: ['cat {lived.home}/gate']\n")
+    lived.chatml("new", "y", "--name", "y", "-q")
+    wait_until(lambda: "setup: cat" in (lived.session("y")["activity"] or ""), "the setup to run")
+    assert "'y' is being prepared: setup: cat" in lived.chatml("run", "y", code=1).err
+    (lived.home / "gate").write_text("go\n")
+    lived.until("y", "done")
+
+
+def test_an_agent_runs_nothing_in_the_sessions_of_others(lived: Sandbox) -> None:
+    own = {"CHATML_SESSION_ID": lived.written("x")["id"]}
+    make_session(lived, "y")
+    assert lived.chatml("exec", "x", "--", "pwd", env=own).out.endswith("/x\n")
+    for args in (["exec", "y", "--", "pwd"], ["run", "y"], ["teardown", "y"], ["setup", "y"]):
+        assert "an agent can't" in lived.chatml(*args, code=1, env=own).err, args

@@ -32,6 +32,9 @@ def instruction(session: Session) -> str:
             "Change only files that match these patterns (as in a .gitignore, from the top of your worktree; the last "
             f"one that matches decides): {', '.join(session.terms.scope)}"
         )
+    if session.furnished.ports:
+        ports = ", ".join(f"{port} ({name})" for name, port in session.furnished.ports.items())
+        said.append(f"A server that you start listens on your own ports, which no other session has: {ports}")
     if session.terms.check is not None:
         said.append(
             "When you have ended your answer, this command runs in your worktree; your task is done only once it "

@@ -6,8 +6,9 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from chatml import config, marking, proc
 from chatml.changes.standing import WorktreeGoneError, check_standing
@@ -21,6 +22,7 @@ from chatml.repo import Repository, git
 from chatml.runners import table as runners
 from chatml.state.locks import WorkerLock
 from chatml.state.store import CorruptRecordError, Store
+from chatml.text import beginning
 
 LOW_SPACE = 1 << 30
 """Bytes of free disk below which a checkout and its build may not fit."""
@@ -88,15 +90,23 @@ def _commands(settings: Config) -> Iterator[Diagnosis]:
     found = settings.committed
     if found is None:
         return
-    keys = ", ".join(found.data)
+    listed = "; ".join(f"{key}: {command}" for key, command in _listed(found.data))
     if found.approved:
-        yield ok("commands", f"the commands of {found.file} are approved: {keys}")
+        yield ok("commands", f"the commands of {found.file} are approved: {listed}")
     else:
         yield warning(
             "commands",
-            f"{found.file} has commands that are not approved, so no session starts: {keys}",
+            f"{found.file} has commands that are not approved, so no session starts: {listed}",
             "see and approve them: chatml trust",
         )
+
+
+def _listed(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each command that would run, in one line, by the key that it stands under."""
+    for key, value in data.items():
+        for one in [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]:
+            command = one.get("command", one) if isinstance(one, dict) else one
+            yield key, beginning(" ".join(map(str, command)) if isinstance(command, list) else str(command))
 
 
 def _ground(path: Path) -> Path:

@@ -14,6 +14,7 @@ from chatml.errors import ChatmlError, UsageError
 from chatml.model.outcome import Outcome
 from chatml.project import open_project
 from chatml.sessions import executing, find
+from chatml.sessions.caller import hands_off
 from chatml.text import printable
 
 SHELL = "such as: chatml exec NAME -- make test"
@@ -50,11 +51,14 @@ def command(ctx: click.Context, names: tuple[str, ...], everyone: bool, as_json:
         raise UsageError("no command: it goes behind '--'", SHELL)
     each = Each(open_project(at))
     if not everyone and len(names) <= 1 and not as_json:
-        executing.become(find.resolve(each.project, names[0] if names else None), argv)
+        session = find.resolve(each.project, names[0] if names else None)
+        hands_off(each.project, session.name, "exec", own=True)
+        executing.become(session, argv)
     chosen = each.chosen(names, everyone, lambda found: found)
     sessions = []
     for name in chosen:
         try:
+            hands_off(each.project, name, "exec", own=True)
             sessions.append(find.resolve(each.project, name))
         except (ChatmlError, OSError) as error:
             each.failed(name, error)

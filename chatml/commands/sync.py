@@ -16,7 +16,8 @@ from chatml.sessions import resolving, syncing
 from chatml.sessions.basing import SyncConflictError, Target
 from chatml.sessions.resolving import HandedOver
 from chatml.sessions.syncing import Synced, Way
-from chatml.text import counted, listed, one_line, printable
+from chatml.text import beginning, counted, listed, one_line, printable
+from chatml.workspace import steps
 
 
 @click.command()
@@ -69,6 +70,8 @@ def command(
             return Outcome(name, "resolving", _details(done.target, files=done.files))
         if done.moved or not quiet:
             say(_line(done), name)
+        if done.moved and (due := steps.due(done.session)) and not (as_json or quiet):
+            output.note(f"its setup is due again ({beginning(due[0].command)}): chatml setup {name}")
         return Outcome(name, "synced" if done.moved else "up to date", _details(done.target, done.commits))
 
     each.do(each.chosen(names, everyone, lambda found: syncing.candidates(each.project, found, Way(way))), sync)

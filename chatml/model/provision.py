@@ -138,8 +138,13 @@ def slug_of(name: str) -> str:
 
 
 def host_of(name: str) -> str:
-    """The session's host name: `NAME.localhost`, which browsers resolve to this machine (RFC 6761, section 6.3)."""
-    return f"{slug_of(name).replace('_', '-')}.localhost"
+    """The session's host name: `NAME.localhost`, which browsers resolve to this machine (RFC 6761, section 6.3).
+
+    Where the name could be no host's (RFC 1123, section 2.1), by its slug.
+    """
+    if all(re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", label) for label in name.split(".")):
+        return f"{name}.localhost"
+    return f"{slug_of(name).replace('_', '-').strip('-')}.localhost"
 
 
 def url(name: str, port: int) -> str:

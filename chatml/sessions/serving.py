@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatml.errors import ChatmlError, UsageError
-from chatml.model import RunningService, Service, Session
+from chatml.model import RunningService, Service, Session, Status
 from chatml.model.provision import url
 from chatml.project import Project
+from chatml.runners import table as runners
 from chatml.sessions import control, living
 from chatml.sessions.caller import hands_off
 from chatml.sessions.find import relocated
@@ -53,7 +54,10 @@ def start(project: Project, name: str, wanted: Sequence[str], restart: bool = Fa
     store = control.locate(project, name)
     hands_off(project, name, "run", own=True)
     with store.lock():
-        session = living.furnished_anew(project, store, relocated(project, store))
+        session = relocated(project, store)
+        if session.status is Status.PREPARING and runners.alive(store, session):
+            raise ChatmlError(f"'{name}' is being prepared: {session.activity}", f"wait for that: chatml attach {name}")
+        session = living.furnished_anew(project, store, session)
         if not session.checkout.populated or not checkout.is_worktree(Path(session.worktree)):
             raise ChatmlError(
                 f"'{name}' has no worktree to run anything in yet", f"see 'chatml ls {name}', or: chatml resume {name}"
