@@ -45,6 +45,8 @@ def outside(sandbox: Sandbox, name: str) -> dict[str, str | bytes]:
         git / "refs" / "heads" / "chatml" / name,
         git / "logs" / "refs" / "heads" / "chatml" / name,
         *(git / "chatml" / name for name in REMEMBERED),
+        # Which repositories have sessions, and whose each port is: noted by `new`.
+        sandbox.home / ".local" / "state" / "chatml",
         # Claude Code's own, and what it writes itself once it has a sandbox.
         sandbox.home / ".claude",
         sandbox.home / ".npm",

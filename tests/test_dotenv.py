@@ -40,7 +40,7 @@ def read(text: str) -> dict[str, str | None]:
     return dict(dotenv_values(stream=io.StringIO(text, newline=""), interpolate=False))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(FILES, st.dictionaries(st.sampled_from(NAMES), TEXT.filter(lambda text: "\0" not in text), min_size=1))
 @example("A=1", {"A": "2"})
 @example("A='x\nB=1'\nB=2 # c\n", {"B": "3"})

@@ -246,7 +246,7 @@ EXAMPLES = st.tuples(*[STEPS] * 7)
 ATTRIBUTES = st.sampled_from(["", "* text=auto\n", "a eol=crlf\nb ident\n"])
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(150, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("count", [5, pytest.param(150, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_try_and_stop_are_the_identity(sandbox: Sandbox, sealed: None, tmp_path: Path, count: int) -> None:
     del sealed
     numbers = iter(range(10_000))

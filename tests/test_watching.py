@@ -54,6 +54,7 @@ def worker(sandbox: Sandbox, name: str) -> int:
     return pid
 
 
+@pytest.mark.long
 def test_until_it_is_green_and_approved(sandbox: Sandbox, github: GitHub) -> None:
     """What fails is mended and pushed, comments are answered, and each is told once."""
     opened(sandbox, "one")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
 from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.model import Session
-from chatml.workspace import checkout, programs
+from chatml.workspace import programs
+from chatml.workspace.glance import is_worktree
 
 AT_ONCE = 8
 """Sessions in which a command runs at once at the least; with more cores, one for each."""
@@ -29,7 +28,7 @@ class CommandError(ChatmlError):
 
 def check(session: Session) -> None:
     """ChatmlError where the session has no worktree to run anything in."""
-    if not checkout.is_worktree(Path(session.worktree)):
+    if not is_worktree(Path(session.worktree)):
         raise ChatmlError(
             f"the worktree of '{session.name}' is gone: {session.worktree}",
             f"make it again from its branch: chatml resume {session.name}",
@@ -62,6 +61,9 @@ def everywhere(
 
     `heard` is given whole lines as they come, with the session's name and whether they are of the standard error.
     """
+    import threading
+    from concurrent.futures import ThreadPoolExecutor  # here alone: in one session a command takes our place
+
     ended = threading.Event()
     turn = threading.Lock()
 

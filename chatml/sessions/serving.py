@@ -17,7 +17,8 @@ from chatml.sessions.caller import hands_off
 from chatml.sessions.find import relocated
 from chatml.state.store import SessionStore
 from chatml.text import nearest, one_line
-from chatml.workspace import checkout, ports, programs
+from chatml.workspace import ports, programs
+from chatml.workspace.glance import is_worktree
 
 POLL = 0.03
 """Seconds between two looks whether a service answers."""
@@ -58,7 +59,7 @@ def start(project: Project, name: str, wanted: Sequence[str], restart: bool = Fa
         if session.status is Status.PREPARING and runners.alive(store, session):
             raise ChatmlError(f"'{name}' is being prepared: {session.activity}", f"wait for that: chatml attach {name}")
         session = living.furnished_anew(project, store, session)
-        if not session.checkout.populated or not checkout.is_worktree(Path(session.worktree)):
+        if not session.checkout.populated or not is_worktree(Path(session.worktree)):
             raise ChatmlError(
                 f"'{name}' has no worktree to run anything in yet", f"see 'chatml ls {name}', or: chatml resume {name}"
             )

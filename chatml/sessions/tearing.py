@@ -15,7 +15,8 @@ from chatml.sessions.caller import hands_off
 from chatml.sessions.find import relocated
 from chatml.state.store import SessionStore
 from chatml.text import beginning, one_line
-from chatml.workspace import checkout, compose, programs
+from chatml.workspace import compose, programs
+from chatml.workspace.glance import is_worktree
 from chatml.workspace.values import values
 
 TIMEOUT = 600.0
@@ -53,7 +54,7 @@ def torn_down(store: SessionStore, session: Session, say: Callable[[str], None])
             say(f"ended {one.name}")
     env = programs.service_env(session)
     worktree = Path(session.worktree)
-    if checkout.is_worktree(worktree):
+    if is_worktree(worktree):
         for command in session.furnishing.teardown:
             _run(session, shell_filled(command, values(session)), worktree, env, say)
     left = [*compose.removed(session, env)]

@@ -19,16 +19,11 @@ from chatml.repo import Repository
 from chatml.repo.answers import answer
 from chatml.state.store import Store, remove_tree
 from chatml.workspace.branch import follow
-from chatml.workspace.glance import git_folder
+from chatml.workspace.glance import git_folder, is_worktree
 from chatml.workspace.mending import TOLD, mend
 
 OURS = "chatml-index"
 """The index that git makes with them, in the worktree's git directory: whole, so are the files."""
-
-
-def is_worktree(path: Path) -> bool:
-    """Whether a checked out worktree stands there, as far as its folder tells."""
-    return (path / ".git").is_file()
 
 
 def prepare(session: Session, common_dir: Path, record: Callable[..., None], cancelled: Callable[[], bool]) -> str:

@@ -14,6 +14,11 @@ def git_folder(worktree: Path) -> Path:
     return named_by(worktree / ".git")
 
 
+def is_worktree(path: Path) -> bool:
+    """Whether a checked out worktree stands there, as far as its folder tells."""
+    return (path / ".git").is_file()
+
+
 def glance(session: Session) -> str | None:
     """What a few `stat` calls tell of a worktree; another text means that `changes` may be another too.
 
