@@ -52,7 +52,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "setup": "Set up a session's worktree again.",
         "run": "Start a session's services, and print where they answer.",
         "exec": "Run a command in a session's worktree.",
-        "try": "Show a session's state in the main checkout, where your editor and your server are.",
+        "try": "Show a session's state in the main checkout.",
         "teardown": "Take down what a session's worktree has running.",
     },
     "Clean up": {

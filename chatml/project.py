@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +39,17 @@ class Project:
         What an agent writes there changes nothing until it is on a branch of the person's.
         """
         top = self.repo.top
-        if top is None or top == self.repo.home or not (self.store.sessions / top.name / "session.json").exists():
+        if top is None or top == self.repo.home or not self._is_a_sessions(top):
             return top
         return self.repo.home if (self.repo.home / ".git").exists() else None
+
+    def _is_a_sessions(self, top: Path) -> bool:
+        """Whether that is the worktree of a session, which is called as it is."""
+        try:
+            raw = self.store.session(top.name).raw()
+        except OSError:
+            return False
+        return f'"worktree":{json.dumps(str(top), ensure_ascii=False)}'.encode("utf-8", "surrogatepass") in raw
 
     @cached_property
     def queue(self) -> Queue:

@@ -108,6 +108,10 @@ def test_what_an_agent_writes_in_its_worktree_changes_nothing(team: Sandbox) -> 
     made = team.chatml("new", "x", "--wait", "--json", cwd=worktree).json
     assert made["check"] == {**made["check"], "command": "true", "ok": True}
     assert team.chatml("trust", "--json", cwd=worktree).json["approved"] is True
+    own = team.repo.parent / "own" / "s"  # a worktree of the person's, which happens to be called so too
+    team.git("worktree", "add", "-q", "-b", "own", str(own))
+    (own / ".chatml.yaml").write_text("checks: ['false']\n")
+    assert team.chatml("trust", "--json", cwd=own, code=0).json["approved"] is False
 
 
 def test_doctor_says_what_would_run_and_whether_it_may(team: Sandbox) -> None:

@@ -27,7 +27,13 @@ TIMEOUT = 120.0
 @click.option("--logs", is_flag=True, help="Print what they have printed.")
 @click.option("--follow", "-f", is_flag=True, help="With --logs: go on as it comes.")
 @click.option("--open", "show", is_flag=True, help="Open the first one in the browser.")
-@click.option("--timeout", type=options.Seconds(), default=TIMEOUT, help="Wait so many seconds for an answer (120).")
+@click.option(
+    "--timeout",
+    type=options.Seconds(),
+    metavar="SECONDS",
+    default=TIMEOUT,
+    help="Wait so long for an answer, else exit with 124 (default: 120).",
+)
 @options.as_json
 @options.quiet
 @options.color

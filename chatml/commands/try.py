@@ -31,12 +31,13 @@ LOOK = 1.0
 @options.color
 @click.pass_obj
 def command(at: Path, name: str | None, follow: bool, stop: bool, as_json: bool, quiet: bool) -> int:
-    """Show a session's state in the main checkout, where your editor and your server are.
+    """Show a session's state in the main checkout.
 
-    Its files, uncommitted ones too, take the place of yours; HEAD and the index stay as they are. What was there is
-    kept first, and --stop puts it back byte for byte, after a kill or a reboot too. What you edit meanwhile is kept
-    then, and how to give it to the session is told. Untracked files of yours stay; where it can't promise to put all
-    back, it changes nothing and says why. 'chatml merge' into that checkout has to wait.
+    There your editor and your server are. Its files, uncommitted ones too, take the place of yours; HEAD and the index
+    stay as they are. What was there is kept first, and --stop puts it back byte for byte, after a kill or a reboot
+    too. What you edit meanwhile is kept then, and how to give it to the session is told. Untracked files of yours
+    stay; where it can't promise to put all back, it changes nothing and says why. 'chatml merge' into that checkout
+    has to wait.
     """
     project = open_project(at)
     say = output.narrator(as_json or quiet)
