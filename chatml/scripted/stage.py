@@ -60,6 +60,7 @@ class Stage:
             "ANTHROPIC_BASE_URL": self.api.url,
             "ANTHROPIC_API_KEY": "none-is-needed-for-the-demo",
             "CLAUDE_CONFIG_DIR": str(self.folder / "claude"),
+            "XDG_STATE_HOME": str(self.folder / "state"),  # it is none of the person's repositories
             "CHATML_AGENT": "claude",
             "CHATML_NOTIFY": "off",  # whoever plays looks on anyway
             "CHATML_SANDBOX": "off",  # the script is harmless, and the demo the same with a sandbox and without
