@@ -111,6 +111,15 @@ def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     assert config.branch_prefix == "chatml/"
 
 
+def test_the_settings_of_a_worktree_shown_are_valid(tmp_path: Path) -> None:
+    (text,) = [text for text in blocks("yaml") if text.startswith("copy:")]
+    (tmp_path / "chatml").mkdir()
+    (tmp_path / "chatml" / "config.yaml").write_text(text, encoding="utf-8")
+    given = load(state=StatePaths(tmp_path), top=None, environ={}).furnishing
+    assert [(one.name, one.port) for one in given.services] == [("web", "web"), ("jobs", "db")]
+    assert [step.command for step in given.setup] == ["npm ci", "createdb app_{slug}"]
+
+
 def test_the_tasks_shown_can_be_read() -> None:
     (text,), (document,) = blocks("markdown"), blocks("yml")
     listed = read_list(text, "tasks.md")
