@@ -123,6 +123,22 @@ def test_follow_shows_what_comes_and_nothing_over_edits(sandbox: Sandbox, both: 
     assert looks(sandbox) == before
 
 
+def test_a_folder_that_a_file_was_shown_in_place_of_comes_back(sandbox: Sandbox) -> None:
+    sandbox.commit("a folder", d__e__c="c\n")
+    worktree = make_session(sandbox, "x")
+    (worktree / "d" / "e" / "c").unlink()
+    (worktree / "d" / "e").rmdir()
+    (worktree / "d").rmdir()
+    (worktree / "d").write_text("a file\n")
+    before = looks(sandbox)
+    sandbox.chatml("try", "x", "-q")
+    (worktree / "d").chmod(0o755)
+    sandbox.chatml("try", "x", "-q")
+    assert (sandbox.repo / "d").stat().st_mode & 0o100
+    sandbox.chatml("try", "--stop", "-q")
+    assert looks(sandbox) == before
+
+
 def test_it_refuses_what_it_could_not_put_back(sandbox: Sandbox, both: Path) -> None:
     repo = sandbox.repo
     before = looks(sandbox)

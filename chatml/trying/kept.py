@@ -69,6 +69,8 @@ def raw_files(top: Path, paths: Iterable[str]) -> dict[str, RawFile]:
             target = os.fsencode(os.readlink(top / path))
             blob = git("hash-object", "-w", "--no-filters", "--stdin", at=top, stdin=target).text.strip()
             found[path] = RawFile(about.st_mode, blob)
+        else:
+            found[path] = RawFile()  # a folder: no file was there
     plain = [path for path in files if "\n" not in path]
     told = b"".join(os.fsencode(os.path.join(top, path)) + b"\n" for path in plain)
     if plain:
