@@ -14,6 +14,7 @@ from chatml.landing.move import BranchCheckout
 from chatml.repo import Repository, git
 from chatml.repo.answers import failed
 from chatml.repo.layout import named_by
+from chatml.state.paths import StatePaths
 
 OPERATIONS = {
     "rebase-merge": "a rebase is in progress",
@@ -67,7 +68,7 @@ def checkout_of(repository: Repository, branch: str) -> BranchCheckout | None:
         admin = repository.common_dir if number == 0 else Path(os.path.normpath(named_by(link)))
         _refuse_amid(admin, top, branch, on_it=worktree.branch == branch)
         if worktree.branch == branch:
-            if number == 0 and (repository.common_dir / "chatml" / "try.json").exists():
+            if number == 0 and StatePaths(repository.common_dir).trying.exists():
                 raise ChatmlError(f"a session is shown in {top}", "put it back first: chatml try --stop")
             found.append(BranchCheckout(top, admin))
     if len(found) > 1:
@@ -80,9 +81,13 @@ def _refuse_amid(admin: Path, top: Path, branch: str, on_it: bool) -> None:
     names = (branch, f"refs/heads/{branch}")
     begun = any((admin / name).is_file() and (admin / name).read_text("utf-8", "surrogateescape").strip() in names
                 for name in _BEGUN_ON)  # fmt: skip
-    for name, what in OPERATIONS.items():
-        if (begun or on_it) and (admin / name).exists():
-            raise ChatmlError(f"{what} on {branch} in {top}", "end it first, or land elsewhere with --into BRANCH")
+    if (begun or on_it) and (what := operation(admin)) is not None:
+        raise ChatmlError(f"{what} on {branch} in {top}", "end it first, or land elsewhere with --into BRANCH")
+
+
+def operation(admin: Path) -> str | None:
+    """The operation of git that goes on in a worktree, by its own folder, as a sentence; None without one."""
+    return next((what for name, what in OPERATIONS.items() if (admin / name).exists()), None)
 
 
 def changes(repository: Repository, old: str, new: str) -> list[Changed]:

@@ -28,6 +28,7 @@ from chatml.proc import Result
 from chatml.removal.place import Place, walk
 from chatml.repo import Repository, git
 from chatml.repo.answers import OFFLINE, answer
+from chatml.repo.plumbing import path_lines
 from chatml.state.store import SessionStore
 
 PREFIX = "refs/chatml/trash/"
@@ -212,17 +213,12 @@ def _hashed(repository: Repository, content: dict[str, Path], own: Path) -> list
         modes.append("120000" if path.is_symlink() else "100755" if path.stat().st_mode & 0o100 else "100644")
         sources.append(source)
     (own / "empty").touch()  # what git notes for a file that is only announced (git add -N)
-    quoted = b"".join(_quoted(path) for path in [*sources, own / "empty"])
+    quoted = path_lines([*sources, own / "empty"])
     shas = _git(repository, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=quoted).text.split()
     return [
         b"%s %s\t%s\0" % (mode.encode(), sha.encode(), os.fsencode(name))
         for mode, sha, name in zip(modes, shas, content, strict=False)
     ]
-
-
-def _quoted(path: Path) -> bytes:
-    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-    return b'"%s"\n' % raw
 
 
 def _commits(repository: Repository, note: dict[str, Any], content: dict[str, Path]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from chatml import environment, proc
@@ -69,6 +70,15 @@ def git(
     if check and result.code:
         raise failed(result)
     return result
+
+
+def path_lines(paths: Iterable[Path]) -> bytes:
+    """Paths as git reads them line by line (`--stdin-paths`), whatever is in them."""
+
+    def quoted(path: Path) -> bytes:
+        return os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+
+    return b"".join(b'"%s"\n' % quoted(path) for path in paths)
 
 
 def version() -> tuple[int, ...]:

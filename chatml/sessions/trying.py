@@ -9,7 +9,7 @@ from chatml.sessions.caller import persons_only
 from chatml.sessions.find import resolve
 from chatml.trying import ending, showing
 from chatml.trying.ending import Ended
-from chatml.trying.showing import ShownSession, Update
+from chatml.trying.showing import Update
 
 
 def show(project: Project, name: str) -> Update:
@@ -26,8 +26,3 @@ def stop(project: Project) -> Ended:
     """Put back what was there."""
     persons_only(project, "change the main checkout")
     return ending.stop(project.repo, project.store)
-
-
-def shown(project: Project) -> ShownSession | None:
-    """What is shown there just now."""
-    return showing.tried(project.store)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatml.errors import ChatmlError
-from chatml.landing.checkout import OPERATIONS, Changed, changes
+from chatml.landing.checkout import Changed, changes, operation
 from chatml.repo import Repository, git
 from chatml.repo.answers import answer
 from chatml.repo.plumbing import NOBODY
 from chatml.state.locks import lock
 from chatml.state.store import Store, write_file
 from chatml.trying import putting
-from chatml.trying.kept import EDITS, KeptState, RawFile, forget, kept
+from chatml.trying.kept import EDITS, KeptState, edits, forget, kept
 from chatml.trying.showing import ShownSession, apply, checkout_top, edited, held_now, paths_of, tried, write_down
 
 
@@ -60,9 +60,8 @@ def stop(repository: Repository, store: Store) -> Ended:
 def _check_head(repository: Repository, top: Path, state: KeptState) -> None:
     head = (repository.common_dir / "HEAD").read_text("utf-8", "surrogateescape")
     commit = answer(git("rev-parse", "--verify", "--quiet", "HEAD", at=top, check=False))
-    for name, what in OPERATIONS.items():
-        if (repository.common_dir / name).exists():
-            raise ChatmlError(f"{what} in {top}", "end it first, then: chatml try --stop")
+    if (what := operation(repository.common_dir)) is not None:
+        raise ChatmlError(f"{what} in {top}", "end it first, then: chatml try --stop")
     if head != state.head:
         raise ChatmlError(
             f"another branch was checked out in {top} meanwhile",
@@ -92,27 +91,22 @@ def _keep_edits(repository: Repository, top: Path, known: ShownSession, edited: 
         index.unlink(missing_ok=True)
     words = ("commit-tree", tree, "-p", shown, "-m", f"Edits made while {known.name} was shown")
     commit = git(*words, at=top, env=env).text.strip()
-    number = 1 + max((int(ref.rpartition("/")[2]) for ref in _edit_refs(repository)), default=0)
+    number = 1 + max(edits(repository), default=0)
     repository.git("update-ref", f"{EDITS}{number}", commit, "0" * len(commit))
     return f"{EDITS}{number}"
-
-
-def _edit_refs(repository: Repository) -> list[str]:
-    refs = repository.git("for-each-ref", "--format=%(refname)", EDITS.rstrip("/")).text.split()
-    return [ref for ref in refs if ref.rpartition("/")[2].isdecimal()]
 
 
 def _put_back(repository: Repository, top: Path, state: KeptState, files: str) -> None:
     """The files as they were, then the folders, then the index."""
     changed = changes(repository, files, state.files)
     here = [one for one in changed if one.path not in state.raw]
-    raw: dict[str, RawFile] = dict(state.raw)
-    for path, one in raw.items():
+    for path, one in state.raw.items():
         if one.blob is None:
             putting.take_away(top, path)
     apply(repository, top, here, state.files)
-    putting.give_raw(repository, top, raw)
-    putting.put_modes_right(top, (path for path in paths_of(repository, state.files) if path not in raw), state.modes)
+    putting.give_raw(repository, top, state.raw)
+    others = (path for path in paths_of(repository, state.files) if path not in state.raw)
+    putting.put_modes_right(top, others, state.modes)
     putting.put_folders_right(top, state.folders, state.made)
     index = repository.common_dir / "index"
     if state.index is not None and (not index.exists() or index.read_bytes() != state.index):

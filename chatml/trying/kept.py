@@ -13,7 +13,7 @@ from typing import Any
 
 from chatml.repo import Repository, git
 from chatml.repo.answers import answer
-from chatml.repo.plumbing import NOBODY
+from chatml.repo.plumbing import NOBODY, path_lines
 
 KEPT = "refs/chatml/try/state"
 SHOWN = "refs/chatml/try/shown"
@@ -66,26 +66,18 @@ def raw_files(top: Path, paths: Iterable[str]) -> dict[str, RawFile]:
             files.append(path)
             found[path] = RawFile(about.st_mode)
         elif stat.S_ISLNK(about.st_mode):
-            target = os.fsencode(os.readlink(top / path))
-            blob = git("hash-object", "-w", "--no-filters", "--stdin", at=top, stdin=target).text.strip()
-            found[path] = RawFile(about.st_mode, blob)
+            found[path] = RawFile(about.st_mode, _blob(top, os.fsencode(os.readlink(top / path))))
         else:
             found[path] = RawFile()  # a folder: no file was there
-    plain = [path for path in files if "\n" not in path]
-    told = b"".join(os.fsencode(os.path.join(top, path)) + b"\n" for path in plain)
-    if plain:
-        blobs = git("hash-object", "-w", "--no-filters", "--stdin-paths", at=top, stdin=told).text.split()
-        for path, blob in zip(plain, blobs, strict=True):
-            found[path] = replace(found[path], blob=blob)
-    for path in files:
-        if "\n" in path:
-            content = (top / path).read_bytes()
-            blob = git("hash-object", "-w", "--no-filters", "--stdin", at=top, stdin=content).text.strip()
-            found[path] = replace(found[path], blob=blob)
+    told = path_lines(top / path for path in files)
+    blobs = git("hash-object", "-w", "--no-filters", "--stdin-paths", at=top, stdin=told).text.split()
+    for path, blob in zip(files, blobs, strict=True):
+        found[path] = replace(found[path], blob=blob)
     return found
 
 
 PLAIN = (0o644, 0o755)
+"""The modes that git gives to files, and to programs."""
 
 
 def odd_modes(top: Path, paths: Iterable[str]) -> dict[str, int]:
@@ -144,9 +136,7 @@ def keep(repository: Repository, top: Path, state: KeptState, before: str | None
     entries.append(f"040000 tree {_tree(repository, state.files)}\tfiles")
     tree = git("mktree", "-z", at=top, stdin="".join(f"{one}\0" for one in sorted(entries)).encode()).text.strip()
     env = {**NOBODY, "GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
-    parents = (
-        ("-p", state.head_commit, "-p", state.files) if state.files != state.head_commit else ("-p", state.head_commit)
-    )
+    parents = (word for commit in dict.fromkeys((state.head_commit, state.files)) for word in ("-p", commit))
     words = ("commit-tree", tree, *parents, "-m", "What was here before a session was tried")
     commit = git(*words, at=top, env=env).text.strip()
     repository.git("update-ref", KEPT, commit, before or "0" * len(commit))
@@ -178,8 +168,14 @@ def kept(repository: Repository) -> KeptState | None:
 def forget(repository: Repository) -> None:
     """What was kept is back: a person's edits stay under their refs."""
     for ref in (KEPT, SHOWN):
-        with suppress(Exception):
-            repository.git("update-ref", "-d", ref, check=False)
+        repository.git("update-ref", "-d", ref, check=False)
+
+
+def edits(repository: Repository) -> dict[int, str]:
+    """The commits of a person's edits that are kept, by their numbers."""
+    listed = repository.git("for-each-ref", "--format=%(refname) %(objectname)", EDITS.rstrip("/")).text
+    found = (line.removeprefix(EDITS).split() for line in listed.splitlines())
+    return {int(number): commit for number, commit in found if number.isdecimal()}
 
 
 def _blob(top: Path, content: bytes) -> str:

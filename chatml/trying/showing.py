@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chatml.changes.snapshot import commit_in, commit_of, indexed
 from chatml.errors import ChatmlError
-from chatml.landing.checkout import OPERATIONS, Changed, changes, untracked
+from chatml.landing.checkout import Changed, changes, operation, untracked
 from chatml.model import Session, now
 from chatml.repo import Repository, git
 from chatml.repo.answers import answer
@@ -22,7 +22,7 @@ from chatml.state.locks import lock
 from chatml.state.store import Store, write_json
 from chatml.text import counted
 from chatml.trying import putting
-from chatml.trying.kept import EDITS, SHOWN, KeptState, folders_of, forget, keep, kept, odd_modes, raw_files
+from chatml.trying.kept import KEPT, SHOWN, KeptState, edits, folders_of, forget, keep, kept, odd_modes, raw_files
 
 BACK = "put it back first: chatml try --stop"
 
@@ -59,12 +59,7 @@ def tried(store: Store) -> ShownSession | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise ChatmlError(
-            f"{store.trying}: damaged", f"what was there is in {KEPT_NAME}; see git log -p there"
-        ) from error
-
-
-KEPT_NAME = "refs/chatml/try/state"
+        raise ChatmlError(f"{store.trying}: damaged", f"what was there is in {KEPT}; see git log -p there") from error
 
 
 def show(repository: Repository, store: Store, session: Session) -> Update:
@@ -94,9 +89,8 @@ def checkout_top(repository: Repository) -> Path:
 
 def _refuse(repository: Repository, top: Path) -> None:
     """ChatmlError where what is there could not be put back exactly."""
-    for name, what in OPERATIONS.items():
-        if (repository.common_dir / name).exists():
-            raise ChatmlError(f"{what} in {top}", "end it first")
+    if (what := operation(repository.common_dir)) is not None:
+        raise ChatmlError(f"{what} in {top}", "end it first")
     if (repository.common_dir / "index.lock").exists():
         raise ChatmlError(f"another git is at work in {top}", "wait for it; or remove the index.lock that it has left")
     if git("ls-files", "--unmerged", "-z", at=top).stdout:
@@ -175,6 +169,7 @@ def _delicate(top: Path, head: str, files: str) -> set[str]:
 
 
 def paths_of(repository: Repository, commit: str) -> list[str]:
+    """The paths of all files of a commit."""
     listed = repository.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).text
     return [path for path in listed.split("\0") if path]
 
@@ -193,6 +188,7 @@ def apply(repository: Repository, top: Path, changed: Iterable[Changed], commit:
 
 
 def write_down(store: Store, known: ShownSession) -> None:
+    """Note what is shown, at once and whole."""
     write_json(store.trying, {"name": known.name, "id": known.id, "since": known.since, "shown": list(known.shown)})
 
 
@@ -208,7 +204,7 @@ def edited(repository: Repository, top: Path, files: str, state: KeptState, know
     Where one is as it was before, that is an edit only of what the showing has changed.
     """
     found = {one.path: one for one in changes(repository, known.shown[-1], files)}
-    kept_just_now = _edits(repository) if known.shown[0] == state.files else []  # by a stop that was broken off
+    kept_just_now = edits(repository).values() if known.shown[0] == state.files else []  # by a stop that was broken off
     for commit in (*known.shown[:-1], *kept_just_now):
         other = {one.path for one in changes(repository, commit, files)}
         found = {path: one for path, one in found.items() if path in other}
@@ -219,12 +215,6 @@ def edited(repository: Repository, top: Path, files: str, state: KeptState, know
         for path, one in found.items()
         if (path in moved or path in touched) and (one.new is not None or not os.path.lexists(top / path))
     }
-
-
-def _edits(repository: Repository) -> list[str]:
-    """The commits of edits that are kept already."""
-    listed = repository.git("for-each-ref", "--format=%(objectname)", EDITS.rstrip("/")).text
-    return listed.split()
 
 
 def _update(repository: Repository, store: Store, top: Path, known: ShownSession, commit: str) -> Update:
