@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chatml import containment, environment, marking, proc
 from chatml.record import record
-from chatml.text import printable
+from chatml.text import beginning, one_line, printable
 
 LINES = 150
 """Lines of the output that are kept, its last ones."""
@@ -42,6 +42,15 @@ class CheckRun:
     def not_run(self) -> bool:
         """Whether the command itself is at fault, so that no agent can mend it."""
         return self.code in NOT_RUN
+
+    @property
+    def last_line(self) -> str:
+        """The last line that it printed."""
+        return one_line(self.output.rpartition("\n")[2])
+
+    def complaint(self, command: str) -> str:
+        """What went wrong with it, in one sentence."""
+        return f"'{beginning(command)}' {self.said}" + (f": {self.last_line}" if self.last_line else "")
 
 
 class Tail:
@@ -77,6 +86,11 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 def harmless(line: str) -> str:
     """One line as a terminal would have left it: of what was written over itself, the last."""
     return printable(_ESCAPES.sub("", line.rstrip("\r")).rpartition("\r")[2])
+
+
+def shown_line(line: bytes) -> str:
+    """One line of an output, harmless, and not longer than anybody reads."""
+    return _cut(harmless(line.decode("utf-8", "replace")))
 
 
 def _cut(text: str) -> str:

@@ -29,11 +29,15 @@ class ChatmlError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str | None = None, kind: Kind | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, kind: Kind | None = None, output: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.kind = kind
+        self.output = output
+        """The last lines of a program that is behind it, harmless to a terminal."""
 
 
 class UsageError(ChatmlError):

@@ -204,7 +204,7 @@ def command(
 def _approve(project: Project) -> None:
     """Approve what the committed file would run, and say by what it is known."""
     found = project.config.committed
-    if found is not None and (found.by_variable or not found.approved):
+    if found is not None and not found.for_good:
         trusting.approve(project, found)
         output.note(f"approved the commands of {found.file}: {found.digest}")
 

@@ -8,7 +8,6 @@ import click
 
 from chatml import output
 from chatml.commands import options
-from chatml.errors import ChatmlError
 from chatml.project import open_project
 from chatml.sessions import find
 
@@ -25,10 +24,7 @@ def command(at: Path, name: str | None, as_json: bool) -> None:
     project = open_project(at)
     session = find.resolve(project, name)
     if not Path(session.worktree).is_dir():
-        raise ChatmlError(
-            f"the worktree of '{session.name}' is gone: {session.worktree}",
-            f"make it again from its branch: chatml resume {session.name}",
-        )
+        raise find.worktree_gone(session)
     if as_json:
         output.json_answer({"name": session.name, "worktree": session.worktree})
     else:

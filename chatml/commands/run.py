@@ -11,6 +11,7 @@ from chatml import output
 from chatml.commands import options
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Session
+from chatml.model.provision import url
 from chatml.project import Project, open_project
 from chatml.sessions import find, serving
 from chatml.text import printable
@@ -82,12 +83,12 @@ def command(
         return 0
     session, started = serving.start(project, name, wanted, restart)
     code = _await(project, session, started, timeout, say)
-    urls = [url for one in started if (url := one.url(session)) is not None]
+    urls = [found for one in started if (found := url(session.name, one.service.port)) is not None]
     if as_json:
         _print_json(project, name)
     else:
-        for url in urls:
-            output.answer(url)
+        for found in urls:
+            output.answer(found)
     if show and code == 0:
         if not urls:
             raise ChatmlError("none of these services has a port, so there is nothing to open")
@@ -119,11 +120,9 @@ def _await(
     for one in started:
         try:
             serving.await_answer(store, session, one, timeout)
-        except serving.ServiceEndedError as error:
-            for line in error.lines:
-                output.note(f"  {printable(line)}")
-            code = max(code, output.complain(error))
         except ChatmlError as error:
+            for line in (error.output or "").splitlines():
+                output.note(f"  {printable(line)}")
             code = max(code, output.complain(error))
         else:
             say(f"{one.service.name} {'runs' if one.anew else 'ran already'} (pid {one.service.pid})")

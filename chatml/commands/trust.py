@@ -38,7 +38,7 @@ def command(at: Path, yes: bool, as_json: bool, quiet: bool) -> int:
         else:
             output.note(f"no commands to approve: {COMMITTED} has none, or isn't there")
         return 0
-    for_good = found.approved and not found.by_variable
+    for_good = found.for_good
     if not (as_json or quiet):
         from chatml.render import trust  # here alone: it loads YAML
 

@@ -25,7 +25,7 @@ from chatml.config.roles import BUILT_IN, Role
 from chatml.config.trust import CommittedCommands
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import Furnishing, Terms
-from chatml.state.paths import StatePaths
+from chatml.state.paths import StatePaths, xdg_folder
 from chatml.text import nearest
 
 __all__ = [
@@ -87,8 +87,9 @@ def load(*, state: StatePaths, top: Path | None, environ: Mapping[str, str] = os
     for source, data in _layers(state, top, environ):
         checked = {name: _checked(source, name, raw) for name, raw in data.items()}
         if source.committed:
-            known, variable = approvals.trusted(state.approvals), environ.get(trust.VARIABLE, "")
-            committed = trust.looked_up(source.name, data, known, variable)
+            asked = trust.commands(data)
+            known = approvals.trusted(state.approvals) if asked else {}
+            committed = trust.looked_up(source.name, asked, known, environ.get(trust.VARIABLE, ""))
             if committed is not None and not committed.approved:
                 proposed = {name: checked.pop(name) for name in committed.data}
                 sources |= dict.fromkeys(proposed, source)
@@ -239,9 +240,7 @@ def _layers(state: StatePaths, top: Path | None, environ: Mapping[str, str]) -> 
 
 
 def _user_file(environ: Mapping[str, str]) -> Path | None:
-    folder = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not folder.is_absolute():  # the XDG specification: such a value is to be ignored
-        folder = Path(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    folder = xdg_folder("XDG_CONFIG_HOME", ".config", environ)
     return folder / "chatml" / "config.yaml" if folder.is_absolute() else None
 
 

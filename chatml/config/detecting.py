@@ -14,6 +14,9 @@ from chatml.config.living import PLAIN
 LIMIT = 1 << 20
 """Bytes of a project's file that are looked at."""
 
+COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+"""What Compose looks for, the first of them first."""
+
 WEB = "{port:web}"
 
 
@@ -155,7 +158,7 @@ def _gradle(top: Path) -> Proposal | None:
 
 
 def _compose(top: Path) -> Proposal | None:
-    name = first_of(top, "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+    name = first_of(top, *COMPOSE_FILES)
     if name is None:
         return None
     fixed = re.search(r"^\s*-\s*[\"']?(?:[\d.]+:)?\d+:\d+", text_of(top / name) or "", re.MULTILINE)

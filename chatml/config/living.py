@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,15 @@ from chatml.config.readers import (
     read_word,
     within,
 )
-from chatml.model.provision import PLACEHOLDERS, EnvSetting, Furnishing, Service, SetupStep, unknown_placeholder
+from chatml.model.provision import (
+    PLACEHOLDERS,
+    EnvSetting,
+    Furnishing,
+    Service,
+    SetupStep,
+    unknown_placeholder,
+    variable,
+)
 
 KEYS = ("copy", "link", "env_files", "ports", "setup", "max_setups", "run", "teardown")
 """The settings that are a session's `Furnishing`."""
@@ -30,7 +38,7 @@ PLAIN = "web"
 """What a service is called that is given as a command alone."""
 
 
-def has_git(parts: Iterator[str] | tuple[str, ...] | list[str]) -> bool:
+def has_git(parts: Iterable[str]) -> bool:
     """Whether a path with these parts leads into a `.git`, also where case is not told apart."""
     return any(part.casefold() == ".git" for part in parts)
 
@@ -93,7 +101,7 @@ def _port(value: Any) -> str:
 
 def variable_of(name: str) -> str:
     """The variable that a port of that name stands in."""
-    return f"CHATML_PORT_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
+    return variable(f"port:{name}")
 
 
 def port_range(value: Any) -> tuple[int, int]:

@@ -34,6 +34,11 @@ class CommittedCommands:
     """The text that was approved last, where this one is not; None without one."""
 
     @property
+    def for_good(self) -> bool:
+        """Whether it was approved in this repository, and not by the environment alone."""
+        return self.approved and not self.by_variable
+
+    @property
     def digest(self) -> str:
         """What the exact text is known by."""
         return digest(self.data)
@@ -50,12 +55,11 @@ def digest(data: Mapping[str, Any]) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def looked_up(file: str, data: Mapping[str, Any], known: Mapping[str, Any], variable: str) -> CommittedCommands | None:
-    """The commands of a committed file, and whether they are approved: among the `known` texts, or by the variable.
+def looked_up(file: str, found: Mapping[str, Any], known: Mapping[str, Any], variable: str) -> CommittedCommands | None:
+    """Whether the commands of a committed file are approved: among the `known` texts, or by the variable.
 
     None where it has none.
     """
-    found = commands(data)
     if not found:
         return None
     mine = digest(found)

@@ -20,8 +20,8 @@ class HookError(ChatmlError):
     """A hook refused a commit."""
 
     def __init__(self, hook: str, output: str) -> None:
-        super().__init__(f"the {hook} hook refused it", "change what it complains about, then call it again")
-        self.output = printable(output)[-MAX_OUTPUT:]
+        hint = "change what it complains about, then call it again"
+        super().__init__(f"the {hook} hook refused it", hint, output=printable(output)[-MAX_OUTPUT:])
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def clear(store: Store) -> None:
     with store.lock():
         for folder in store.trials.glob("*"):  # it may have gone just now
             lock = WorkerLock(folder / "lock")
-            if not lock.held() and lock.take():
+            if lock.take():
                 dead.append((folder, lock))
     for folder, lock in dead:
         try:

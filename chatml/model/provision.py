@@ -147,9 +147,9 @@ def host_of(name: str) -> str:
     return f"{slug_of(name).replace('_', '-').strip('-')}.localhost"
 
 
-def url(name: str, port: int) -> str:
-    """Where a service of that session answers."""
-    return f"http://{host_of(name)}:{port}"
+def url(name: str, port: int | None) -> str | None:
+    """Where a service of that session answers; None for one without a port."""
+    return f"http://{host_of(name)}:{port}" if port is not None else None
 
 
 PLACEHOLDERS = ("name", "branch", "slug", "port", "worktree", "repo", "base")
@@ -157,6 +157,11 @@ PLACEHOLDERS = ("name", "branch", "slug", "port", "worktree", "repo", "base")
 
 PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]+)(?::([A-Za-z0-9][A-Za-z0-9._-]*))?\}")
 """One of them, or what looks like one; not `${VARIABLE}`."""
+
+
+def variable(placeholder: str) -> str:
+    """The environment variable in which stands what is put for that placeholder: `CHATML_PORT_WEB` for `port:web`."""
+    return "CHATML_" + re.sub(r"[^A-Z0-9]", "_", placeholder.upper())
 
 
 def unknown_placeholder(text: str, ports: tuple[str, ...], shell: bool) -> str | None:

@@ -72,7 +72,7 @@ class Repository:
     @property
     def name(self) -> str:
         """The repository's name, as its folder has it."""
-        return self.home.name.removesuffix(".git").lstrip(".") or "repo"
+        return layout.name_of(self.home)
 
     def resolve(self, ref: str) -> str:
         """The commit that `ref` names, as seen from where the command was called. ChatmlError if there is none."""

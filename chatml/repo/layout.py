@@ -26,6 +26,11 @@ def home(common_dir: Path, noted: Callable[[], Iterable[Path]]) -> Path:
     return common_dir
 
 
+def name_of(home: Path) -> str:
+    """The name of the repository that has its main checkout there, as its folder has it."""
+    return home.name.removesuffix(".git").lstrip(".") or "repo"
+
+
 def _configured(common_dir: Path) -> str | None:
     """Where the repository's own settings say that its checkout is: that of a submodule, above all."""
     for name in ("config", "config.worktree"):

@@ -17,7 +17,7 @@ from chatml.model import Base, Checkout, Furnishing, IssueRef, Predecessor, Queu
 from chatml.model.entry import Message
 from chatml.project import Project
 from chatml.repo import Repository
-from chatml.sessions import everywhere, family, trusting
+from chatml.sessions import everywhere, family, living, trusting
 from chatml.sessions.control import start_worker
 from chatml.sessions.find import load, resolve, with_places
 from chatml.sessions.fitting import checked
@@ -102,12 +102,11 @@ def make(project: Project, task: Task, draft: Session, checked: bool = False) ->
 
 def _with_ports(project: Project, store: SessionStore, session: Session, undo: ExitStack) -> Session:
     """The session with the ports that it needs, claimed for it."""
-    names, within = session.furnishing.ports, project.config.port_range
-    if not names:
+    if not session.furnishing.ports:
         return session
     undo.callback(ports.release, session.id)
-    claims = ports.claim(session, project.store.root.parent, names, within)
-    return store.update(lambda one: one.with_furnished(claims=claims))
+    with store.lock():
+        return living.with_ports(project, store, session)
 
 
 def _born(draft: Session) -> Session:

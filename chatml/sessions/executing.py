@@ -11,6 +11,7 @@ from typing import NoReturn
 from chatml import proc
 from chatml.errors import ChatmlError
 from chatml.model import Session
+from chatml.sessions.find import worktree_gone
 from chatml.workspace import programs
 from chatml.workspace.glance import is_worktree
 
@@ -29,10 +30,7 @@ class CommandError(ChatmlError):
 def check(session: Session) -> None:
     """ChatmlError where the session has no worktree to run anything in."""
     if not is_worktree(Path(session.worktree)):
-        raise ChatmlError(
-            f"the worktree of '{session.name}' is gone: {session.worktree}",
-            f"make it again from its branch: chatml resume {session.name}",
-        )
+        raise worktree_gone(session)
 
 
 def become(session: Session, argv: Sequence[str]) -> NoReturn:

@@ -150,6 +150,14 @@ def relocated(project: Project, store: SessionStore) -> Session:
     return here
 
 
+def worktree_gone(session: Session) -> ChatmlError:
+    """That its worktree is not there, and what to do about it."""
+    return ChatmlError(
+        f"the worktree of '{session.name}' is gone: {session.worktree}",
+        f"make it again from its branch: chatml resume {session.name}",
+    )
+
+
 def failure_of(session: Session) -> Failure | None:
     """Why a session is not going on, also for one that crashed."""
     if session.status is Status.CRASHED:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from chatml.errors import ChatmlError, UsageError
 from chatml.model import RunningService, Service, Session, Status
-from chatml.model.provision import url
 from chatml.project import Project
 from chatml.runners import table as runners
 from chatml.sessions import control, living
@@ -40,10 +39,6 @@ class Launched:
     service: RunningService
     anew: bool
     """False for one that ran already."""
-
-    def url(self, session: Session) -> str | None:
-        """Where it answers; None for one without a port."""
-        return url(session.name, self.service.port) if self.service.port is not None else None
 
 
 def start(project: Project, name: str, wanted: Sequence[str], restart: bool = False) -> tuple[Session, list[Launched]]:
@@ -133,21 +128,10 @@ def await_answer(store: SessionStore, session: Session, started: Launched, timeo
 def _ended(store: SessionStore, session: Session, one: RunningService) -> ChatmlError:
     code = programs.exit_code(store, one.name)
     how = "was killed" if code is None else f"ended with code {code}"
-    lines = programs.last_lines(store, one.name)
-    last = one_line(lines[-1]) if lines else ""
-    return ServiceEndedError(
-        f"{one.name} of '{session.name}' {how}{f': {last}' if last else ''}",
-        f"all that it printed: chatml run {session.name} {one.name} --logs",
-        lines=lines,
-    )
-
-
-class ServiceEndedError(ChatmlError):
-    """A service that ended before it answered; with the last lines that it printed."""
-
-    def __init__(self, message: str, hint: str, lines: Sequence[str]) -> None:
-        super().__init__(message, hint)
-        self.lines = [*lines]
+    output = programs.last_lines(store, one.name)
+    last = one_line(output.rpartition("\n")[2])
+    hint = f"all that it printed: chatml run {session.name} {one.name} --logs"
+    return ChatmlError(f"{one.name} of '{session.name}' {how}{f': {last}' if last else ''}", hint, output=output)
 
 
 def stop(project: Project, name: str, wanted: Sequence[str]) -> tuple[Session, list[str]]:

@@ -108,7 +108,7 @@ def _synced(project: Project, session: Session, way: Way) -> Synced:
     except MergeConflictError as error:
         raise SyncConflictError(session.name, target, error.files, uncommitted=False) from error
     except HookError as error:
-        said = shorten(one_line(error.output), 300) or "it said nothing"
+        said = shorten(one_line(error.output or ""), 300) or "it said nothing"
         raise ChatmlError(f"'{session.name}' is left as it was: {error.message}: {said}", error.hint) from error
     try:
         content = _content(project, maker, checkout, old, new)

@@ -14,7 +14,7 @@ from chatml.sessions import control
 from chatml.sessions.caller import hands_off
 from chatml.sessions.find import relocated
 from chatml.state.store import SessionStore
-from chatml.text import beginning, one_line
+from chatml.text import beginning
 from chatml.workspace import compose, programs
 from chatml.workspace.glance import is_worktree
 from chatml.workspace.values import values
@@ -76,9 +76,8 @@ def _run(session: Session, command: str, worktree: Path, env: dict[str, str], sa
     if run.code != 0:
         for line in run.output.splitlines()[-20:]:
             say(f"  {line}")
-        last = one_line(run.output.rpartition("\n")[2])
         raise ChatmlError(
-            f"the teardown of '{session.name}' failed: '{beginning(command)}' {run.said}{f': {last}' if last else ''}",
+            f"the teardown of '{session.name}' failed: {run.complaint(command)}",
             f"see what is left, and try again; to remove it all the same: chatml rm --force {session.name}",
             Kind.SETUP,
         )

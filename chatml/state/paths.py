@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -195,13 +196,17 @@ class StatePaths:
         return self.root / "trash" / session_id
 
 
+def xdg_folder(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """A folder of the XDG Base Directory Specification: a value that is not absolute is to be ignored."""
+    folder = Path(environ.get(variable, ""))
+    return folder if folder.is_absolute() else Path(environ.get("HOME") or os.path.expanduser("~"), default)
+
+
 class UserPaths:
     """What is one for all repositories of this user, in their state folder (XDG Base Directory Specification)."""
 
     def __init__(self) -> None:
-        given = Path(os.environ.get("XDG_STATE_HOME", ""))
-        home = given if given.is_absolute() else Path(os.path.expanduser("~"), ".local", "state")
-        self.root = home / "chatml"
+        self.root = xdg_folder("XDG_STATE_HOME", ".local/state") / "chatml"
 
     @property
     def repositories(self) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
-from chatml import checking, environment
+from chatml import checking
 from chatml.agents import briefing
 from chatml.agents.confining import confined
 from chatml.changes.snapshot import state_of
@@ -19,9 +19,9 @@ from chatml.model import CheckResult, Failure, Session, Status, now, transitions
 from chatml.model.entry import Message
 from chatml.model.event import CheckBegun, CheckEnded
 from chatml.state.inbox import post, since_person
-from chatml.text import beginning, one_line
+from chatml.text import beginning
 from chatml.worker.journal import Journal
-from chatml.workspace.values import environ
+from chatml.workspace.values import marked_environ
 
 SHORT = 20
 """Lines that the record keeps of a check that has passed: `ls` reads them of each session, and the log has all."""
@@ -107,7 +107,7 @@ def _failed(journal: Journal, run: CheckRun, asked: int) -> Verdict | Failure:
 def _failure(session: Session, run: CheckRun, tries: int) -> Failure:
     again = f"'chatml resume {session.name}' runs the check again"
     if run.not_run:
-        why = one_line(run.output.rpartition("\n")[2]) or beginning(session.terms.check or "")
+        why = run.last_line or beginning(session.terms.check or "")
         said = f"the check could not be run: {why} (exit code {run.code})"
         return Failure(Kind.CHECK.value, said, f"that is none of the agent's doing; once it is mended, {again}")
     said = f"'{beginning(session.terms.check or '')}' {run.said}" + (
@@ -143,7 +143,7 @@ def _execute(session: Session, contained: bool, broken_off: threading.Event) -> 
     return checking.execute(
         session.terms.check or "",
         Path(session.worktree),
-        {**os.environ, environment.MARKER: session.id, **environ(session)},
+        {**os.environ, **marked_environ(session)},
         timeout=session.terms.check_timeout,
         contained=contained,
         cancelled=broken_off.is_set,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chatml import environment
 from chatml.agents import base, briefing, table
 from chatml.agents.base import Agent, AgentError, MakeAgent
 from chatml.errors import Kind
@@ -23,7 +22,7 @@ from chatml.worker.journal import Journal
 from chatml.worker.limits import LimitReachedError, Limits
 from chatml.worker.mail import Mail
 from chatml.worker.neighbours import Neighbourhood
-from chatml.workspace.values import environ
+from chatml.workspace.values import marked_environ
 
 POLL = 0.05
 """Seconds between two looks at the inbox: a quarter of the 200 ms within which a message must reach the agent."""
@@ -126,7 +125,7 @@ class Conversation:
             worktree=Path(session.worktree),
             state_dir=self.journal.store.folder,
             instruction=briefing.instruction(session),
-            env={environment.MARKER: session.id, **environ(session)},
+            env=marked_environ(session),
             decided=self.asking.decided(),
             unanswered=tuple(waits),
         )

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from chatml import checking, environment
-from chatml.checking import CheckRun, harmless
-from chatml.errors import Kind
-from chatml.model import Failure, PassedStep, Session, SetupStep
+from chatml import checking
+from chatml.checking import CheckRun, shown_line
+from chatml.errors import ChatmlError, Kind
+from chatml.model import PassedStep, Session, SetupStep
 from chatml.model.event import SetUp
 from chatml.model.provision import filled, shell_filled
 from chatml.repo import Repository
 from chatml.state.locks import WorkerLock
 from chatml.state.store import Store
-from chatml.text import beginning, one_line
+from chatml.text import beginning
 from chatml.worker.journal import Journal
 from chatml.workspace import copying, dotenv, steps
-from chatml.workspace.values import environ, values
+from chatml.workspace.values import marked_environ, values
 
 LOGGED = 2000
 """Lines of one step that the log has as they come; of what follows it has the last ones."""
@@ -29,19 +29,11 @@ WAIT = 0.1
 """Seconds between two tries for one of the places of setups."""
 
 
-class SetupFailedError(Exception):
-    """A step of the setup has not passed, or the files could not be brought."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
 def furnish(journal: Journal, cancelled: Callable[[], bool]) -> None:
     """Bring the worktree what it is to have, and run each step of the setup that is due.
 
-    Safe to repeat after a crash at any point. SetupFailedError, ChatmlError of kind `setup`, OSError; TimeoutError once
-    `cancelled` says so.
+    Safe to repeat after a crash at any point. ChatmlError of kind `setup`, OSError; TimeoutError once `cancelled` says
+    so.
     """
     session = journal.session
     if not session.furnished.files:
@@ -61,8 +53,7 @@ def _bring_files(journal: Journal, session: Session, cancelled: Callable[[], boo
     checkout = (source / ".git").exists()
     if checkout and (given.copy or (source / copying.INCLUDE).is_file()):
         journal.activity("copying ignored files")
-        repository = Repository.discover(source)
-        avoided = [one.path for one in repository.worktrees()]
+        avoided = [one.path for one in Repository.discover(source).worktrees()]
         told += copying.copy(source, worktree, given.copy, [*avoided, journal.store.common_dir], cancelled)
     if given.link and checkout:
         told += copying.link(Repository.discover(source), source, worktree, given.link)
@@ -85,7 +76,7 @@ def _place(journal: Journal, session: Session, cancelled: Callable[[], bool]) ->
     most = session.furnishing.max_setups or os.cpu_count() or 1
     slots = [WorkerLock(store.setup_slot(number)) for number in range(most)]
     told = False
-    while (mine := next((slot for slot in slots if _take(slot)), None)) is None:
+    while (mine := next((slot for slot in slots if slot.take()), None)) is None:
         if not told:
             journal.activity(f"setup waits: {most} others run")
             told = True
@@ -98,10 +89,6 @@ def _place(journal: Journal, session: Session, cancelled: Callable[[], bool]) ->
         mine.release()
 
 
-def _take(slot: WorkerLock) -> bool:
-    return not slot.held() and slot.take()
-
-
 def _run(journal: Journal, step: SetupStep, cancelled: Callable[[], bool]) -> None:
     session = journal.session
     command = shell_filled(step.command, values(session))
@@ -111,7 +98,7 @@ def _run(journal: Journal, step: SetupStep, cancelled: Callable[[], bool]) -> No
     run = checking.execute(
         command,
         Path(session.worktree),
-        setup_env(session),
+        {**os.environ, **marked_environ(session)},
         timeout=step.timeout,
         contained=False,
         cancelled=cancelled,
@@ -122,7 +109,7 @@ def _run(journal: Journal, step: SetupStep, cancelled: Callable[[], bool]) -> No
     if run.cancelled:
         raise TimeoutError("the setup was stopped")
     if run.code != 0:
-        raise SetupFailedError(_failure(session, command, run))
+        raise _failure(session, command, run)
     seen = steps.seen(session, step)
 
     def passed(one: Session) -> Session:
@@ -132,16 +119,9 @@ def _run(journal: Journal, step: SetupStep, cancelled: Callable[[], bool]) -> No
     journal.change(passed)
 
 
-def setup_env(session: Session) -> Mapping[str, str]:
-    """What a step of the setup finds in its environment."""
-    return {**os.environ, environment.MARKER: session.id, **environ(session)}
-
-
-def _failure(session: Session, command: str, run: CheckRun) -> Failure:
-    last = one_line(run.output.rpartition("\n")[2])
-    said = f"'{beginning(command)}' {run.said}" + (f": {last}" if last else "")
+def _failure(session: Session, command: str, run: CheckRun) -> ChatmlError:
     hint = f"see 'chatml show {session.name}'; once it is mended, try again: chatml setup {session.name}"
-    return Failure(Kind.SETUP.value, said, hint, "\n".join(run.output.split("\n")[-20:]) or None)
+    return ChatmlError(run.complaint(command), hint, Kind.SETUP, "\n".join(run.output.split("\n")[-20:]) or None)
 
 
 class _Lines:
@@ -161,13 +141,13 @@ class _Lines:
         for line in whole:
             self._count += 1
             if self._count <= LOGGED:
-                self._log.append(SetUp(_shown(line)))
+                self._log.append(SetUp(shown_line(line)))
 
     def end(self, run: CheckRun) -> None:
         """The step has ended: what is left of its last line, or the end of a long output."""
         if self._count <= LOGGED:
             if self._open:
-                self._log.append(SetUp(_shown(self._open)))
+                self._log.append(SetUp(shown_line(self._open)))
             return
         last = run.output.split("\n")
         left_out = self._count - LOGGED - len(last)
@@ -175,8 +155,3 @@ class _Lines:
             self._log.append(SetUp(f"… {left_out:,} lines are left out here"))
         for line in last:
             self._log.append(SetUp(line))
-
-
-def _shown(line: bytes) -> str:
-    text = harmless(line.decode("utf-8", "replace"))
-    return text if len(text) <= checking.LINE else text[: checking.LINE] + " …"

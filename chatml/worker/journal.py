@@ -231,7 +231,7 @@ def failure_of(error: Exception) -> Failure:
         return error.failure
     hint = "go on with 'chatml resume' once that is mended"
     if isinstance(error, ChatmlError):
-        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint or hint)
+        return Failure((error.kind or Kind.WORKTREE).value, error.message, error.hint or hint, error.output)
     if isinstance(error, OSError):
         return Failure(Kind.INTERNAL.value, f"{error.strerror or error}: {error.filename or 'worker'}".lower(), hint)
     traceback.print_exception(error)

@@ -52,8 +52,6 @@ class Worker:
                 pass
         except Stopped:
             self._end_stopped()
-        except furnish.SetupFailedError as error:
-            fail(self.journal.store, error.failure, self.journal.log)
         except Exception as error:  # noqa: BLE001 - nobody else is there to say that the session failed, and why
             fail(self.journal.store, failure_of(error), self.journal.log, words(error))
 

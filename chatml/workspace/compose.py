@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chatml import proc
+from chatml.config.detecting import COMPOSE_FILES
 from chatml.model import Session
 from chatml.workspace.values import compose_project
-
-FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 TIMEOUT = 60.0
 """Seconds that docker may take to list or remove something."""
@@ -22,7 +21,7 @@ def may_have_any(session: Session) -> bool:
     given = session.furnishing
     commands = [*(step.command for step in given.setup), *(one.command for one in given.services), *given.teardown]
     by_command = any(re.search(r"\bdocker\b|\bpodman\b|\bcompose\b", command) for command in commands)
-    return by_command or any(Path(session.worktree, name).is_file() for name in FILES)
+    return by_command or any(Path(session.worktree, name).is_file() for name in COMPOSE_FILES)
 
 
 def removed(session: Session, env: Mapping[str, str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ def start(paths: SessionPaths, session: Session, service: Service) -> RunningSer
     """
     paths.services.mkdir(exist_ok=True)
     lock = WorkerLock(paths.service_lock(service.name))
-    if lock.held() or not lock.take():
+    if not lock.take():
         return None
     assert lock.fd is not None
     try:
@@ -74,7 +74,7 @@ def seen(paths: SessionPaths, session: Session) -> tuple[SeenService, ...] | Non
 
 def _seen(paths: SessionPaths, session: Session, one: RunningService) -> SeenService:
     alive = runs(paths, one.name)
-    address = url(session.name, one.port) if one.port is not None else None
+    address = url(session.name, one.port)
     state = "running" if alive else "ended"
     return SeenService(one.name, state, one.port, address, one.pid if alive else None, one.command, one.started_at)
 
@@ -97,14 +97,14 @@ def exit_code(paths: SessionPaths, name: str) -> int | None:
     return None
 
 
-def last_lines(paths: SessionPaths, name: str, count: int = 20) -> list[str]:
+def last_lines(paths: SessionPaths, name: str, count: int = 20) -> str:
     """The end of what a service has printed, harmless to a terminal."""
     try:
         with paths.service_log(name).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16)))
             raw = file.read()
     except OSError:
-        return []
+        return ""
     from chatml.checking import harmless  # here alone: who only looks or runs something shows none of it
 
-    return [harmless(line) for line in raw.decode("utf-8", "replace").rstrip("\n").split("\n")[-count:]]
+    return "\n".join(map(harmless, raw.decode("utf-8", "replace").rstrip("\n").split("\n")[-count:]))

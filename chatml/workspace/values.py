@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from chatml.environment import MARKER
 from chatml.model import Session
-from chatml.model.provision import LONGEST_SLUG, slug_of
+from chatml.model.provision import LONGEST_SLUG, slug_of, variable
+from chatml.repo.layout import name_of
 
 
 def values(session: Session, port: str | None = None) -> dict[str, str]:
@@ -29,8 +30,13 @@ def environ(session: Session) -> dict[str, str]:
     """What its agent, setup, check, services and teardown are told about it."""
     told = {"CHATML_REPOSITORY": session.repository, "COMPOSE_PROJECT_NAME": compose_project(session)}
     for name, value in values(session).items():
-        told["CHATML_" + re.sub(r"[^A-Z0-9]", "_", name.upper())] = value
+        told[variable(name)] = value
     return told
+
+
+def marked_environ(session: Session) -> dict[str, str]:
+    """The same, and what all processes of the session are known by: for those that end with it."""
+    return {MARKER: session.id, **environ(session)}
 
 
 def compose_project(session: Session) -> str:
@@ -40,4 +46,4 @@ def compose_project(session: Session) -> str:
 
 def repo_name(session: Session) -> str:
     """What the repository is called, as in `worktrees: ../{repo}.chatml`."""
-    return Path(session.repository).name.removesuffix(".git").lstrip(".") or "repo"
+    return name_of(Path(session.repository))
